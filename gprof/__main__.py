@@ -1,0 +1,7 @@
+"""`python -m gprof`."""
+
+import sys
+
+from gprof.cli.main import main
+
+sys.exit(main())

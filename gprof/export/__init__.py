@@ -1,0 +1,1 @@
+"""How a profile leaves: one file a format."""

@@ -1,0 +1,1 @@
+"""What the registers of a vcpu mean, one file an architecture."""

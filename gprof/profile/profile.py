@@ -1,0 +1,59 @@
+"""A profile: samples, what their numbers mean, and how they were taken."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from gprof.profile.stacks import StackTable
+from gprof.sampling.source import SampleBatch, SourceFacts
+from symbols.memory import BytesMemory
+from symbols.space import AddressSpace
+
+
+@dataclass(frozen=True, slots=True)
+class Guest:
+    """One virtual machine.
+
+    Attributes:
+        id: its number in the `guest` column.
+        name: what people call it.
+        architecture: `x86_64`, `aarch64`, …; empty where unknown.
+        vcpus: the indices of its vcpus that are sampled.
+        kernel: the release that it runs, such as `6.1.0-56-cloud-amd64`; empty where unknown.
+        build_id: of its kernel; empty where unknown.
+    """
+
+    id: int
+    name: str
+    architecture: str = ""
+    vcpus: tuple[int, ...] = ()
+    kernel: str = ""
+    build_id: bytes = b""
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    """Everything that was sampled up to one instant; never changes.
+
+    Attributes:
+        samples: the columns, ordered by arrival.
+        facts: how the samples were taken.
+        guests: by id.
+        spaces: what the addresses of each guest mean, by guest id.
+        stacks: the stacks that `samples.stack` numbers.
+        texts: instructions of hot functions by guest id, where they were kept.
+        started_ns: wall-clock time of the start, nanoseconds since the epoch; 0 where unknown.
+    """
+
+    samples: SampleBatch
+    facts: SourceFacts
+    guests: Mapping[int, Guest]
+    spaces: Mapping[int, AddressSpace]
+    stacks: StackTable = field(default_factory=StackTable)
+    texts: Mapping[int, BytesMemory] = field(default_factory=dict)
+    started_ns: int = 0
+
+    def space(self, guest: int) -> AddressSpace:
+        """The address space of a guest; an empty one where nothing is known of it."""
+        return self.spaces.get(guest) or AddressSpace()

@@ -1,0 +1,52 @@
+"""Samples as they accumulate: one growing numpy column a property."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gprof.sampling.source import COLUMN_TYPES, SampleBatch
+
+_FIRST_CAPACITY = 4096
+
+
+class SampleTable:
+    """An append-only table of samples.
+
+    Rows that were handed out never change: growing copies into new columns, and appending
+    writes behind them. So a `frozen` batch may be read in another thread while this one grows.
+    """
+
+    def __init__(self) -> None:
+        self._length = 0
+        self._columns: dict[str, NDArray[Any]] = {
+            name: np.empty(_FIRST_CAPACITY, dtype) for name, dtype in COLUMN_TYPES.items()
+        }
+
+    def __len__(self) -> int:
+        return self._length
+
+    def append(self, batch: SampleBatch) -> None:
+        """Add the samples of a batch at the end."""
+        length = self._length + len(batch)
+        capacity = len(self._columns["pc"])
+        if length > capacity:
+            capacity = max(length, 2 * capacity)
+            for name, column in self._columns.items():
+                grown = np.empty(capacity, column.dtype)
+                grown[: self._length] = column[: self._length]
+                self._columns[name] = grown
+        for name, column in self._columns.items():
+            column[self._length : length] = getattr(batch, name)
+        self._length = length
+
+    def frozen(self) -> SampleBatch:
+        """All samples so far, as read-only columns that stay as they are."""
+        views = {}
+        for name, column in self._columns.items():
+            view = column[: self._length]
+            view.flags.writeable = False
+            views[name] = view
+        return SampleBatch(**views)

@@ -1,0 +1,186 @@
+"""What every source of samples gives: batches of numpy columns, and facts about the taking."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, fields
+from enum import IntEnum
+from typing import Any, Protocol, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+Int64s: TypeAlias = NDArray[np.int64]
+UInt64s: TypeAlias = NDArray[np.uint64]
+UInt32s: TypeAlias = NDArray[np.uint32]
+UInt16s: TypeAlias = NDArray[np.uint16]
+UInt8s: TypeAlias = NDArray[np.uint8]
+
+
+class Mode(IntEnum):
+    """What a vcpu was doing at the instant of a sample. Stored in recordings: never renumber."""
+
+    UNKNOWN = 0
+    KERNEL = 1
+    USER = 2
+    IDLE = 3
+    FIRMWARE = 4
+    HYPERVISOR = 5
+
+    @property
+    def label(self) -> str:
+        """The name shown to people and written by exports."""
+        return self.name.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class SampleBatch:
+    """Samples as columns of equal length, ordered by time within one batch.
+
+    Attributes:
+        time: nanoseconds of the host's CLOCK_MONOTONIC.
+        pc: guest virtual address of the next instruction.
+        stack: id in the profile's StackTable; 0 where no stack was taken.
+        task: id of the guest task; 0 where unknown.
+        guest: id of the guest in the profile.
+        vcpu: index of the vcpu within its guest.
+        mode: a `Mode`.
+        weight: 1, or the period of the event that took the sample.
+    """
+
+    time: Int64s
+    pc: UInt64s
+    stack: UInt32s
+    task: UInt32s
+    guest: UInt16s
+    vcpu: UInt16s
+    mode: UInt8s
+    weight: UInt32s
+
+    def __len__(self) -> int:
+        return len(self.pc)
+
+    @classmethod
+    def empty(cls) -> SampleBatch:
+        """A batch of no samples."""
+        return cls(*(np.empty(0, dtype) for dtype in COLUMN_TYPES.values()))
+
+    @classmethod
+    def concatenate(cls, batches: Sequence[SampleBatch]) -> SampleBatch:
+        """All samples of several batches, in their order."""
+        if not batches:
+            return cls.empty()
+        return cls(*(np.concatenate([getattr(b, name) for b in batches]) for name in COLUMN_TYPES))
+
+    @classmethod
+    def of(
+        cls,
+        pcs: Iterable[int],
+        *,
+        time: int | Iterable[int] = 0,
+        stack: int | Iterable[int] = 0,
+        task: int | Iterable[int] = 0,
+        guest: int | Iterable[int] = 0,
+        vcpu: int | Iterable[int] = 0,
+        mode: int | Iterable[int] = Mode.KERNEL,
+        weight: int | Iterable[int] = 1,
+    ) -> SampleBatch:
+        """A batch from plain integers; a single number fills its whole column."""
+        given = {
+            "time": time, "stack": stack, "task": task, "guest": guest,
+            "vcpu": vcpu, "mode": mode, "weight": weight,
+        }  # fmt: skip
+        pc = np.fromiter(pcs, np.uint64)
+        columns: dict[str, NDArray[Any]] = {"pc": pc}
+        for name, value in given.items():
+            column = (
+                np.full(len(pc), value, COLUMN_TYPES[name])
+                if isinstance(value, int)
+                else np.fromiter(value, COLUMN_TYPES[name])
+            )
+            if len(column) != len(pc):
+                raise ValueError(f"column {name} has {len(column)} values for {len(pc)} samples")
+            columns[name] = column
+        return cls(**columns)
+
+    def select(self, mask: NDArray[np.bool_]) -> SampleBatch:
+        """The samples where `mask` is true."""
+        return SampleBatch(*(getattr(self, name)[mask] for name in COLUMN_TYPES))
+
+
+#: The columns in order, with their types: the one list that tables and recordings follow.
+COLUMN_TYPES: dict[str, np.dtype[Any]] = {
+    "time": np.dtype("<i8"),
+    "pc": np.dtype("<u8"),
+    "stack": np.dtype("<u4"),
+    "task": np.dtype("<u4"),
+    "guest": np.dtype("<u2"),
+    "vcpu": np.dtype("<u2"),
+    "mode": np.dtype("u1"),
+    "weight": np.dtype("<u4"),
+}
+assert tuple(COLUMN_TYPES) == tuple(f.name for f in fields(SampleBatch))
+
+
+@dataclass(frozen=True, slots=True)
+class SourceFacts:
+    """How the samples were taken and what that cost, as far as it is known now.
+
+    Attributes:
+        way: `gdbstub`, `qmp`, `perf`, `replay`.
+        target: what was sampled, as the user named it (`localhost:1234`, a file).
+        asked_hz: the rate asked for, per vcpu.
+        reached_hz: the rate reached so far, per vcpu.
+        covered_ns: how long sampling has gone on, holds included.
+        taken: how many times the guest was sampled (one time gives a sample a vcpu).
+        halted_ns: how long the guest was kept from running, all in all.
+        held_ns: how long sampling waited because somebody else had stopped the guest.
+        late: how many samples were taken more than one mean interval after their time.
+        errors: how many attempts gave no sample.
+        lost: how many samples the source itself says that it lost.
+        notes: sentences about the taking that a person must see, newest last.
+        block_starts: pcs lie on the starts of translation blocks (TCG): shares of functions
+            are right, shares of instructions are not.
+    """
+
+    way: str
+    target: str
+    asked_hz: float = 0.0
+    reached_hz: float = 0.0
+    covered_ns: int = 0
+    taken: int = 0
+    halted_ns: int = 0
+    held_ns: int = 0
+    late: int = 0
+    errors: int = 0
+    lost: int = 0
+    notes: tuple[str, ...] = ()
+    block_starts: bool = False
+
+    @property
+    def halted_percent(self) -> float:
+        """Share of the time covered in which the guest was kept from running."""
+        return 100.0 * self.halted_ns / self.covered_ns if self.covered_ns else 0.0
+
+
+class Source(Protocol):
+    """Gives samples until it ends, is closed, or the guest goes away."""
+
+    def batches(self) -> Iterator[SampleBatch]:
+        """Batches as they come, a few a second; blocks in between.
+
+        An empty batch means only that time has passed. Iteration ends when the source has no
+        more samples or `close` was called from another thread.
+
+        Raises:
+            TargetError: the guest went away or answers nonsense; what came before is valid.
+        """
+        ...
+
+    def facts(self) -> SourceFacts:
+        """What is known now; may be called from any thread."""
+        ...
+
+    def close(self) -> None:
+        """End the iteration and let go of the guest, running. May be called from any thread."""
+        ...

@@ -1,0 +1,1 @@
+"""What an address inside a guest means. Knows nothing of sampling or screens."""

@@ -1,0 +1,74 @@
+"""Reading a guest's memory, whatever it comes from."""
+
+from __future__ import annotations
+
+import bisect
+from collections.abc import Iterable
+from typing import Protocol
+
+
+class MemoryFault(Exception):
+    """Bytes at an address cannot be read; an answer, not a failure of gprof.
+
+    Args:
+        address: the first address of the read that failed.
+        size: how many bytes were asked for.
+    """
+
+    def __init__(self, address: int, size: int) -> None:
+        super().__init__(f"cannot read {size} bytes at {address:#x}")
+        self.address = address
+        self.size = size
+
+
+class Memory(Protocol):
+    """Guest virtual memory in the kernel's view."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`.
+
+        Raises:
+            MemoryFault: any of them is not mapped or not known.
+        """
+        ...
+
+
+class BytesMemory:
+    """Memory made of pieces of bytes at fixed addresses, such as a recording's hot functions.
+
+    Pieces may touch but not overlap; a read may cross from one piece into the next.
+    """
+
+    def __init__(self, pieces: Iterable[tuple[int, bytes]]) -> None:
+        ordered = sorted((address, data) for address, data in pieces if data)
+        self._starts = [address for address, _ in ordered]
+        self._data = [data for _, data in ordered]
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`; see `Memory.read`."""
+        found = bytearray()
+        at = address
+        while len(found) < size:
+            i = bisect.bisect_right(self._starts, at) - 1
+            if i < 0 or at >= self._starts[i] + len(self._data[i]):
+                raise MemoryFault(address, size)
+            offset = at - self._starts[i]
+            found += self._data[i][offset : offset + size - len(found)]
+            at = address + len(found)
+        return bytes(found)
+
+
+class OverlayMemory:
+    """The first of several memories that can read an address, in order of preference."""
+
+    def __init__(self, *layers: Memory) -> None:
+        self._layers = layers
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`, all from one layer; see `Memory.read`."""
+        for layer in self._layers:
+            try:
+                return layer.read(address, size)
+            except MemoryFault:
+                continue
+        raise MemoryFault(address, size)

@@ -1,0 +1,232 @@
+"""The address space of one guest: what is loaded where, and what an address means."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+from intervaltree import Interval, IntervalTree
+from numpy.typing import NDArray
+
+from symbols.table import Symbol, SymbolTable
+
+#: Link-time and runtime addresses differ by a slide that may be negative: sums are modulo 2^64.
+_WRAP = 1 << 64
+
+
+class ImageKind(IntEnum):
+    """What a loaded image is. Stored in recordings: never renumber."""
+
+    KERNEL = 1
+    MODULE = 2
+    GENERATED = 3  # text that the kernel made at run time: BPF programs, trampolines
+    FIRMWARE = 4
+    USER = 5
+
+
+class Reason(IntEnum):
+    """Why an address has no symbol. Stored in recordings: never renumber."""
+
+    RESOLVED = 0
+    NO_KERNEL_SYMBOLS = 1
+    NO_IMAGE = 2
+    NO_SYMBOLS = 3
+    BETWEEN_SYMBOLS = 4
+    USER_SPACE = 5
+
+    @property
+    def sentence(self) -> str:
+        """The reason as shown to people."""
+        return _SENTENCES[self]
+
+
+_SENTENCES = {
+    Reason.RESOLVED: "resolved",
+    Reason.NO_KERNEL_SYMBOLS: "no symbols of the kernel were given",
+    Reason.NO_IMAGE: "outside every known image",
+    Reason.NO_SYMBOLS: "its image has no symbols",
+    Reason.BETWEEN_SYMBOLS: "between the symbols of its image",
+    Reason.USER_SPACE: "guest user space",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedImage:
+    """An image at the addresses where the guest has it.
+
+    Attributes:
+        name: `[kernel]`, a module's name, a file's name; safe to show.
+        kind: what it is.
+        start: first runtime address.
+        end: the runtime address after its last.
+        table: its symbols at link-time addresses; None where only its range is known.
+        slide: runtime minus link-time address, modulo 2^64.
+        build_id: of the ELF file; empty where unknown.
+        path: the file that the symbols came from; empty where there is none.
+    """
+
+    name: str
+    kind: ImageKind
+    start: int
+    end: int
+    table: SymbolTable | None = None
+    slide: int = 0
+    build_id: bytes = b""
+    path: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class SymbolAt:
+    """A symbol at its runtime addresses, and the image it is in."""
+
+    symbol: Symbol
+    image: LoadedImage
+
+
+@dataclass(frozen=True, slots=True)
+class Resolved:
+    """What each of an array of addresses means, as columns.
+
+    Attributes:
+        image: index into `AddressSpace.images`, -1 where none.
+        symbol: index into that image's table, -1 where none.
+        offset: address minus the symbol's start, or minus the image's where there is no symbol;
+            the address itself where there is no image.
+        reason: a `Reason`.
+    """
+
+    image: NDArray[np.int32]
+    symbol: NDArray[np.int64]
+    offset: NDArray[np.uint64]
+    reason: NDArray[np.uint8]
+
+
+class AddressSpace:
+    """Everything loaded in one guest. What is loaded later wins over what lay there before.
+
+    Args:
+        images: what is loaded, in order of loading.
+        kernel_half: first and last address of the half that belongs to the kernel, inclusive;
+            outside it an address that no image holds is user space.
+    """
+
+    def __init__(
+        self,
+        images: Iterable[LoadedImage] = (),
+        *,
+        kernel_half: tuple[int, int] = (1 << 63, _WRAP - 1),
+    ) -> None:
+        self.kernel_half = kernel_half
+        self._images: list[LoadedImage] = []
+        self._tree = IntervalTree()
+        self._flat: tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32]] | None = None
+        for image in images:
+            self.load(image)
+
+    @property
+    def images(self) -> tuple[LoadedImage, ...]:
+        """Every image ever loaded, in order; a `Resolved.image` indexes this."""
+        return tuple(self._images)
+
+    def loaded(self) -> Iterator[LoadedImage]:
+        """The images that still hold some of their range, by address."""
+        seen: set[int] = set()
+        for interval in sorted(self._tree):
+            if interval.data not in seen:
+                seen.add(interval.data)
+                yield self._images[interval.data]
+
+    def load(self, image: LoadedImage) -> None:
+        """Put an image at its range; what lay there is cut away."""
+        if not 0 <= image.start < image.end <= _WRAP:
+            raise ValueError(f"{image.name} has the range {image.start:#x} to {image.end:#x}")
+        self._tree.chop(image.start, image.end)
+        self._tree.add(Interval(image.start, image.end, len(self._images)))
+        self._images.append(image)
+        self._flat = None
+
+    def unload(self, start: int, end: int) -> None:
+        """Forget what lies in a range, as when a module is removed."""
+        self._tree.chop(start, end)
+        self._flat = None
+
+    def image_at(self, address: int) -> LoadedImage | None:
+        """The image that holds an address."""
+        found = self._tree.at(address)
+        return self._images[next(iter(found)).data] if found else None
+
+    def resolve(self, addresses: NDArray[np.uint64]) -> Resolved:
+        """What each address means. Costs most by the number of addresses: pass distinct ones."""
+        image = self._image_of(addresses)
+        symbol = np.full(len(addresses), -1, np.int64)
+        offset = addresses.copy()
+        reason = np.full(len(addresses), Reason.NO_IMAGE, np.uint8)
+        low, high = self.kernel_half
+        in_kernel = (addresses >= np.uint64(low)) & (addresses <= np.uint64(high))
+        reason[~in_kernel] = Reason.USER_SPACE
+        if not any(loaded.kind == ImageKind.KERNEL for loaded in self._images):
+            reason[in_kernel] = Reason.NO_KERNEL_SYMBOLS
+        for number in np.unique(image[image >= 0]):
+            loaded = self._images[number]
+            here = np.flatnonzero(image == number)
+            offset[here] = addresses[here] - np.uint64(loaded.start)
+            if loaded.table is None or not len(loaded.table):
+                reason[here] = Reason.NO_SYMBOLS
+                continue
+            linked = addresses[here] - np.uint64(loaded.slide % _WRAP)
+            index = loaded.table.lookup(linked)
+            hit = index >= 0
+            symbol[here] = index
+            offset[here[hit]] = linked[hit] - loaded.table.start[index[hit]]
+            reason[here] = np.where(hit, Reason.RESOLVED, Reason.BETWEEN_SYMBOLS)
+        return Resolved(image, symbol, offset, reason)
+
+    def symbol_at(self, address: int) -> SymbolAt | None:
+        """The symbol that holds one address."""
+        found = self.resolve(np.array([address], np.uint64))
+        if found.symbol[0] < 0:
+            return None
+        return self.symbol(int(found.image[0]), int(found.symbol[0]))
+
+    def symbol(self, image: int, index: int) -> SymbolAt:
+        """The symbol that a `Resolved` names by its image and its index, at runtime addresses."""
+        loaded = self._images[image]
+        if loaded.table is None:
+            raise ValueError(f"{loaded.name} has no symbols")
+        linked = loaded.table[index]
+        return SymbolAt(
+            Symbol(
+                linked.name,
+                (linked.start + loaded.slide) % _WRAP,
+                # An end of exactly 2^64 is a valid end: only the last byte wraps.
+                (linked.end - 1 + loaded.slide) % _WRAP + 1,
+            ),
+            loaded,
+        )
+
+    def find(self, name: str) -> list[SymbolAt]:
+        """Every symbol of that name in what is loaded now, by address."""
+        found = []
+        for loaded in self.loaded():
+            if loaded.table is not None:
+                number = self._images.index(loaded)
+                found += [self.symbol(number, i) for i in loaded.table.names.find(name)]
+        return sorted(found, key=lambda at: at.symbol.start)
+
+    def _image_of(self, addresses: NDArray[np.uint64]) -> NDArray[np.int32]:
+        """The image index of each address, or -1, from the tree flattened into columns."""
+        if self._flat is None:
+            intervals = sorted(self._tree)
+            self._flat = (
+                np.array([i.begin for i in intervals], np.uint64),
+                np.array([i.end - 1 for i in intervals], np.uint64),
+                np.array([i.data for i in intervals], np.int32),
+            )
+        begin, last, data = self._flat
+        if not len(begin):
+            return np.full(len(addresses), -1, np.int32)
+        at = np.searchsorted(begin, addresses, side="right") - 1
+        inside = (at >= 0) & (addresses <= last[np.maximum(at, 0)])
+        return np.where(inside, data[np.maximum(at, 0)], np.int32(-1)).astype(np.int32)
