@@ -4,33 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, fields
-from enum import IntEnum
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
+
+from gprof.guest.mode import Mode as Mode
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt64s: TypeAlias = NDArray[np.uint64]
 UInt32s: TypeAlias = NDArray[np.uint32]
 UInt16s: TypeAlias = NDArray[np.uint16]
 UInt8s: TypeAlias = NDArray[np.uint8]
-
-
-class Mode(IntEnum):
-    """What a vcpu was doing at the instant of a sample. Stored in recordings: never renumber."""
-
-    UNKNOWN = 0
-    KERNEL = 1
-    USER = 2
-    IDLE = 3
-    FIRMWARE = 4
-    HYPERVISOR = 5
-
-    @property
-    def label(self) -> str:
-        """The name shown to people and written by exports."""
-        return self.name.lower()
 
 
 @dataclass(frozen=True, slots=True)

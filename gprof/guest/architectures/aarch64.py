@@ -1,0 +1,35 @@
+"""AArch64 as QEMU's stub shows it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gprof.errors import ProtocolError
+from gprof.guest.architectures.architecture import VcpuState
+from gprof.guest.mode import Mode
+from gprof.guest.registers import RegisterFile
+
+
+@dataclass(frozen=True, slots=True)
+class AArch64:
+    """See `Architecture`. Register names: aarch64-core.xml of QEMU 7.2."""
+
+    name: str = "aarch64"
+    # Addresses that TTBR1 translates: bit 55 and all above it, whatever the size of the space.
+    kernel_half: tuple[int, int] = (0xFF80_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+    vector_symbols: tuple[str, ...] = ("vectors",)
+
+    def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
+        """Read the reply to `g`; see `Architecture.state`."""
+        pc = registers.value("pc", reply)
+        pstate = registers.value("cpsr", reply)
+        if pc is None or pstate is None:
+            raise ProtocolError(
+                f"the stub's registers of {len(reply) // 2} bytes have no pc or cpsr"
+            )
+        if halted:
+            return VcpuState(pc, Mode.IDLE)
+        if pstate & 0x10:  # AArch32; its user mode is 0b10000
+            return VcpuState(pc, Mode.USER if pstate & 0xF == 0 else Mode.KERNEL)
+        level = pstate >> 2 & 3  # PSTATE.M[3:2]: the exception level
+        return VcpuState(pc, (Mode.USER, Mode.KERNEL, Mode.KERNEL, Mode.FIRMWARE)[level])

@@ -1,0 +1,49 @@
+"""What every architecture has to say about a vcpu."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from gprof.guest.registers import RegisterFile
+from gprof.guest.mode import Mode
+
+
+@dataclass(frozen=True, slots=True)
+class VcpuState:
+    """Where a vcpu stood.
+
+    Attributes:
+        pc: linear address of the next instruction.
+        mode: what it was doing, as far as its registers tell.
+    """
+
+    pc: int
+    mode: Mode
+
+
+class Architecture(Protocol):
+    """One architecture's reading of registers."""
+
+    @property
+    def name(self) -> str:
+        """As the kernel names it: `x86_64`, `aarch64`."""
+        ...
+
+    @property
+    def kernel_half(self) -> tuple[int, int]:
+        """First and last address that belong to the kernel of Linux, inclusive."""
+        ...
+
+    @property
+    def vector_symbols(self) -> tuple[str, ...]:
+        """Names of the symbol that `vector` gives the address of, in order of preference."""
+        ...
+
+    def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
+        """Read the reply to `g`.
+
+        Raises:
+            ProtocolError: the reply has no pc.
+        """
+        ...

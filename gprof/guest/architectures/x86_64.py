@@ -1,0 +1,44 @@
+"""x86-64 as QEMU's stub shows it, from the reset vector to user space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from gprof.errors import ProtocolError
+from gprof.guest.architectures.architecture import VcpuState
+from gprof.guest.mode import Mode
+from gprof.guest.registers import RegisterFile
+
+_CR0_PROTECTED = 1 << 0
+_CR0_PAGING = 1 << 31
+_USER = 3  # current privilege level: the low bits of cs
+
+
+@dataclass(frozen=True, slots=True)
+class X86_64:  # noqa: N801 - the architecture's own name
+    """See `Architecture`. Register names: target/i386/gdbstub.c of QEMU 7.2."""
+
+    name: str = "x86_64"
+    # Canonical addresses of the upper half, four or five levels of page tables alike.
+    kernel_half: tuple[int, int] = (0xFF00_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+    # Gate 0 of the interrupt table; the first name since Linux 5.8.
+    vector_symbols: tuple[str, ...] = ("asm_exc_divide_error", "divide_error")
+
+    def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
+        """Read the reply to `g`; see `Architecture.state`."""
+        pc = registers.value("rip", reply)
+        cs = registers.value("cs", reply)
+        if pc is None or cs is None:
+            raise ProtocolError(
+                f"the stub's registers of {len(reply) // 2} bytes have no rip or cs"
+            )
+        cr0 = registers.value("cr0", reply)
+        if cr0 is not None and not cr0 & _CR0_PROTECTED:
+            # Real mode: the segment is part of the address. Right after reset its base is not
+            # sixteen times its selector; the first far jump makes it so.
+            return VcpuState((cs << 4) + (pc & 0xFFFF), Mode.FIRMWARE)
+        if halted:
+            return VcpuState(pc, Mode.IDLE)
+        if cr0 is not None and not cr0 & _CR0_PAGING:
+            return VcpuState(pc, Mode.FIRMWARE)
+        return VcpuState(pc, Mode.USER if cs & 3 == _USER else Mode.KERNEL)
