@@ -66,12 +66,8 @@ class Connection:
         except OSError as error:
             raise self._gone(error.strerror or str(error)) from None
 
-    def readable(self) -> bool:
-        """Whether the stub has sent something that was not read yet."""
-        return bool(self._packets) or bool(self._poll.poll(0))
-
     def receive(self, timeout: float) -> bytes | None:
-        """The next packet's payload, or None when none came in `timeout` seconds.
+        """The next packet's payload, or None when none came in `timeout` seconds (0: is here).
 
         Raises:
             TargetGone: the connection ended, or the stub says that the guest did.
@@ -79,8 +75,7 @@ class Connection:
         """
         deadline = time.monotonic() + timeout
         while not self._packets:
-            left = deadline - time.monotonic()
-            if left <= 0 or not self._poll.poll(left * 1000):
+            if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
                 return None
             try:
                 data = self._socket.recv(_RECEIVE)
@@ -97,7 +92,8 @@ class Connection:
     def order_guard(self, order: bytes) -> None:
         """Tell the guard what to do if we vanish (see `gprof.guest.guard`)."""
         assert self._guard.stdin is not None
-        with contextlib.suppress(OSError):  # a guard that was killed can only be done without
+        # A guard that was killed can only be done without; one that was dismissed needs no order.
+        with contextlib.suppress(OSError, ValueError):
             self._guard.stdin.write(order)
 
     def close(self) -> None:

@@ -50,6 +50,11 @@ class Vcpu:
     index: int
     thread: bytes
 
+    @property
+    def cluster(self) -> bytes:
+        """The process part of its thread id: vcpus of one kind; empty where there is none."""
+        return self.thread[1:].partition(b".")[0] if self.thread[:1] == b"p" else b""
+
 
 @dataclass(frozen=True, slots=True)
 class Exchange:
@@ -204,8 +209,7 @@ class Stub:
         )
 
     def _exchange(self, requests: Sequence[bytes]) -> Exchange:
-        if not self.held and self._connection.readable():
-            self._hold(self._connection.receive(0))
+        self.other_stop()
         ask = INTERRUPT + b"".join(map(packet, requests))
         asked = time.monotonic_ns()
         self._connection.send(ask if self.held else ask + _CONTINUE)
@@ -225,6 +229,30 @@ class Stub:
             self._connection.send(INTERRUPT)
             self._hold(self._connection.receive(ANSWER_LIMIT))
         return Exchange(replies, asked, stopped, answered)
+
+    def stop_and_go(self, requests: Sequence[bytes], times: int) -> int | None:
+        """Nanoseconds from a write with several stops in it to the last answer.
+
+        For measuring what a stop costs (see `gprof.sampling.stop_cost`). None where the guest is
+        held, or where somebody stops it in between.
+        """
+        if self.other_stop():
+            return None
+        one = INTERRUPT + b"".join(map(packet, requests)) + _CONTINUE
+        asked = time.monotonic_ns()
+        self._connection.send(one * times)
+        stops = 0
+        for _ in range(times):
+            if ours := is_stop(first := self._reply()):
+                stops += 1
+            self._replies(requests, None if ours else first)
+        answered = time.monotonic_ns()
+        if stops < times:
+            # One of the stops found the guest stopped by somebody else, and resumed it.
+            self._connection.send(INTERRUPT)
+            self._hold(self._connection.receive(ANSWER_LIMIT))
+            return None
+        return answered - asked
 
     def _replies(self, requests: Sequence[bytes], first: bytes | None) -> list[bytes]:
         replies = []
@@ -279,8 +307,8 @@ class Stub:
 
     def other_stop(self) -> bool:
         """Whether somebody has stopped the guest since the last exchange; free for the guest."""
-        if not self.held and self._connection.readable():
-            self._hold(self._connection.receive(0))
+        if not self.held and (unasked := self._connection.receive(0)) is not None:
+            self._hold(unasked)
         return self.held
 
     def read_object(self, kind: str, annex: str) -> bytes | None:
@@ -314,10 +342,10 @@ class Stub:
             if not vcpus:  # never greeted: what it says of itself is unknown
                 self._connection.abandon()
             elif not self.other_stop():
-                processes = sorted({vcpu.thread.partition(b".")[0][1:] for vcpu in vcpus})
-                detach = [packet(b"D;%x" % int(process, 16)) for process in processes if process]
-                self._connection.send(INTERRUPT + b"".join(detach or [packet(b"D")]))
-                for _ in detach or [b"D"]:
+                clusters = sorted({vcpu.cluster for vcpu in vcpus})
+                detach = [packet(b"D;%x" % int(c, 16) if c else b"D") for c in clusters]
+                self._connection.send(INTERRUPT + b"".join(detach))
+                for _ in detach:
                     while is_stop(self._reply()):
                         pass
         except (TargetGone, ProtocolError):

@@ -1,19 +1,18 @@
 """The registers of a vcpu by name, as the stub's target description lays them out.
 
-Format: GDB manual, appendix "Target Descriptions". A real XML parser is needed: QEMU's own
-description of x86-64 has registers inside comments, and a number left out means "one more than
-the last".
+Format: GDB manual, appendix "Target Descriptions". A real XML parser is needed, since QEMU's own
+description of x86-64 has registers inside comments; but one that ignores namespaces, since QEMU
+does not declare the `xi` of its includes. A number left out means "one more than the last".
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from xml.etree import ElementTree
+from xml.parsers import expat
 
 from gprof.errors import ProtocolError
 
-_INCLUDE = "{http://www.w3.org/2001/XInclude}include"
 _MOST_DOCUMENTS = 32
 _MOST_REGISTERS = 4096
 
@@ -51,17 +50,24 @@ class RegisterFile:
     byte_order: str = "little"
 
     def value(self, name: str, reply: bytes) -> int | None:
-        """A register's value in a `g` reply (hexadecimal); None if it is not in there or unknown."""
+        """A register's value in the digits of a `g` reply; None if it is not in there."""
         register = self.by_name.get(name)
         if register is None:
             return None
-        digits = reply[2 * register.offset : 2 * register.offset + register.bits // 4]
-        if len(digits) < register.bits // 4:
+        start = 2 * register.offset
+        return self.parse(register, reply[start : start + register.bits // 4])
+
+    def parse(self, register: Register, digits: bytes) -> int | None:
+        """A register's value from its own digits, as `p` replies; None if they are something else.
+
+        A stub that knows a register but not its value sends `x` for every digit.
+        """
+        if len(digits) != register.bits // 4:
             return None
         try:
             raw = bytes.fromhex(digits.decode("ascii"))
         except ValueError:
-            return None  # `x` digits: the stub knows the register but not its value
+            return None
         return int.from_bytes(raw, "big" if self.byte_order == "big" else "little")
 
 
@@ -74,51 +80,67 @@ def read_description(read: Callable[[str], bytes | None]) -> RegisterFile:
     Raises:
         ProtocolError: there is no description, or it is no XML.
     """
-    architecture = ""
-    found: dict[str, Register] = {}
-    number = offset = 0
-    for element in _elements(read):
-        if element.tag == "architecture":
-            architecture = architecture or (element.text or "").strip()
-        elif element.tag == "reg":
-            name = element.get("name", "")
-            bits = _integer(element.get("bitsize", ""))
-            number = _integer(element.get("regnum", str(number)))
-            if len(found) == _MOST_REGISTERS or not 0 < bits <= 1 << 16:
-                raise ProtocolError(f"the stub describes the register {name!r} with {bits} bits")
-            # The first of a name counts: later ones are the same register in other clothes.
-            found.setdefault(name, Register(name, number, bits, offset))
-            number += 1
-            offset += (bits + 7) // 8
-    if not found:
+    reader = _Reader(read)
+    reader.document("target.xml")
+    if not reader.found:
         raise ProtocolError("the stub describes no registers")
-    return RegisterFile(architecture, found, "big" if architecture.startswith("s390") else "little")
+    architecture = reader.architecture.strip()
+    order = "big" if architecture.startswith("s390") else "little"
+    return RegisterFile(architecture, reader.found, order)
 
 
-def _elements(read: Callable[[str], bytes | None]) -> Iterator[ElementTree.Element]:
-    """Elements of all documents in the order of the description, includes followed."""
-    waiting: list[str | ElementTree.Element] = ["target.xml"]
-    documents = 0
-    while waiting:
-        item = waiting.pop()
-        if isinstance(item, str):
-            documents += 1
-            text = read(item)
-            if text is None or documents > _MOST_DOCUMENTS:
-                raise ProtocolError(
-                    f"the stub has no register description {item!r}",
-                    "gprof needs a QEMU that describes its registers (any since 2.0).",
-                )
-            try:
-                # expat refuses entities that grow without bound; QEMU's documents define none.
-                item = ElementTree.fromstring(text)  # noqa: S314
-            except ElementTree.ParseError as error:
-                raise ProtocolError(f"the stub's register description is no XML: {error}") from None
-        if item.tag == _INCLUDE:
-            waiting.append(item.get("href", ""))
-        else:
-            yield item
-            waiting.extend(reversed(item))
+class _Reader:
+    """Walks the documents in the order of the description, following includes."""
+
+    def __init__(self, read: Callable[[str], bytes | None]) -> None:
+        self._read = read
+        self._documents = 0
+        self._number = self._offset = 0
+        self._in_architecture = False
+        self.architecture = ""
+        self.found: dict[str, Register] = {}
+
+    def document(self, name: str) -> None:
+        self._documents += 1
+        text = self._read(name)
+        if text is None or self._documents > _MOST_DOCUMENTS:
+            raise ProtocolError(
+                f"the stub has no register description {name!r}",
+                "gprof needs a QEMU that describes its registers (any since 2.0).",
+            )
+        parser = expat.ParserCreate()
+        parser.StartElementHandler = self._start
+        parser.EndElementHandler = self._end
+        parser.CharacterDataHandler = self._text
+        try:
+            parser.Parse(text, True)
+        except expat.ExpatError as error:
+            raise ProtocolError(f"the stub's register description is no XML: {error}") from None
+
+    def _start(self, tag: str, attributes: dict[str, str]) -> None:
+        if tag == "xi:include":
+            self.document(attributes.get("href", ""))
+        elif tag == "reg":
+            self._register(attributes)
+        self._in_architecture = tag == "architecture" and not self.architecture
+
+    def _end(self, _tag: str) -> None:
+        self._in_architecture = False
+
+    def _text(self, text: str) -> None:
+        if self._in_architecture:
+            self.architecture += text[:64]
+
+    def _register(self, attributes: dict[str, str]) -> None:
+        name = attributes.get("name", "")
+        bits = _integer(attributes.get("bitsize", ""))
+        number = _integer(attributes.get("regnum", str(self._number)))
+        if len(self.found) == _MOST_REGISTERS or not 0 < bits <= 1 << 16:
+            raise ProtocolError(f"the stub describes the register {name!r} with {bits} bits")
+        # The first of a name counts: later ones are the same register in other clothes.
+        self.found.setdefault(name, Register(name, number, bits, self._offset))
+        self._number = number + 1
+        self._offset += (bits + 7) // 8
 
 
 def _integer(text: str) -> int:

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.guest.mode import Mode as Mode
+from gprof.guest.mode import Mode
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt64s: TypeAlias = NDArray[np.uint64]
@@ -169,3 +169,6 @@ class Source(Protocol):
     def close(self) -> None:
         """End the iteration and let go of the guest, running. May be called from any thread."""
         ...
+
+
+__all__ = ["COLUMN_TYPES", "Mode", "SampleBatch", "Source", "SourceFacts"]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from gprof.errors import ProtocolError
-from gprof.guest.architectures.architecture import VcpuState
+from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
 
@@ -18,6 +18,10 @@ class AArch64:
     # Addresses that TTBR1 translates: bit 55 and all above it, whatever the size of the space.
     kernel_half: tuple[int, int] = (0xFF80_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
     vector_symbols: tuple[str, ...] = ("vectors",)
+
+    def vector(self, probe: Probe) -> int | None:
+        """The vector base register of exception level 1; QEMU 7.2 names it without the level."""
+        return probe.register("VBAR_EL1") or probe.register("VBAR") or None
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Protocol
 
-from gprof.guest.registers import RegisterFile
 from gprof.guest.mode import Mode
+from gprof.guest.registers import RegisterFile
+from symbols.memory import Memory
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +21,23 @@ class VcpuState:
 
     pc: int
     mode: Mode
+
+
+class Probe(Protocol):
+    """Ways to ask a machine what its registers in `g` do not tell."""
+
+    @property
+    def memory(self) -> Memory:
+        """The kernel's virtual memory."""
+        ...
+
+    def monitor(self, command: str) -> str:
+        """The output of a monitor command; empty where there is no monitor."""
+        ...
+
+    def register(self, name: str) -> int | None:
+        """A register of the first vcpu by name; None where it has none of that name."""
+        ...
 
 
 class Architecture(Protocol):
@@ -38,6 +56,10 @@ class Architecture(Protocol):
     @property
     def vector_symbols(self) -> tuple[str, ...]:
         """Names of the symbol that `vector` gives the address of, in order of preference."""
+        ...
+
+    def vector(self, probe: Probe) -> int | None:
+        """Runtime address of the first of `vector_symbols`, by what the hardware knows of it."""
         ...
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:

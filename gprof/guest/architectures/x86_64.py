@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 from gprof.errors import ProtocolError
-from gprof.guest.architectures.architecture import VcpuState
+from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
+from symbols.memory import MemoryFault
 
 _CR0_PROTECTED = 1 << 0
 _CR0_PAGING = 1 << 31
@@ -23,6 +25,21 @@ class X86_64:  # noqa: N801 - the architecture's own name
     kernel_half: tuple[int, int] = (0xFF00_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
     # Gate 0 of the interrupt table; the first name since Linux 5.8.
     vector_symbols: tuple[str, ...] = ("asm_exc_divide_error", "divide_error")
+
+    def vector(self, probe: Probe) -> int | None:
+        """The handler in gate 0 of the interrupt table, whose base only the monitor tells.
+
+        Gate format: Intel SDM volume 3, 64-bit interrupt gate descriptor.
+        """
+        table = re.search(r"IDT=\s*([0-9a-fA-F]{1,16})\s", probe.monitor("info registers"))
+        if table is None:
+            return None
+        try:
+            gate = probe.memory.read(int(table[1], 16), 16)
+        except MemoryFault:
+            return None
+        handler = gate[0:2] + gate[6:8] + gate[8:12]
+        return int.from_bytes(handler, "little") or None
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""

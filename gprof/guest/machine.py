@@ -1,0 +1,130 @@
+"""A running virtual machine: its vcpus, what their registers mean, its memory."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gprof.errors import ProtocolError, TargetError, UsageError
+from gprof.guest.architectures import Architecture, VcpuState, described
+from gprof.guest.gdbstub import Exchange, Stub, Vcpu
+from gprof.guest.memory import StubMemory
+from gprof.guest.registers import RegisterFile, read_description
+from gprof.guest.rsp import is_error
+
+
+@dataclass(frozen=True, slots=True)
+class Sampled:
+    """A vcpu's place at one stop.
+
+    Attributes:
+        vcpu: its index.
+        state: where it stood; None where the stub could not tell.
+    """
+
+    vcpu: int
+    state: VcpuState | None
+
+
+class Machine:
+    """What a stub gives access to.
+
+    Attributes:
+        stub: the connection; who made it closes it.
+        architecture: of the vcpus that are sampled.
+        memory: the kernel's virtual memory.
+
+    Raises:
+        TargetError: no vcpu has an architecture that gprof knows.
+    """
+
+    def __init__(self, stub: Stub) -> None:
+        self.stub = stub
+        self._registers: dict[bytes, RegisterFile] = {}
+        self.architecture = self._learn_registers()
+        self.memory = StubMemory(stub)
+
+    def _learn_registers(self) -> Architecture:
+        """Read the registers of each cluster's vcpus; the first known architecture is ours."""
+        ours: Architecture | None = None
+        unknown: TargetError | None = None
+        for vcpu in self.stub.vcpus:
+            if vcpu.cluster in self._registers:
+                continue
+            self.stub.exchange([b"Hg" + vcpu.thread])
+            registers = read_description(lambda name: self.stub.read_object("features", name))
+            try:
+                architecture = described(registers.architecture)
+            except TargetError as error:
+                unknown = error
+                continue
+            if ours is None or architecture == ours:
+                ours = architecture
+                self._registers[vcpu.cluster] = registers
+        if ours is None:
+            raise unknown or ProtocolError("the stub has no vcpus")
+        return ours
+
+    @property
+    def vcpus(self) -> tuple[Vcpu, ...]:
+        """The vcpus whose registers we can read."""
+        return tuple(vcpu for vcpu in self.stub.vcpus if vcpu.cluster in self._registers)
+
+    def choose(self, indices: Sequence[int] | None) -> tuple[Vcpu, ...]:
+        """The vcpus of these indices, or all.
+
+        Raises:
+            UsageError: the guest has no vcpu of that index.
+        """
+        known = {vcpu.index: vcpu for vcpu in self.vcpus}
+        missing = sorted(set(indices or ()) - set(known))
+        if missing:
+            raise UsageError(
+                f"the guest has no vcpu {', '.join(map(str, missing))}",
+                f"It has {', '.join(map(str, known))}.",
+            )
+        return tuple(known[index] for index in (sorted(set(indices)) if indices else known))
+
+    def questions(self, vcpus: Sequence[Vcpu]) -> list[bytes]:
+        """What to ask the stub for a sample of these vcpus."""
+        # `g` comes first: under KVM only it fetches the registers from the kernel.
+        return [
+            request
+            for vcpu in vcpus
+            for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
+        ]
+
+    def sample(self, vcpus: Sequence[Vcpu]) -> tuple[Exchange, list[Sampled]]:
+        """Where each vcpu stands at one instant; see `Stub.exchange`."""
+        exchange = self.stub.exchange(self.questions(vcpus))
+        replies = exchange.replies
+        return exchange, [
+            Sampled(vcpu.index, self._state(vcpu, *replies[3 * i : 3 * i + 3]))
+            for i, vcpu in enumerate(vcpus)
+        ]
+
+    def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:
+        # After a refused choice the registers would be another vcpu's.
+        if chosen != b"OK" or is_error(registers):
+            return None
+        halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
+        return self.architecture.state(self._registers[vcpu.cluster], registers, halted=halted)
+
+    def monitor(self, command: str) -> str:
+        """The output of a command of QEMU's monitor; empty where the stub has none."""
+        return self.stub.monitor(command)
+
+    def register(self, name: str) -> int | None:
+        """A register of the first vcpu by name; None where it has none of that name."""
+        vcpu = self.vcpus[0]
+        registers = self._registers[vcpu.cluster]
+        if (register := registers.by_name.get(name)) is None:
+            return None
+        # `g` first, again: it is what makes the value current.
+        asked = [b"Hg" + vcpu.thread, b"g", b"p%x" % register.number]
+        chosen, _, digits = self.stub.exchange(asked).replies
+        return registers.parse(register, digits) if chosen == b"OK" else None
+
+    def vector(self) -> int | None:
+        """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
+        return self.architecture.vector(self)

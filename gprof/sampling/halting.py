@@ -1,0 +1,225 @@
+"""Samples through the gdbstub: every vcpu at one instant, one write a sample."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from gprof.guest.machine import Machine, Sampled
+from gprof.sampling.schedule import Schedule, affordable_hz
+from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.stop_cost import MANY, StopCost
+
+_SECOND = 1_000_000_000
+
+#: How long samples are gathered before they are handed on.
+_BATCH_NS = _SECOND // 10
+#: How often it is asked whether a guest that somebody stopped runs again.
+_HELD_POLL_NS = _SECOND // 4
+#: How often the cost of a stop is measured anew, and how often at the start.
+_COST_EVERY_NS = 5 * _SECOND
+_FIRST_ROUNDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class HaltingOptions:
+    """How to sample.
+
+    Attributes:
+        hz: samples a second, of each vcpu.
+        vcpus: indices to sample; None for all.
+        max_halted: the share of time that the guest may be kept from running, 0.01 for 1 %;
+            the rate is lowered to stay below it.
+        guest: id of the guest in the profile.
+    """
+
+    hz: float = 99.0
+    vcpus: tuple[int, ...] | None = None
+    max_halted: float = 0.01
+    guest: int = 0
+
+
+class HaltingSource:
+    """A `Source` that stops the guest for some dozen microseconds a sample.
+
+    Args:
+        machine: what to sample; its stub is closed with this.
+        options: how.
+        rng: chance of the spacing.
+
+    Raises:
+        UsageError: the guest has no such vcpu.
+    """
+
+    def __init__(
+        self, machine: Machine, options: HaltingOptions, rng: random.Random | None = None
+    ) -> None:
+        self._machine = machine
+        self._options = options
+        self._vcpus = machine.choose(options.vcpus)
+        self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
+        self._closing = threading.Event()
+        self._iterating = False
+        self._gathered = _Gathered(options.guest)
+        self._cost = StopCost()
+        self._started_ns = time.monotonic_ns()
+        self._now_ns = self._started_ns
+        self._batch_due = self._started_ns + _BATCH_NS
+        self._taken = self._late = self._errors = 0
+        self._halted_ns = float(machine.stub.greeting_ns)
+        self._held_ns = 0
+        self._hz = options.hz
+        self._notes: list[str] = []
+        if machine.stub.accelerated is False:
+            self._note(
+                "The guest is emulated (TCG): a pc lies on the start of a translation block, so "
+                "shares of functions are right, shares of instructions are not."
+            )
+
+    def batches(self) -> Iterator[SampleBatch]:
+        """See `Source.batches`; about ten batches a second."""
+        self._iterating = True
+        try:
+            yield from self._sample()
+        finally:
+            self._machine.stub.close()
+
+    def _sample(self) -> Iterator[SampleBatch]:
+        self._measure_cost(_FIRST_ROUNDS)
+        schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
+        cost_due = time.monotonic_ns() + _COST_EVERY_NS
+        while not self._closing.is_set():
+            if self._machine.stub.other_stop():
+                yield from self._wait_for_release()
+                schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
+            due = schedule.following(time.monotonic_ns())
+            yield from self._sleep_until(due)
+            if self._closing.is_set():
+                break
+            self._take(due, schedule.mean_interval_ns)
+            if self._now_ns >= cost_due:
+                self._measure_cost(1)
+                cost_due = self._now_ns + _COST_EVERY_NS
+                schedule.hz = self._hz
+        yield self._gathered.batch()
+
+    def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
+        """Wait for an instant, and hand on what was gathered when it is time for that."""
+        while True:
+            now = time.monotonic_ns()
+            if now >= self._batch_due:
+                self._batch_due = now + _BATCH_NS
+                yield self._gathered.batch()
+            if now >= due_ns or self._closing.is_set():
+                return
+            self._closing.wait((min(due_ns, self._batch_due) - now) / _SECOND)
+
+    def _take(self, due_ns: int, mean_interval_ns: float) -> None:
+        exchange, sampled = self._machine.sample(self._vcpus)
+        self._now_ns = exchange.answered_ns
+        if self._machine.stub.held:
+            return  # stopped by somebody since we looked: this is no sample of a running guest
+        self._taken += 1
+        self._halted_ns += self._cost.ns
+        self._late += exchange.asked_ns - due_ns > mean_interval_ns
+        self._errors += self._gathered.add(exchange.stopped_ns, sampled)
+
+    def _measure_cost(self, rounds: int) -> None:
+        asked = self._machine.questions(self._vcpus)
+        for _ in range(rounds):
+            one = self._machine.stub.stop_and_go(asked, 1)
+            many = self._machine.stub.stop_and_go(asked, MANY)
+            if one is None or many is None:
+                return
+            self._cost.add(one, many)
+            self._halted_ns += (MANY + 1) * self._cost.ns
+        hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
+        if hz < 0.95 * self._hz:
+            self._note(
+                f"The rate is lowered from {self._hz:.0f} to {hz:.0f} Hz: a stop costs this guest "
+                f"{self._cost.ns / 1000:.0f} µs, and it may be halted for "
+                f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
+            )
+        self._hz = hz
+
+    def _wait_for_release(self) -> Iterator[SampleBatch]:
+        self._note(
+            "Somebody else has stopped the guest: gprof waits, and does not resume it. "
+            "`cont` in QEMU's monitor does."
+        )
+        while not self._closing.wait(_HELD_POLL_NS / _SECOND):
+            before = self._now_ns
+            released = self._machine.stub.released()
+            self._now_ns = time.monotonic_ns()
+            self._held_ns += self._now_ns - before
+            yield SampleBatch.empty()
+            if released:
+                self._note("The guest runs again.")
+                return
+
+    def _note(self, sentence: str) -> None:
+        if not self._notes or self._notes[-1] != sentence:
+            self._notes.append(sentence)
+
+    def facts(self) -> SourceFacts:
+        """See `Source.facts`."""
+        covered = self._now_ns - self._started_ns
+        sampled_s = (covered - self._held_ns) / _SECOND
+        return SourceFacts(
+            way="gdbstub",
+            target=self._machine.stub.address.text,
+            asked_hz=self._options.hz,
+            reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
+            covered_ns=covered,
+            taken=self._taken,
+            halted_ns=int(self._halted_ns),
+            held_ns=self._held_ns,
+            late=self._late,
+            errors=self._errors,
+            notes=tuple(self._notes),
+            block_starts=self._machine.stub.accelerated is False,
+        )
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._closing.set()
+        if not self._iterating:
+            self._machine.stub.close()
+
+
+class _Gathered:
+    """Samples on their way into a batch."""
+
+    def __init__(self, guest: int) -> None:
+        self._guest = guest
+        self._clear()
+
+    def _clear(self) -> None:
+        self._times: list[int] = []
+        self._pcs: list[int] = []
+        self._vcpus: list[int] = []
+        self._modes: list[int] = []
+
+    def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
+        """Take in one stop; the number of vcpus that gave nothing."""
+        missing = 0
+        for one in sampled:
+            if one.state is None:
+                missing += 1
+                continue
+            self._times.append(time_ns)
+            self._pcs.append(one.state.pc)
+            self._vcpus.append(one.vcpu)
+            self._modes.append(one.state.mode)
+        return missing
+
+    def batch(self) -> SampleBatch:
+        """What was gathered since the last call."""
+        batch = SampleBatch.of(
+            self._pcs, time=self._times, vcpu=self._vcpus, mode=self._modes, guest=self._guest
+        )
+        self._clear()
+        return batch

@@ -1,0 +1,54 @@
+"""When to sample: random instants on an absolute schedule, within a budget."""
+
+from __future__ import annotations
+
+import random
+
+_SECOND = 1_000_000_000
+
+
+class Schedule:
+    """Instants of a Poisson process.
+
+    Exponential spacing cannot fall into step with anything periodic in the guest, such as its
+    timer tick. Each instant follows from the one before, not from when the sample was really
+    taken: being late once does not lower the rate.
+
+    Args:
+        hz: mean rate.
+        start_ns: the instant to start from.
+        rng: the source of chance.
+    """
+
+    #: How far a schedule may lag behind before the samples it has missed are given up.
+    MOST_BEHIND = _SECOND // 2
+
+    def __init__(self, hz: float, start_ns: int, rng: random.Random) -> None:
+        self.hz = hz
+        self._at = float(start_ns)
+        self._rng = rng
+
+    @property
+    def mean_interval_ns(self) -> float:
+        """Mean time between two samples."""
+        return _SECOND / self.hz
+
+    def following(self, now_ns: int) -> int:
+        """The next instant, on the clock of `now_ns`; it lies in the past when we are late."""
+        self._at += self._rng.expovariate(1.0) * self.mean_interval_ns
+        if now_ns - self._at > self.MOST_BEHIND:
+            self._at = float(now_ns)
+        return int(self._at)
+
+
+def affordable_hz(asked_hz: float, stop_ns: float, share: float) -> float:
+    """The highest rate up to `asked_hz` at which stops of `stop_ns` take at most `share` of time.
+
+    Args:
+        asked_hz: the rate asked for.
+        stop_ns: mean time that one stop costs the guest.
+        share: of wall-clock time, 0.01 for 1 %.
+    """
+    if stop_ns <= 0:
+        return asked_hz
+    return min(asked_hz, share * _SECOND / stop_ns)
