@@ -76,9 +76,10 @@ class Address:
         try:
             connection.connect(self.path or (self.host, self.port))
         except (ConnectionRefusedError, FileNotFoundError) as error:
-            what = "does not exist" if isinstance(error, FileNotFoundError) else "is refused"
+            missing = isinstance(error, FileNotFoundError)
+            what = "there is no socket" if missing else "nothing accepts connections"
             raise ConnectionRefused(
-                f"the connection to {self.text} {what}: no QEMU listens there", HOW_TO_LISTEN
+                f"cannot connect to a gdbstub at {self.text}: {what}", HOW_TO_LISTEN
             ) from None
         except PermissionError:
             raise PermissionProblem(

@@ -21,7 +21,7 @@ _BATCH_NS = _SECOND // 10
 _HELD_POLL_NS = _SECOND // 4
 #: How often the cost of a stop is measured anew, and how often at the start.
 _COST_EVERY_NS = 5 * _SECOND
-_FIRST_ROUNDS = 5
+_FIRST_ROUNDS = 10
 
 
 @dataclass(frozen=True, slots=True)
