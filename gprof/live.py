@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import queue
+import threading
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Protocol
 
 from gprof.errors import GprofError
-from gprof.profile.profile import Profile
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.samples import SampleTable
+from gprof.profile.stacks import StackTable
+from gprof.sampling.source import SampleBatch, Source
+from symbols.space import AddressSpace
 
 
 class Session(Protocol):
@@ -28,3 +37,178 @@ class Session(Protocol):
     def reset(self) -> None:
         """Forget what was sampled so far (a recording that is being written keeps it)."""
         ...
+
+
+class Recorder(Protocol):
+    """Takes a growing profile down."""
+
+    def record(self, profile: Profile) -> None:
+        """Write down what is new in a profile that only grows."""
+        ...
+
+    def close(self, profile: Profile) -> None:
+        """Write down the rest and finish."""
+        ...
+
+
+class Finished:
+    """A session over a profile that does not change."""
+
+    def __init__(self, profile: Profile) -> None:
+        self._profile = profile
+
+    @property
+    def ended(self) -> bool:
+        """See `Session.ended`."""
+        return True
+
+    @property
+    def failure(self) -> GprofError | None:
+        """See `Session.failure`."""
+        return None
+
+    def snapshot(self) -> Profile:
+        """See `Session.snapshot`."""
+        return self._profile
+
+    def reset(self) -> None:
+        """See `Session.reset`; what is finished stays."""
+
+
+class Live:
+    """A session over a source that is still giving samples.
+
+    Two threads: one does nothing but iterate the source, so that nothing delays a sample; the
+    other adds what it gave to the profile, and writes it down.
+
+    Args:
+        source: where samples come from; closed with this.
+        guests: whom they are of, by id.
+        spaces: what their addresses mean, by guest id.
+        recorder: takes everything down, resets or not.
+        duration_s: after this long it ends by itself; None for never.
+        before_close: called with all that was sampled while the guest can still be asked.
+        stacks: the table that the source numbers its stacks in.
+    """
+
+    #: Seconds between two writes of the recorder.
+    RECORD_EVERY = 1.0
+
+    def __init__(
+        self,
+        source: Source,
+        guests: Mapping[int, Guest],
+        spaces: Mapping[int, AddressSpace],
+        *,
+        recorder: Recorder | None = None,
+        duration_s: float | None = None,
+        before_close: Callable[[Profile], Profile] | None = None,
+        stacks: StackTable | None = None,
+    ) -> None:
+        self._source = source
+        self._guests = guests
+        self._spaces = spaces
+        self._recorder = recorder
+        self._duration_s = duration_s
+        self._before_close = before_close
+        self._stacks = stacks or StackTable()
+        self._started_ns = time.time_ns()
+        self._everything = SampleTable()
+        self._since = 0  # index of the first sample after the last reset
+        self._given: queue.SimpleQueue[SampleBatch | None] = queue.SimpleQueue()
+        self._stopping = threading.Event()
+        self._ended = threading.Event()
+        self._failure: GprofError | None = None
+        self._sampler = threading.Thread(target=self._sample, name="sampler", daemon=True)
+        self._collector = threading.Thread(target=self._collect, name="collector", daemon=True)
+
+    @property
+    def ended(self) -> bool:
+        """See `Session.ended`."""
+        return self._ended.is_set()
+
+    @property
+    def failure(self) -> GprofError | None:
+        """See `Session.failure`."""
+        return self._failure
+
+    def start(self) -> None:
+        """Begin to sample."""
+        self._sampler.start()
+        self._collector.start()
+
+    def stop(self) -> None:
+        """End as if the duration were over; returns at once."""
+        self._stopping.set()
+
+    def wait(self, timeout_s: float | None = None) -> bool:
+        """Wait until everything has been sampled and written; whether that is so."""
+        return self._ended.wait(timeout_s)
+
+    def snapshot(self) -> Profile:
+        """See `Session.snapshot`."""
+        return self._profile(self._since)
+
+    def reset(self) -> None:
+        """See `Session.reset`."""
+        self._since = len(self._everything)
+
+    def _profile(self, since: int) -> Profile:
+        samples = self._everything.frozen(since)
+        return Profile(
+            samples=samples,
+            facts=self._source.facts(),
+            guests=self._guests,
+            spaces=self._spaces,
+            stacks=self._stacks,
+            started_ns=self._started_ns,
+        )
+
+    def _sample(self) -> None:
+        try:
+            for batch in self._source.batches():
+                self._given.put(batch)
+        except GprofError as error:
+            self._failure = error
+        finally:
+            self._given.put(None)
+
+    def _collect(self) -> None:
+        deadline = None if self._duration_s is None else time.monotonic() + self._duration_s
+        record_due = time.monotonic() + self.RECORD_EVERY
+        closing = False
+        final: Profile | None = None
+        try:
+            while True:
+                try:
+                    batch = self._given.get(timeout=0.05)
+                except queue.Empty:
+                    batch = SampleBatch.empty()
+                if batch is None:
+                    break
+                self._everything.append(batch)
+                now = time.monotonic()
+                if not closing and (self._stopping.is_set() or (deadline and now >= deadline)):
+                    closing = True
+                    if self._before_close is not None:
+                        final = self._before_close(self._profile(0))
+                    self._source.close()
+                if self._recorder is not None and now >= record_due:
+                    record_due = now + self.RECORD_EVERY
+                    self._recorder.record(self._profile(0))
+        except GprofError as error:
+            self._failure = error
+            self._source.close()
+        finally:
+            self._finish(final)
+
+    def _finish(self, final: Profile | None) -> None:
+        self._sampler.join()
+        try:
+            if self._recorder is not None:
+                last = self._profile(0)
+                self._recorder.close(last if final is None else replace(last, texts=final.texts))
+        except GprofError as error:
+            self._failure = self._failure or error
+        finally:
+            self._ended.set()

@@ -17,6 +17,7 @@ Three rules of that function shape the rest:
 from __future__ import annotations
 
 import re
+import threading
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -94,6 +95,8 @@ class Stub:
     def __init__(self, address: Address) -> None:
         self.address = address
         self._connection = Connection(address)
+        # A screen may read memory while the sampler samples: one exchange at a time.
+        self._turn = threading.RLock()
         self.held = False
         try:
             self._greet()
@@ -200,7 +203,8 @@ class Stub:
             TargetGone: QEMU ended.
             ProtocolError: the stub fell silent or broke the protocol.
         """
-        parts = [self._exchange(part) for part in _portions(requests)]
+        with self._turn:
+            parts = [self._exchange(part) for part in _portions(requests)]
         return Exchange(
             [reply for part in parts for reply in part.replies],
             parts[0].asked_ns,
@@ -236,8 +240,10 @@ class Stub:
         For measuring what a stop costs (see `gprof.sampling.stop_cost`). None where the guest is
         held, or where somebody stops it in between.
         """
-        if self.other_stop():
-            return None
+        with self._turn:
+            return None if self.other_stop() else self._stop_and_go(requests, times)
+
+    def _stop_and_go(self, requests: Sequence[bytes], times: int) -> int | None:
         one = INTERRUPT + b"".join(map(packet, requests)) + _CONTINUE
         asked = time.monotonic_ns()
         self._connection.send(one * times)
@@ -301,15 +307,17 @@ class Stub:
 
     def released(self) -> bool:
         """Whether a held guest runs again; asking does not resume it."""
-        if self.held:
-            self._exchange([b"qC"])
-        return not self.held
+        with self._turn:
+            if self.held:
+                self._exchange([b"qC"])
+            return not self.held
 
     def other_stop(self) -> bool:
         """Whether somebody has stopped the guest since the last exchange; free for the guest."""
-        if not self.held and (unasked := self._connection.receive(0)) is not None:
-            self._hold(unasked)
-        return self.held
+        with self._turn:
+            if not self.held and (unasked := self._connection.receive(0)) is not None:
+                self._hold(unasked)
+            return self.held
 
     def read_object(self, kind: str, annex: str) -> bytes | None:
         """A whole object of the stub (`features`), or None where it has none of that name.
@@ -337,6 +345,10 @@ class Stub:
 
     def close(self) -> None:
         """Detach; the guest runs, unless somebody else has stopped it."""
+        with self._turn:
+            self._close()
+
+    def _close(self) -> None:
         vcpus = getattr(self, "vcpus", ())
         try:
             if not vcpus:  # never greeted: what it says of itself is unknown

@@ -34,19 +34,21 @@ class SampleTable:
         capacity = len(self._columns["pc"])
         if length > capacity:
             capacity = max(length, 2 * capacity)
+            columns = {}
             for name, column in self._columns.items():
-                grown = np.empty(capacity, column.dtype)
-                grown[: self._length] = column[: self._length]
-                self._columns[name] = grown
+                columns[name] = np.empty(capacity, column.dtype)
+                columns[name][: self._length] = column[: self._length]
+            self._columns = columns
         for name, column in self._columns.items():
             column[self._length : length] = getattr(batch, name)
         self._length = length
 
-    def frozen(self) -> SampleBatch:
-        """All samples so far, as read-only columns that stay as they are."""
+    def frozen(self, since: int = 0) -> SampleBatch:
+        """The samples from index `since` on, as read-only columns that stay as they are."""
         views = {}
-        for name, column in self._columns.items():
-            view = column[: self._length]
+        length, columns = self._length, self._columns
+        for name, column in columns.items():
+            view = column[since:length]
             view.flags.writeable = False
             views[name] = view
         return SampleBatch(**views)
