@@ -2,7 +2,92 @@
 
 from __future__ import annotations
 
+import importlib
+import os
+import sys
+
+import click
+
+from gprof import __version__
+from symbols.errors import GprofError
+
+#: Every command and what it is for. A command's module is imported when it runs, so that
+#: `gprof --help` answers at once.
+COMMANDS = {
+    "top": "Show live where a guest spends its time.",
+    "record": "Sample a guest into a file.",
+    "report": "Print what a recording says.",
+    "annotate": "Show the instructions of a symbol with their samples.",
+    "flamegraph": "Draw a recording as a flame graph.",
+    "doctor": "Say what can be sampled here, what it costs, and what is missing.",
+    "demo": "Run the bundled guest and look at it.",
+}
+
+
+class Commands(click.Group):
+    """A group that knows its commands by name and loads them when they are called."""
+
+    def list_commands(self, _ctx: click.Context) -> list[str]:
+        """The commands in the order of the help."""
+        return list(COMMANDS)
+
+    def get_command(self, _ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Load one command."""
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(f"gprof.cli.{cmd_name}")
+        command = module.command
+        assert isinstance(command, click.Command)
+        return command
+
+    def format_commands(self, _ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the list of commands without loading any."""
+        with formatter.section("Commands"):
+            formatter.write_dl(list(COMMANDS.items()))
+
+
+@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="gprof")
+def cli() -> None:
+    """Profile virtual machines from outside, with the guest's symbols.
+
+    Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, and shows
+    where its kernel spends its time. Nothing is installed in the guest.
+
+    \b
+      gprof demo                                     see it work
+      gprof top --guestvmlinux vmlinux               a QEMU started with -s
+      gprof record -d 30 -o slow.gprof --gdb ADDR    then: gprof report -i slow.gprof
+
+    Exit codes: 0 done, 1 failed, 2 wrong use, 3 not permitted, 4 guest unreachable or gone,
+    5 symbols unusable, 6 file damaged or of the wrong kind.
+    """
+
 
 def main() -> int:
     """Run the command line and return the exit code."""
-    return 0
+    try:
+        result = cli.main(standalone_mode=False)
+    except GprofError as error:
+        say(error)
+        return error.exit_code
+    except click.exceptions.Exit as leave:
+        return leave.exit_code
+    except click.ClickException as wrong:
+        wrong.show()
+        return wrong.exit_code
+    except (click.Abort, KeyboardInterrupt):
+        click.echo("Interrupted.", err=True)
+        return 130
+    except BrokenPipeError:
+        # Whoever read our output has enough; what Python still holds must not complain again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    return result if isinstance(result, int) else 0
+
+
+def say(error: GprofError) -> None:
+    """Tell what failed and what to do about it, on stderr."""
+    click.echo(f"gprof: {error.problem}", err=True)
+    if error.remedy:
+        click.echo(error.remedy, err=True)
