@@ -5,15 +5,17 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Mapping
 from typing import Protocol
 
 from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
+from gprof.recording.texts import hot_texts
+from gprof.recording.writer import Writer
 from gprof.sampling.source import SampleBatch, Source
+from symbols.memory import Memory
 from symbols.space import AddressSpace
 
 
@@ -36,18 +38,6 @@ class Session(Protocol):
 
     def reset(self) -> None:
         """Forget what was sampled so far (a recording that is being written keeps it)."""
-        ...
-
-
-class Recorder(Protocol):
-    """Takes a growing profile down."""
-
-    def record(self, profile: Profile) -> None:
-        """Write down what is new in a profile that only grows."""
-        ...
-
-    def close(self, profile: Profile) -> None:
-        """Write down the rest and finish."""
         ...
 
 
@@ -87,12 +77,14 @@ class Live:
         spaces: what their addresses mean, by guest id.
         recorder: takes everything down, resets or not.
         duration_s: after this long it ends by itself; None for never.
-        before_close: called with all that was sampled while the guest can still be asked.
+        memories: the guests' memory by id, from which the code of hot functions is recorded.
         stacks: the table that the source numbers its stacks in.
     """
 
     #: Seconds between two writes of the recorder.
     RECORD_EVERY = 1.0
+    #: Functions whose code is read from the guest at the end; each may cost it another stop.
+    MOST_TEXTS = 100
 
     def __init__(
         self,
@@ -100,9 +92,9 @@ class Live:
         guests: Mapping[int, Guest],
         spaces: Mapping[int, AddressSpace],
         *,
-        recorder: Recorder | None = None,
+        recorder: Writer | None = None,
         duration_s: float | None = None,
-        before_close: Callable[[Profile], Profile] | None = None,
+        memories: Mapping[int, Memory] | None = None,
         stacks: StackTable | None = None,
     ) -> None:
         self._source = source
@@ -110,7 +102,7 @@ class Live:
         self._spaces = spaces
         self._recorder = recorder
         self._duration_s = duration_s
-        self._before_close = before_close
+        self._memories = memories or {}
         self._stacks = stacks or StackTable()
         self._started_ns = time.time_ns()
         self._everything = SampleTable()
@@ -177,37 +169,50 @@ class Live:
         deadline = None if self._duration_s is None else time.monotonic() + self._duration_s
         record_due = time.monotonic() + self.RECORD_EVERY
         closing = False
-        final: Profile | None = None
         try:
-            while True:
-                try:
-                    batch = self._given.get(timeout=0.05)
-                except queue.Empty:
-                    batch = SampleBatch.empty()
-                if batch is None:
-                    break
+            while (batch := self._next_batch()) is not None:
                 self._everything.append(batch)
+                if self._recorder is not None:
+                    self._recorder.add(batch, self._stacks)
                 now = time.monotonic()
                 if not closing and (self._stopping.is_set() or (deadline and now >= deadline)):
                     closing = True
-                    if self._before_close is not None:
-                        final = self._before_close(self._profile(0))
+                    self._keep_texts()
                     self._source.close()
-                if self._recorder is not None and now >= record_due:
+                if now >= record_due:
                     record_due = now + self.RECORD_EVERY
-                    self._recorder.record(self._profile(0))
+                    self._flush()
         except GprofError as error:
-            self._failure = error
+            self._failure = self._failure or error
             self._source.close()
         finally:
-            self._finish(final)
+            self._finish()
 
-    def _finish(self, final: Profile | None) -> None:
+    def _next_batch(self) -> SampleBatch | None:
+        """The next batch, an empty one when none came for a while, None after the last."""
+        try:
+            return self._given.get(timeout=0.05)
+        except queue.Empty:
+            return SampleBatch.empty()
+
+    def _keep_texts(self) -> None:
+        """Record the code of hot functions while the guest can still be asked for it."""
+        if self._recorder is not None:
+            for text in hot_texts(self._profile(0), self._memories, self.MOST_TEXTS):
+                self._recorder.add_text(*text)
+
+    def _flush(self) -> None:
+        if self._recorder is not None:
+            self._recorder.flush(self._source.facts(), self._guests, self._spaces)
+
+    def _finish(self) -> None:
         self._sampler.join()
         try:
             if self._recorder is not None:
-                last = self._profile(0)
-                self._recorder.close(last if final is None else replace(last, texts=final.texts))
+                try:
+                    self._flush()
+                finally:
+                    self._recorder.close()
         except GprofError as error:
             self._failure = self._failure or error
         finally:

@@ -46,22 +46,25 @@ class Commands(click.Group):
             formatter.write_dl(list(COMMANDS.items()))
 
 
-@click.command(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
+_HELP = """Profile virtual machines from outside, with the guest's symbols.
+
+Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, and shows
+where its kernel spends its time. Nothing is installed in the guest.
+
+\b
+  gprof demo                                  see it work
+  gprof top --guestvmlinux vmlinux            look at a QEMU started with -s
+  gprof record -d 30 -o slow.gprof            then: gprof report -i slow.gprof
+
+Exit codes: 0 done, 1 failed, 2 wrong use, 3 not permitted, 4 guest unreachable or gone,
+5 symbols unusable, 6 file damaged or of the wrong kind.
+"""
+
+
+@click.command(cls=Commands, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="gprof")
 def cli() -> None:
-    """Profile virtual machines from outside, with the guest's symbols.
-
-    Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, and shows
-    where its kernel spends its time. Nothing is installed in the guest.
-
-    \b
-      gprof demo                                     see it work
-      gprof top --guestvmlinux vmlinux               a QEMU started with -s
-      gprof record -d 30 -o slow.gprof --gdb ADDR    then: gprof report -i slow.gprof
-
-    Exit codes: 0 done, 1 failed, 2 wrong use, 3 not permitted, 4 guest unreachable or gone,
-    5 symbols unusable, 6 file damaged or of the wrong kind.
-    """
+    """Everything begins here; see `_HELP`."""
 
 
 def main() -> int:

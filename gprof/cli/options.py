@@ -5,30 +5,18 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from gprof.errors import UsageError
 
+if TYPE_CHECKING:
+    from gprof.attach import Sources
+
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
 DEFAULT_GDB = "localhost:1234"
-
-
-@dataclass(frozen=True, slots=True)
-class SymbolFiles:
-    """Where symbols come from.
-
-    Attributes:
-        vmlinux: the kernel's ELF file with symbols.
-        kallsyms: a copy of the guest's /proc/kallsyms.
-        modules: a copy of the guest's /proc/modules.
-    """
-
-    vmlinux: Path | None = None
-    kallsyms: Path | None = None
-    modules: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +38,7 @@ class LiveOptions:
     max_halted_percent: float
 
 
-class VcpuList(click.ParamType):
+class VcpuList(click.ParamType[tuple[int, ...]]):
     """`0,2-3`: indices of vcpus."""
 
     name = "VCPUS"
@@ -110,9 +98,15 @@ def live_options(command: _Command) -> _Command:
     return command
 
 
-def symbol_files(given: dict[str, Any]) -> SymbolFiles:
-    """The symbol options among a command's parameters, taken out of them."""
-    return SymbolFiles(
+def open_sources(given: dict[str, Any]) -> Sources:
+    """Open the files that the symbol options among a command's parameters name; takes them out.
+
+    Raises:
+        SymbolsError: a file is not what it should be.
+    """
+    from gprof.attach import Sources
+
+    return Sources.open(
         given.pop("guestvmlinux"), given.pop("guestkallsyms"), given.pop("guestmodules")
     )
 

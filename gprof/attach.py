@@ -1,0 +1,165 @@
+"""Attach to a running guest: the machine, its symbols, and whether they belong together."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from gprof.guest.address import Address
+from gprof.guest.architectures import BY_NAME, Architecture
+from gprof.guest.gdbstub import Stub
+from gprof.guest.machine import Machine
+from gprof.profile.profile import Guest
+from symbols.elf import Image
+from symbols.errors import MismatchError
+from symbols.guest_identity import Identity, guest_identity, identity_of
+from symbols.kallsyms import Kallsyms
+from symbols.kernel_space import kernel_space
+from symbols.memory import Memory
+from symbols.modules import Module, open_modules
+from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
+from symbols.space import AddressSpace
+
+_EVERYWHERE = (0, (1 << 64) - 1)
+
+
+@dataclass(frozen=True, slots=True)
+class Sources:
+    """The files that describe a guest's kernel, opened.
+
+    Attributes:
+        image: vmlinux, or the one program of a guest without an operating system.
+        kallsyms: of the boot that is profiled.
+        modules: what /proc/modules says.
+    """
+
+    image: Image | None = None
+    kallsyms: Kallsyms | None = None
+    modules: tuple[Module, ...] = ()
+
+    @classmethod
+    def open(cls, vmlinux: Path | None, kallsyms: Path | None, modules: Path | None) -> Sources:
+        """Open what is given.
+
+        Raises:
+            SymbolsError: a file is not what it should be.
+        """
+        return cls(
+            Image.open(vmlinux) if vmlinux else None,
+            Kallsyms.open(kallsyms) if kallsyms else None,
+            open_modules(modules) if modules else (),
+        )
+
+    def __bool__(self) -> bool:
+        return bool(self.image or self.kallsyms or self.modules)
+
+    def find_slide(
+        self,
+        architecture: str,
+        memory: Memory | None = None,
+        vector: Vector | None = None,
+    ) -> Slide | None:
+        """Where the guest runs this kernel; None where there are no symbols of one.
+
+        Raises:
+            MismatchError: the files are of another kernel, or of different ones.
+            SlideUnknown: the kernel is nowhere where it could be.
+        """
+        if self.image is not None:
+            if architecture and self.image.architecture != architecture:
+                raise MismatchError(
+                    f"{self.image.path} is for {self.image.architecture}, "
+                    f"the guest is {architecture}",
+                    "Give the vmlinux of the kernel that the guest runs.",
+                )
+            return find_slide(self.image, kallsyms=self.kallsyms, memory=memory, vector=vector)
+        if self.kallsyms is not None:
+            return find_kallsyms_slide(
+                self.kallsyms, memory=memory, vector=vector, architecture=architecture
+            )
+        return None
+
+    def space(self, slide: Slide | None, architecture: Architecture | None) -> AddressSpace:
+        """What these files say is loaded where.
+
+        Args:
+            slide: from `find_slide`.
+            architecture: of the guest; None where unknown.
+        """
+        if self.image is not None and self.image.linux_release is None:
+            half = _EVERYWHERE  # without an operating system there is no user space
+        else:
+            half = (architecture or BY_NAME["x86_64"]).kernel_half
+        return kernel_space(
+            image=self.image,
+            kallsyms=self.kallsyms,
+            modules=self.modules,
+            slide=slide.offset if slide else 0,
+            kernel_half=half,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Attached:
+    """A running guest and what its addresses mean.
+
+    Attributes:
+        machine: to sample; closing its stub lets go of the guest.
+        guest: whom it is.
+        space: what is loaded where.
+        slide: where its kernel runs and why we believe it; None without symbols of a kernel.
+        identity: the kernel that it runs, as far as known.
+        sources: the files that were given.
+    """
+
+    machine: Machine
+    guest: Guest
+    space: AddressSpace
+    slide: Slide | None
+    identity: Identity
+    sources: Sources
+
+
+def attach(address: str, sources: Sources, name: str = "") -> Attached:
+    """Connect to a guest and find out where its kernel is.
+
+    Args:
+        address: of its stub.
+        sources: opened before, so that a wrong file costs the guest nothing.
+        name: of the guest; its address where empty.
+
+    Raises:
+        TargetError, PermissionProblem, UsageError: the guest cannot be reached.
+        SymbolsError: the symbols are of another kernel.
+    """
+    stub = Stub(Address.parse(address))
+    try:
+        return _attached(Machine(stub), sources, name or address)
+    except BaseException:
+        stub.close()
+        raise
+
+
+def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
+    architecture = machine.architecture
+    slide = None
+    identity = Identity()
+    if sources.image is not None or sources.kallsyms is not None:
+        vector = machine.vector()
+        hint = Vector(architecture.vector_symbols, vector) if vector else None
+        slide = sources.find_slide(architecture.name, machine.memory, hint)
+        if sources.image is not None:
+            identity = identity_of(sources.image)
+        elif slide is not None:
+            identity = guest_identity(
+                machine.memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
+            )
+    guest = Guest(
+        id=0,
+        name=name,
+        architecture=architecture.name,
+        vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
+        kernel=identity.release,
+        build_id=identity.build_id,
+    )
+    return Attached(machine, guest, sources.space(slide, architecture), slide, identity, sources)
