@@ -1,0 +1,42 @@
+"""A few lines of toned text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import ClassVar
+
+from rich.segment import Segment
+from rich.style import Style
+from textual.strip import Strip
+from textual.widget import Widget
+
+from tui.toned import TONE_CLASSES, Piece, Tone
+
+
+class Lines(Widget):
+    """Shows lines as they are given, and is as high as they are many."""
+
+    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONE_CLASSES}
+
+    def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
+        super().__init__(id=id)
+        self._lines: tuple[Sequence[Piece], ...] = ()
+
+    def show(self, lines: Sequence[Sequence[Piece]]) -> None:
+        """Show other lines."""
+        if len(lines) != len(self._lines):
+            self.styles.height = len(lines)
+            self.display = bool(lines)
+        self._lines = tuple(lines)
+        self.refresh()
+
+    def render_line(self, y: int) -> Strip:
+        """One of the lines."""
+        width, base = self.size.width, self.rich_style
+        if y >= len(self._lines):
+            return Strip.blank(width, base)
+        segments = [Segment(text, base + self._style(tone)) for text, tone in self._lines[y]]
+        return Strip(segments).adjust_cell_length(width, base)
+
+    def _style(self, tone: Tone) -> Style:
+        return self.get_component_rich_style(f"tone--{tone}", partial=True)
