@@ -35,7 +35,12 @@ def columns_for(group: Group, profile: Profile, table: Table) -> tuple[Column[Ro
         if len(profile.guests) > 1:
             columns.append(_guest(profile, 12))
     elif group is Group.MODULE:
-        columns.append(Column("module", "Module", 0, _module, lambda row: row.module))
+        columns += [
+            Column("module", "Module", 0, _module, lambda row: row.module),
+            Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=1),
+        ]
+        if len(profile.guests) > 1:
+            columns.append(_guest(profile, 12))
     elif group is Group.MODE:
         columns.append(Column("mode", "Mode", 0, _mode, lambda row: row.mode.label))
     elif group is Group.VCPU:
@@ -60,7 +65,7 @@ def key_of(group: Group) -> Callable[[Row], Hashable]:
             row.address if row.symbol is not None else 0,
         )
     if group is Group.MODULE:
-        return lambda row: (row.guest, row.module, row.reason)
+        return lambda row: (row.guest, row.module, row.mode, row.reason)
     if group is Group.MODE:
         return lambda row: row.mode
     return lambda row: (row.guest, row.vcpu)
@@ -75,7 +80,9 @@ def _self(table: Table) -> list[Column[Row]]:
         return Share(table.percent(row.self_weight), length)
 
     return [
-        Column("self", "Self %", 19, share, lambda row: row.self_weight, falling=True),
+        Column(
+            "self", "Self %", 19, share, lambda row: row.self_weight, falling=True, stretch=14
+        ),
         Column(
             "samples", "Samples", 9, lambda row: row.self_weight, lambda row: row.self_weight,
             falling=True, right=True, rank=2,
@@ -102,14 +109,20 @@ def _guest(profile: Profile, width: int) -> Column[Row]:
 
 def _symbol(row: Row) -> Piece:
     if row.symbol is None:
-        return f"{row.label}  {row.reason.sentence}", Tone.DIM
+        return _with_reason(row.label, row)
     return row.symbol, _MODE_TONES.get(row.mode, Tone.OTHER)
 
 
 def _module(row: Row) -> Piece:
     if row.reason is Reason.RESOLVED:
-        return row.module, Tone.PLAIN
-    return f"{row.module}  {row.reason.sentence}", Tone.DIM
+        return row.module, _MODE_TONES.get(row.mode, Tone.OTHER)
+    return _with_reason(row.module, row)
+
+
+def _with_reason(label: str, row: Row) -> Piece:
+    if row.reason is Reason.USER_SPACE:  # nothing failed, and the label says it
+        return label, _MODE_TONES.get(row.mode, Tone.OTHER)
+    return f"{label} ({row.reason.sentence})", Tone.DIM
 
 
 def _mode(row: Row) -> Piece:

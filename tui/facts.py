@@ -86,7 +86,7 @@ def unresolved_item(table: Table) -> Item:
         (f"{percent:.1f} %", Tone.WARN if percent > _MANY_UNRESOLVED else Tone.PLAIN),
     ]
     if counted:
-        item.append((f" {max(counted, key=lambda r: counted[r]).sentence}", Tone.DIM))
+        item.append((f" ({max(counted, key=lambda r: counted[r]).sentence})", Tone.DIM))
     return item
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from gprof.errors import GprofError
 from gprof.live import Session
 from gprof.profile.profile import Profile
+from gprof.profile.resolution import Resolution
 from gprof.profile.view import Group, Row, Table, tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from tui.choice import Choice
@@ -85,6 +86,7 @@ def take_picture(
     *,
     paused: Profile | None = None,
     before: SourceFacts | None = None,
+    known: Resolution | None = None,
 ) -> Picture:
     """Look at a session. Costs what `tabulate` costs; meant for a worker thread.
 
@@ -93,12 +95,13 @@ def take_picture(
         choice: what to show of it.
         paused: the profile that the table stays at.
         before: the facts of the last picture; tells whether sampling is being held off now.
+        known: keeps looked-up addresses from one picture to the next.
     """
     # Asked before the snapshot: what comes with the end is then in the last picture.
     ended, failure = session.ended, session.failure
     live = session.snapshot()
     shown = live if paused is None else paused
-    table = tabulate(shown, choice.filter(), choice.group)
+    table = tabulate(shown, choice.filter(), choice.group, known)
     columns = columns_for(choice.group, shown, table)
     rows, sort = _ordered(table.rows, columns, choice)
     vcpus = vcpu_modes(live.samples)

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import groupby
 from typing import ClassVar
 
 from rich.cells import cell_len
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.table import Table
 from rich.text import Text
 from textual.app import ComposeResult
 from textual.binding import Binding, BindingType
@@ -20,8 +24,7 @@ itself. Percentages are of what is shown; the header states what is hidden. Bars
 rows with each other: the largest fills its own.
 “late” samples were taken more than one interval after their time, “errors” gave no sample, \
 “lost” ones were dropped by their source. “halted” is the share of time in which the guest was \
-kept from running.
-"""
+kept from running."""
 
 
 class HelpScreen(ModalScreen[None]):
@@ -54,17 +57,16 @@ class HelpScreen(ModalScreen[None]):
         self.query_one("#help").scroll_relative(y=lines, animate=False)
 
 
-def help_text() -> Text:
+def help_text() -> Group:
     """The table of actions and how to read the screen."""
-    text = Text()
     widest = max(cell_len(shown) for _, shown, _ in documented())
-    last = ""
-    for title, shown, sentence in documented():
-        if title != last:
-            text.append(("\n" if last else "") + f"{title}\n", "bold")
-            last = title
-        text.append(f"  {shown}{' ' * (widest - cell_len(shown))}", "bold cyan")
-        text.append(f"  {sentence}\n")
-    text.append("\nReading it\n", "bold")
-    text.append(_READING)
-    return text
+    parts: list[RenderableType] = []
+    for title, actions in groupby(documented(), key=lambda line: line[0]):
+        keys = Table.grid(padding=(0, 2))
+        keys.add_column(width=widest, no_wrap=True)
+        keys.add_column()
+        for _, shown, sentence in actions:
+            keys.add_row(Text(shown, "bold cyan"), Text(sentence))
+        parts += [Text(title, "bold"), Padding(keys, (0, 0, 1, 2))]
+    parts += [Text("Reading the screen", "bold"), Padding(Text(_READING), (0, 0, 0, 2))]
+    return Group(*parts)

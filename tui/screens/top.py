@@ -16,6 +16,7 @@ from textual.widgets import Footer, Input
 from gprof.errors import GprofError
 from gprof.live import Session
 from gprof.profile.profile import Profile
+from gprof.profile.resolution import Resolution
 from gprof.profile.view import Row
 from gprof.sampling.source import Mode, SourceFacts
 from symbols.names import printable
@@ -73,6 +74,7 @@ class TopScreen(Screen[None]):
         self._picture: Picture | None = None
         self._paused: Profile | None = None
         self._facts: SourceFacts | None = None
+        self._known = Resolution()  # used by the one worker that runs at a time
         self._busy = False
         self._again = False
         self._timer: Timer | None = None
@@ -86,7 +88,7 @@ class TopScreen(Screen[None]):
         yield LineTable[Row](self._glyphs, id="table")
         yield Lines(id="notice")
         yield Input(
-            id="filter", placeholder="text, or /regular expression/", compact=True, max_length=200
+            id="filter", placeholder="text, or /regular expression/   Enter keeps it, Esc goes back", compact=True, max_length=200
         )
         yield Footer(show_command_palette=False, compact=True)
 
@@ -129,9 +131,10 @@ class TopScreen(Screen[None]):
 
     @work(thread=True, group="picture")
     def _take(self, choice: Choice, paused: Profile | None, before: SourceFacts | None) -> None:
-        self.post_message(
-            PictureTaken(take_picture(self._session, choice, paused=paused, before=before))
+        picture = take_picture(
+            self._session, choice, paused=paused, before=before, known=self._known
         )
+        self.post_message(PictureTaken(picture))
 
     def on_picture_taken(self, message: PictureTaken) -> None:
         """Show it, and see to the next one."""
@@ -175,7 +178,8 @@ class TopScreen(Screen[None]):
         box = self.query_one("#filter", Input)
         box.display = True
         box.value = self._choice.text
-        box.focus()
+        # Not `focus()`, which waits: keys that follow at once must already reach the box.
+        self.set_focus(box)
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The table follows what is being typed."""

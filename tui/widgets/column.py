@@ -40,6 +40,7 @@ class Column(Generic[T]):
         order: what rows are sorted by; None where they cannot be.
         falling: the largest comes first.
         right: text ends at its right edge, as numbers do.
+        stretch: cells that it may get on top, where the terminal is wide.
         rank: where the terminal is narrow, the column of the highest rank goes first; 0 stays.
     """
 
@@ -50,6 +51,7 @@ class Column(Generic[T]):
     order: Callable[[T], Any] | None = None
     falling: bool = False
     right: bool = False
+    stretch: int = 0
     rank: int = 0
 
 

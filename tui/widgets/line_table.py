@@ -30,6 +30,8 @@ T = TypeVar("T")
 _GAP = 2
 #: The column that takes what is left wants at least this, before others are left away.
 _LEAST = 26
+#: What it has beyond this, it shares with columns that can stretch.
+_PLENTY = 44
 #: A share at least this large is hot, or warm: percent.
 _HOT, _WARM = 10.0, 3.0
 
@@ -265,7 +267,12 @@ def fitted(columns: Sequence[Column[T]], width: int) -> tuple[tuple[Column[T], i
         if room >= _LEAST or leaving is None or leaving.rank == 0:
             break
         kept.remove(leaving)
-    return tuple((column, column.width or max(room, 1)) for column in kept)
+    widths = {}
+    for column in kept:
+        extra = max(min(column.stretch, (room - _PLENTY) // 2), 0)
+        room -= extra
+        widths[column.key] = column.width + extra
+    return tuple((column, widths[column.key] if column.width else max(room, 1)) for column in kept)
 
 
 def bar_of(length: float, width: int, parts: str) -> str:
