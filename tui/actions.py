@@ -51,7 +51,7 @@ APPLICATION = ActionGroup(
 TABLE = ActionGroup(
     "Moving",
     (
-        Action("up,k", "cursor(-1)", "Up", "One row up or down.", "↑ ↓  k j"),
+        Action("up,k", "cursor(-1)", "Up", "One row up or down.", "Up Down  k j"),
         Action("down,j", "cursor(1)", "Down", "", ""),
         Action("pageup", "page(-1)", "Page up", "One page up or down.", "PgUp PgDn"),
         Action("pagedown", "page(1)", "Page down", "", ""),

@@ -43,7 +43,7 @@ _THEME = Theme(
 )
 
 
-class GprofApp(App["GprofError | None"]):
+class GprofApp(App[GprofError]):
     """Shows a session until the person leaves; returns how the session failed, or None."""
 
     CSS_PATH = "theme.tcss"
@@ -56,6 +56,7 @@ class GprofApp(App["GprofError | None"]):
         self._session = session
         self._top = top
         self._glyphs = glyphs
+        self.set_class(glyphs.ascii, "ascii")
         self.register_theme(_THEME)
         # A theme that the person set for all Textual programs wins.
         if "TEXTUAL_THEME" not in os.environ:
@@ -64,10 +65,6 @@ class GprofApp(App["GprofError | None"]):
     def get_default_screen(self) -> TopScreen:
         """The first screen."""
         return self._top
-
-    def on_mount(self) -> None:
-        """Let the theme know which marks the terminal can show."""
-        self.set_class(self._glyphs.ascii, "ascii")
 
     async def action_quit(self) -> None:
         """Leave, with the session's failure as the result."""

@@ -1,4 +1,4 @@
-"""The marks that the screen draws with: block glyphs, or plain ASCII where a terminal lacks them."""
+"""The marks that the screen draws with: block glyphs, or ASCII where a terminal lacks them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""One frozen look at a session: the table and the figures of the header, computed off the screen."""
+"""One frozen look at a session: the table and the header's figures, computed off the screen."""
 
 from __future__ import annotations
 

@@ -84,7 +84,9 @@ class AnnotateScreen(Screen[None]):
     def on_listing_made(self, message: ListingMade) -> None:
         """Show it, with the cursor on the hottest instruction."""
         listing = message.listing
-        self._title(listing.title, f"{listing.total:,} samples, {len(listing.lines):,} instructions")
+        self._title(
+            listing.title, f"{listing.total:,} samples, {len(listing.lines):,} instructions"
+        )
         hot = [i for i, line in enumerate(listing.lines) if line.samples]
         self._hot = tuple(sorted(hot, key=lambda i: -listing.lines[i].samples))
         rows = Rows.of(listing.lines, lambda line: line.address)
@@ -99,7 +101,9 @@ class AnnotateScreen(Screen[None]):
         error = message.error
         self._title(self._row.label, "no instructions")
         lines: list[list[Piece]] = [[(f" {printable(error.problem)}", Tone.BAD)]]
-        lines += [[(f" {printable(line)}", Tone.PLAIN)] for line in error.remedy.split("\n") if line]
+        lines += [
+            [(f" {printable(line)}", Tone.PLAIN)] for line in error.remedy.split("\n") if line
+        ]
         self.query_one("#notice", Lines).show(lines)
 
     def action_hottest(self) -> None:
@@ -132,7 +136,7 @@ def _columns(listing: Listing, glyphs: Glyphs) -> tuple[Column[Line], ...]:
         return Share(line.percent, line.samples / largest) if line.samples else ""
 
     def text(line: Line) -> str:
-        target = f"  {glyphs.arrow} {line.target}" if line.target else ""
+        target = f"  {glyphs.arrow} {line.target_name}" if line.target_name else ""
         return f"{line.text}{target}{f'  {line.note}' if line.note else ''}"
 
     return (

@@ -19,11 +19,11 @@ from textual.widgets import Static
 from tui.actions import documented
 
 _READING = """\
-The table counts where the program counter was: “self” is the share of samples in the function \
+The table counts where the program counter was: "self" is the share of samples in the function \
 itself. Percentages are of what is shown; the header states what is hidden. Bars compare the \
 rows with each other: the largest fills its own.
-“late” samples were taken more than one interval after their time, “errors” gave no sample, \
-“lost” ones were dropped by their source. “halted” is the share of time in which the guest was \
+"late" samples were taken more than one interval after their time, "errors" gave no sample, \
+"lost" ones were dropped by their source. "halted" is the share of time in which the guest was \
 kept from running."""
 
 

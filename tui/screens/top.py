@@ -88,7 +88,10 @@ class TopScreen(Screen[None]):
         yield LineTable[Row](self._glyphs, id="table")
         yield Lines(id="notice")
         yield Input(
-            id="filter", placeholder="text, or /regular expression/   Enter keeps it, Esc goes back", compact=True, max_length=200
+            id="filter",
+            placeholder="text, or /regular expression/   Enter keeps it, Esc goes back",
+            compact=True,
+            max_length=200,
         )
         yield Footer(show_command_palette=False, compact=True)
 
@@ -139,7 +142,8 @@ class TopScreen(Screen[None]):
     def on_picture_taken(self, message: PictureTaken) -> None:
         """Show it, and see to the next one."""
         self._busy = False
-        picture = self._picture = message.picture
+        before, picture = self._picture, message.picture
+        self._picture = picture
         self._facts = picture.live.facts
         if self._again:
             self._look()
@@ -147,6 +151,9 @@ class TopScreen(Screen[None]):
             self._timer = self.set_timer(self._refresh_s, self._look)
         self.query_one(Header).show_picture(picture)
         self.table.show(picture.columns, picture.rows, picture.sort)
+        # Another order is asked for to see what comes first in it.
+        if before is not None and before.sort != picture.sort:
+            self.table.move_to(0)
         self._notice()
 
     def _choose(self, choice: Choice) -> None:
@@ -319,7 +326,9 @@ class TopScreen(Screen[None]):
 
 def _told(error: GprofError, tone: Tone) -> list[list[Piece]]:
     """Problem and remedy of an error, line by line."""
-    lines: list[list[Piece]] = [[(f" {printable(line)}", tone)] for line in error.problem.split("\n")]
+    lines: list[list[Piece]] = [
+        [(f" {printable(line)}", tone)] for line in error.problem.split("\n")
+    ]
     lines += [[(f" {printable(line)}", Tone.PLAIN)] for line in error.remedy.split("\n") if line]
     return lines
 

@@ -23,6 +23,7 @@ from tui.actions import TABLE, bindings
 from tui.glyphs import BLOCKS, Glyphs
 from tui.toned import TONE_CLASSES, Tone, fit
 from tui.widgets.column import Cell, Column, Rows, Share
+from tui.widgets.paint import Paint
 
 T = TypeVar("T")
 
@@ -67,6 +68,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._rows: Rows[T] = Rows((), (), {})
         self._sort: tuple[str, bool] | None = None
         self._cursor = 0
+        self._paint = Paint(self)
         self._strips: LRUCache[tuple[int, int, bool], Strip] = LRUCache(512)
 
     @property
@@ -157,6 +159,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """Another theme: paint everything anew."""
         super().notify_style_update()
         self._strips.clear()
+        self._paint.forget()
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the header, a row, or nothing."""
@@ -176,7 +179,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         base = self.rich_style
         under = index == self._cursor
         if under:
-            base += self.get_component_rich_style("line-table--cursor", partial=True)
+            base += self.get_component_rich_style("line-table--cursor")
         mark = self._glyphs.cursor if under else " "
         segments = [Segment(mark.ljust(_GAP), base)]
         item = self._rows.items[index]
@@ -191,15 +194,19 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             return self._share(cell, width, base)
         if isinstance(cell, tuple):
             text, tone = cell
-            style = base + self._tone(tone)
+            style = base + self._paint[tone]
         else:
             text, style = (cell if isinstance(cell, str) else f"{cell:,}"), base
         return [Segment(fit(text, width, self._glyphs.ellipsis, right=column.right), style)]
 
     def _share(self, share: Share, width: int, base: Style) -> list[Segment]:
-        tone = self._tone(
-            Tone.HOT if share.percent >= _HOT else Tone.WARM if share.percent >= _WARM else Tone.COOL
-        )
+        tone = self._paint[
+            Tone.HOT
+            if share.percent >= _HOT
+            else Tone.WARM
+            if share.percent >= _WARM
+            else Tone.COOL
+        ]
         number = f"{share.percent:6.2f}"
         bar = bar_of(share.length, width - len(number) - 1, self._glyphs.bar)
         return [Segment(fit(number, min(width, 6)), base + tone)] + (
@@ -208,7 +215,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _header(self) -> list[Segment]:
         style = self._header_style()
-        marked = style + self.get_component_rich_style("line-table--sorted", partial=True)
+        marked = style + self.get_component_rich_style("line-table--sorted")
         segments = [Segment(" " * _GAP, style)]
         for number, (column, width) in enumerate(self._fitted):
             if number:
@@ -223,10 +230,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return segments
 
     def _header_style(self) -> Style:
-        return self.rich_style + self.get_component_rich_style("line-table--header", partial=True)
-
-    def _tone(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"tone--{tone}", partial=True)
+        return self.get_component_rich_style("line-table--header")
 
     def _refit(self) -> None:
         self._fitted = fitted(self._columns, self.size.width)

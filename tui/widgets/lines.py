@@ -6,11 +6,11 @@ from collections.abc import Sequence
 from typing import ClassVar
 
 from rich.segment import Segment
-from rich.style import Style
 from textual.strip import Strip
 from textual.widget import Widget
 
-from tui.toned import TONE_CLASSES, Piece, Tone
+from tui.toned import TONE_CLASSES, Piece
+from tui.widgets.paint import Paint
 
 
 class Lines(Widget):
@@ -20,6 +20,7 @@ class Lines(Widget):
 
     def __init__(self, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
+        self._paint = Paint(self)
         self._lines: tuple[Sequence[Piece], ...] = ()
 
     def show(self, lines: Sequence[Sequence[Piece]]) -> None:
@@ -35,8 +36,10 @@ class Lines(Widget):
         width, base = self.size.width, self.rich_style
         if y >= len(self._lines):
             return Strip.blank(width, base)
-        segments = [Segment(text, base + self._style(tone)) for text, tone in self._lines[y]]
+        segments = [Segment(text, base + self._paint[tone]) for text, tone in self._lines[y]]
         return Strip(segments).adjust_cell_length(width, base)
 
-    def _style(self, tone: Tone) -> Style:
-        return self.get_component_rich_style(f"tone--{tone}", partial=True)
+    def notify_style_update(self) -> None:
+        """Another theme: paint everything anew."""
+        super().notify_style_update()
+        self._paint.forget()
