@@ -2,17 +2,31 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any
 
+import numpy as np
+
+from gprof.profile.counting import MODES, SEVERAL, shared, totals, weigh
+from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
+from gprof.profile.resolution import Resolution
 from gprof.sampling.source import Mode
+from symbols.names import printable
 from symbols.space import Reason
+
+__all__ = ["Filter", "Group", "Row", "SortKey", "Table", "tabulate"]
 
 
 class Group(StrEnum):
-    """What one row stands for."""
+    """What one row stands for.
+
+    Rows of symbols and modules are split by mode: a vcpu that idles in `default_idle` and one
+    that handles an interrupt above it are two things.
+    """
 
     SYMBOL = "symbol"
     MODULE = "module"
@@ -21,25 +35,17 @@ class Group(StrEnum):
     GUEST = "guest"
 
 
-@dataclass(frozen=True, slots=True)
-class Filter:
-    """Which samples count. None lets everything through.
+class SortKey(StrEnum):
+    """What rows can be ordered by."""
 
-    Attributes:
-        pattern: found in the symbol or the module of any frame of the sample.
-        modes: modes to keep.
-        vcpus: vcpus to keep.
-        guests: guests to keep.
-        since_ns: first `time` to keep.
-        until_ns: `time` after the last to keep.
-    """
-
-    pattern: re.Pattern[str] | None = None
-    modes: frozenset[Mode] | None = None
-    vcpus: frozenset[int] | None = None
-    guests: frozenset[int] | None = None
-    since_ns: int | None = None
-    until_ns: int | None = None
+    SELF = "self"
+    TOTAL = "total"
+    SYMBOL = "symbol"
+    MODULE = "module"
+    MODE = "mode"
+    VCPU = "vcpu"
+    GUEST = "guest"
+    ADDRESS = "address"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +54,17 @@ class Row:
 
     Attributes:
         symbol: the function's name; None where the address has none, or the rows are no symbols.
-        module: the image's name, `[kernel]` or a module's; or what stands for it, in brackets.
-        mode: what the vcpus were doing.
-        reason: why there is no symbol.
+        module: the image's name, `[kernel]` or a module's; or what stands for it, in brackets;
+            empty where the row holds several.
+        mode: what the vcpus were doing; UNKNOWN where the row holds several modes.
+        reason: why there is no symbol; RESOLVED where the row holds several reasons.
         guest: id of the guest; -1 where the row holds several.
         vcpu: index of the vcpu; -1 where the row holds several.
-        address: runtime start of the symbol, or the lowest address of the row.
+        address: runtime start of the symbol, or the lowest address of the row; 0 where that
+            says nothing (user space, modes, vcpus, guests).
         self_weight: weight of the samples whose pc lies here.
         total_weight: weight of the samples with this anywhere on their stack, once each.
+        name: what is shown where there is no symbol; the address where this is empty too.
     """
 
     symbol: str | None
@@ -67,11 +76,12 @@ class Row:
     address: int
     self_weight: int
     total_weight: int
+    name: str = ""
 
     @property
     def label(self) -> str:
         """The symbol, or what is shown in its place."""
-        return self.symbol if self.symbol is not None else f"{self.address:#x}"
+        return self.symbol if self.symbol is not None else self.name or f"{self.address:#x}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,7 +104,170 @@ class Table:
         """A weight as share of what is shown."""
         return 100.0 * weight / self.weight if self.weight else 0.0
 
+    def sorted(self, key: SortKey = SortKey.SELF, *, reverse: bool = False) -> Table:
+        """The same rows in another order: weights fall, everything else rises.
 
-def tabulate(profile: Profile, chosen: Filter = Filter(), group: Group = Group.SYMBOL) -> Table:
-    """Filter, group and count the samples of a profile."""
-    raise NotImplementedError
+        Args:
+            key: what to order by; rows that are equal in it keep their order.
+            reverse: turn the order round.
+        """
+        rows = sorted(self.rows, key=_ORDER[key], reverse=reverse)
+        return Table(tuple(rows), self.samples, self.weight, self.unresolved)
+
+
+_MODE = {mode.value: mode for mode in Mode}  # several times faster than Mode(number)
+
+_ORDER: dict[SortKey, Callable[[Row], Any]] = {
+    SortKey.SELF: lambda row: -row.self_weight,
+    SortKey.TOTAL: lambda row: -row.total_weight,
+    SortKey.SYMBOL: lambda row: row.label,
+    SortKey.MODULE: lambda row: row.module,
+    SortKey.MODE: lambda row: row.mode.label,
+    SortKey.VCPU: lambda row: (row.guest, row.vcpu),
+    SortKey.GUEST: lambda row: row.guest,
+    SortKey.ADDRESS: lambda row: row.address,
+}
+
+
+def tabulate(
+    profile: Profile,
+    chosen: Filter = EVERYTHING,
+    group: Group = Group.SYMBOL,
+    known: Resolution | None = None,
+) -> Table:
+    """Filter, group and count the samples of a profile.
+
+    The self weights of all rows add up to the table's weight, whatever the group. A row is there
+    when its total is not 0, so callers that were never a leaf have rows too.
+
+    Args:
+        profile: what to count.
+        chosen: which samples count.
+        group: what a row stands for.
+        known: keeps looked-up addresses between calls; see `Resolution`.
+    """
+    known = known or Resolution()
+    placement = known.of(profile)
+    keep = chosen.mask(profile.samples, placement, known)
+    if not keep.all():
+        profile = replace(profile, samples=profile.samples.select(keep))
+        placement = placement.select(keep)
+    if group in {Group.SYMBOL, Group.MODULE}:
+        rows = _rows_of_places(profile, placement, group)
+    else:
+        rows = _rows_of_vcpus(profile, placement, group)
+    rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
+    reason = np.array([place.reason for place in placement.places], np.int64)
+    return Table(
+        rows=tuple(rows),
+        samples=len(profile.samples),
+        weight=int(profile.samples.weight.sum(dtype=np.uint64)),
+        unresolved={
+            Reason(number): count
+            for number, count in enumerate(np.bincount(reason[placement.own]).tolist())
+            if count and number != Reason.RESOLVED
+        },
+    )
+
+
+def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> list[Row]:
+    """A row for each symbol or module in each mode."""
+    samples = profile.samples
+    # A module's entity is the first place that was seen in it.
+    firsts: dict[object, int] = {}
+    entity_of = np.array(
+        [
+            firsts.setdefault(_module_key(place) if group is Group.MODULE else number, number)
+            for number, place in enumerate(placement.places)
+        ],
+        np.int64,
+    )
+    keys = entity_of[placement.own] * MODES + placement.mode
+    length = len(entity_of) * MODES
+    own = weigh(keys, samples.weight, length)
+    vcpu = samples.vcpu.astype(np.int64)
+    total, vcpus = totals(
+        placement, entity_of, keys, vcpu=vcpu, weight=samples.weight, length=length
+    )
+    found = np.flatnonzero(total)
+    rows = []
+    for key, own_weight, total_weight, one_vcpu in zip(
+        *(column.tolist() for column in (found, own[found], total[found], vcpus[found])),
+        strict=True,
+    ):
+        place = placement.places[key // MODES]
+        whole = group is Group.MODULE
+        rows.append(
+            Row(
+                symbol=None if whole else place.symbol,
+                module=place.module,
+                mode=_MODE[key % MODES],
+                reason=_module_reason(place) if whole else place.reason,
+                guest=place.guest,
+                vcpu=one_vcpu,
+                address=place.image_start if whole else place.address,
+                self_weight=own_weight,
+                total_weight=total_weight,
+                name=place.module if whole else place.name,
+            )
+        )
+    return rows
+
+
+def _module_reason(place: Place) -> Reason:
+    """Why nothing in a module has a symbol; RESOLVED where some of it may have."""
+    return Reason.RESOLVED if place.reason is Reason.BETWEEN_SYMBOLS else place.reason
+
+
+def _module_key(place: Place) -> tuple[int, str, Reason]:
+    return place.guest, place.module, _module_reason(place)
+
+
+def _rows_of_vcpus(profile: Profile, placement: Placement, group: Group) -> list[Row]:
+    """A row for each mode, vcpu or guest. Their samples' stacks add nothing: total is self."""
+    samples = profile.samples
+    guest = samples.guest.astype(np.int64)
+    vcpu = guest << 16 | samples.vcpu
+    of_sample = {
+        Group.MODE: placement.mode.astype(np.int64),
+        Group.VCPU: vcpu,
+        Group.GUEST: guest,
+    }[group]
+    distinct, keys = np.unique(of_sample, return_inverse=True)
+    length = len(distinct)
+    columns = (
+        weigh(keys, samples.weight, length),
+        shared(keys, placement.mode.astype(np.int64), length),
+        shared(keys, guest, length),
+        shared(keys, vcpu, length),
+    )
+    rows = []
+    for weight, mode, one_guest, one_vcpu in zip(
+        *(column.tolist() for column in columns), strict=True
+    ):
+        if not weight:
+            continue
+        one_mode = Mode.UNKNOWN if mode == SEVERAL else Mode(mode)
+        row = Row(
+            symbol=None,
+            module="",
+            mode=one_mode,
+            reason=Reason.RESOLVED,
+            guest=one_guest,
+            vcpu=SEVERAL if one_vcpu == SEVERAL else one_vcpu & 0xFFFF,
+            address=0,
+            self_weight=weight,
+            total_weight=weight,
+        )
+        rows.append(replace(row, name=_name_of(profile, group, row)))
+    return rows
+
+
+def _name_of(profile: Profile, group: Group, row: Row) -> str:
+    if group is Group.MODE:
+        return row.mode.label
+    known = profile.guests.get(row.guest)
+    name = printable(known.name) if known else f"guest {row.guest}"
+    if group is Group.GUEST:
+        return name
+    return f"vcpu {row.vcpu}" if len(profile.guests) < 2 else f"{name} vcpu {row.vcpu}"

@@ -1,0 +1,74 @@
+"""Weights by key, and what the samples of a key have in common."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gprof.profile.places import Placement
+from gprof.sampling.source import Int64s, UInt32s
+
+#: The key of an entity (a place, a module, …) in a mode is `entity * MODES + mode`.
+MODES = 8
+
+#: Where the samples of a key do not all have the same value.
+SEVERAL = -1
+
+
+def weigh(keys: NDArray[Any], weight: UInt32s, length: int) -> Int64s:
+    """The sum of the weights of each key from 0 to `length`, exact up to 2^53."""
+    return np.bincount(keys, weight, length).astype(np.int64)
+
+
+def shared(keys: NDArray[Any], values: Int64s, length: int) -> Int64s:
+    """For each key the value that all of its items have, or SEVERAL; also where it has none."""
+    one = np.full(length, SEVERAL, np.int64)
+    one[keys] = values  # one of the values of each key, no matter which
+    one[keys[one[keys] != values]] = SEVERAL
+    return one
+
+
+def totals(
+    placement: Placement,
+    entity_of: Int64s,
+    keys: Int64s,
+    *,
+    vcpu: Int64s,
+    weight: UInt32s,
+    length: int,
+) -> tuple[Int64s, Int64s]:
+    """What each key weighs anywhere on the stacks, and the vcpu that its samples share.
+
+    Args:
+        placement: of the samples that count.
+        entity_of: for each place its entity.
+        keys: for each sample its own key; the stack's other keys have the same mode.
+        vcpu: for each sample a number of its vcpu.
+        weight: of each sample.
+        length: one more than the greatest key.
+    """
+    path = placement.path
+    without = path < 0
+    if without.all():
+        return weigh(keys, weight, length), shared(keys, vcpu, length)
+    # A function that is twice on a stack counts once: the entities of a path are made distinct.
+    pairs = np.unique(
+        (placement.pair_path.astype(np.int64) << 32) | entity_of[placement.pair_place]
+    )
+    pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
+    on_path = path[~without] * MODES + keys[~without] % MODES
+    paths = len(placement.frames) * MODES
+    path_weight = weigh(on_path, weight[~without], paths)
+    path_vcpu = shared(on_path, vcpu[~without], paths)
+    total = weigh(keys[without], weight[without], length)
+    seen_keys, seen_vcpus = [keys[without]], [vcpu[without]]
+    for mode in np.unique(on_path % MODES).tolist():
+        at = pair_path * MODES + mode
+        here = path_weight[at] > 0
+        key = pair_entity[here] * MODES + mode
+        total += np.bincount(key, path_weight[at[here]], length).astype(np.int64)
+        seen_keys.append(key)
+        seen_vcpus.append(path_vcpu[at[here]])
+    return total, shared(np.concatenate(seen_keys), np.concatenate(seen_vcpus), length)

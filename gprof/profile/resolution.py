@@ -1,0 +1,213 @@
+"""Looking up the addresses of a profile, each distinct one once."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+from numpy.typing import NDArray
+
+from gprof.profile.places import PAGE_BITS, Place, Placement, function, nameless
+from gprof.profile.profile import Profile
+from gprof.sampling.source import Mode, SampleBatch, UInt64s
+from symbols.space import AddressSpace, Reason
+
+#: Modes as shown; a number that a later version may add is shown as unknown.
+_SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
+
+
+class Numbering:
+    """Numbers distinct 64-bit values in the order of first sight."""
+
+    def __init__(self) -> None:
+        self._sorted = np.empty(0, np.uint64)
+        self._number = np.empty(0, np.int32)
+
+    def __len__(self) -> int:
+        return len(self._sorted)
+
+    def number(self, values: UInt64s) -> tuple[NDArray[np.int32], UInt64s]:
+        """The number of each value, and those that were new, ordered by their number."""
+        distinct, inverse = np.unique(values, return_inverse=True)
+        at = np.searchsorted(self._sorted, distinct)
+        known = np.zeros(len(distinct), bool)
+        within = at < len(self._sorted)
+        known[within] = self._sorted[at[within]] == distinct[within]
+        fresh = distinct[~known]
+        numbers = np.empty(len(distinct), np.int32)
+        numbers[known] = self._number[at[known]]
+        numbers[~known] = np.arange(len(self), len(self) + len(fresh), dtype=np.int32)
+        self._sorted = np.insert(self._sorted, at[~known], fresh)
+        self._number = np.insert(self._number, at[~known], numbers[~known])
+        return numbers[inverse], fresh
+
+
+class Resolution:
+    """Keeps what was looked up, for a profile that is looked at again as it grows.
+
+    One thread at a time. A screen keeps one and passes it to every `tabulate`; then only new
+    addresses and stacks cost time. It starts over by itself when it is given another profile,
+    or when a guest's space was replaced or has loaded an image. An image that is unloaded keeps
+    its name for the samples that were taken while it was there.
+    """
+
+    def __init__(self) -> None:
+        self._known: _Lineage | None = None
+
+    def of(self, profile: Profile) -> Placement:
+        """The profile's samples with their addresses looked up."""
+        if self._known is None or not self._known.leads_to(profile):
+            self._known = _Lineage(profile)
+        return self._known.extended(profile)
+
+    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
+        """For each place of the last placement, whether the pattern is in its name or module."""
+        return self._known.matches(pattern) if self._known else np.empty(0, bool)
+
+
+class _Lineage:
+    """What was looked up for a profile and those that it grew from."""
+
+    def __init__(self, first: Profile) -> None:
+        self._samples = SampleBatch.empty()
+        self._stacks = first.stacks
+        self._spaces = {g: (space, len(space.images)) for g, space in first.spaces.items()}
+        self._places: list[Place] = []
+        self._place_by_key: dict[tuple[int, int, int, int], int] = {}
+        self._pcs: dict[int, Numbering] = {}  # by guest
+        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # by guest, in the order of _pcs
+        self._own = np.empty(0, np.int32)
+        self._leaf = np.zeros(1, np.uint64)  # by stack id
+        self._paths = Numbering()  # of guest << 32 | stack
+        self._path = np.empty(0, np.int32)
+        self._frames: list[tuple[int, ...]] = []  # by path
+        self._pairs = np.empty(0, np.int64)  # path << 32 | place
+        self._pattern: re.Pattern[str] | None = None
+        self._matched: list[bool] = []  # by place
+
+    def leads_to(self, profile: Profile) -> bool:
+        """Whether the profile begins with the samples of the last one, in the same spaces."""
+        known = len(self._samples)
+        return (
+            self._stacks is profile.stacks
+            and self._spaces.keys() == profile.spaces.keys()
+            and all(
+                space is profile.spaces[guest] and images == len(space.images)
+                for guest, (space, images) in self._spaces.items()
+            )
+            and all(
+                np.array_equal(
+                    getattr(profile.samples, column)[:known], getattr(self._samples, column)
+                )
+                for column in ("pc", "guest", "stack")
+            )
+        )
+
+    def extended(self, profile: Profile) -> Placement:
+        """All samples of a profile that this leads to."""
+        self._extend(profile)
+        idle = np.array([place.idle for place in self._places] or [False], bool)
+        mode = _SHOWN_MODE[profile.samples.mode]
+        mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
+        return Placement(
+            tuple(self._places),
+            self._own,
+            mode,
+            self._path,
+            tuple(self._frames),
+            (self._pairs >> 32).astype(np.int32),
+            (self._pairs & 0xFFFFFFFF).astype(np.int32),
+        )
+
+    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
+        """See `Resolution.matches`."""
+        if self._pattern != pattern:
+            self._pattern, self._matched = pattern, []
+        self._matched += [
+            bool(pattern.search(place.name) or pattern.search(place.module))
+            for place in self._places[len(self._matched) :]
+        ]
+        return np.array(self._matched, bool)
+
+    def _extend(self, profile: Profile) -> None:
+        """Number and look up what is new since the last call."""
+        known = len(self._samples)
+        pc, guest = profile.samples.pc[known:], profile.samples.guest[known:]
+        own = np.empty(len(pc), np.int32)
+        for number in np.unique(guest).tolist():
+            here = np.flatnonzero(guest == number)
+            own[here] = self._places_of(profile, number, pc[here])
+        self._own = np.concatenate([self._own, own])
+        self._path = np.concatenate([self._path, self._paths_of(profile, known)])
+        self._samples = profile.samples
+
+    def _places_of(self, profile: Profile, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
+        numbering = self._pcs.setdefault(guest, Numbering())
+        numbers, fresh = numbering.number(pcs)
+        places = self._place_of_pc.get(guest, np.empty(0, np.int32))
+        if len(fresh):
+            looked_up = self._look_up(profile.space(guest), guest, fresh)
+            places = self._place_of_pc[guest] = np.concatenate([places, looked_up])
+        found: NDArray[np.int32] = places[numbers]
+        return found
+
+    def _look_up(self, space: AddressSpace, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
+        """The place of each pc. Places are made for what is distinct: Python is slow."""
+        resolved = space.resolve(pcs)
+        detail = np.where(
+            resolved.reason == Reason.RESOLVED,
+            resolved.symbol,
+            (resolved.offset >> np.uint64(PAGE_BITS)).astype(np.int64),
+        )
+        detail[resolved.reason == Reason.USER_SPACE] = 0
+        order = np.lexsort((detail, resolved.reason, resolved.image))
+        columns = (resolved.image[order], resolved.reason[order], detail[order])
+        first = np.ones(len(order), bool)
+        first[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
+        numbers = np.empty(int(first.sum()), np.int32)
+        images = space.images
+        distinct = zip(*(column[first].tolist() for column in columns), strict=True)
+        for i, (image, reason, value) in enumerate(distinct):
+            key = (guest, image, reason, value)
+            number = self._place_by_key.get(key)
+            if number is None:
+                number = self._place_by_key[key] = len(self._places)
+                loaded = images[image] if image >= 0 else None
+                if loaded is not None and reason == Reason.RESOLVED:
+                    symbol = space.symbol(image, value).symbol
+                    self._places.append(function(guest, loaded, symbol.name, symbol.start))
+                else:
+                    self._places.append(nameless(guest, loaded, Reason(reason), value))
+            numbers[i] = number
+        places = np.empty(len(pcs), np.int32)
+        places[order] = numbers[np.cumsum(first) - 1]
+        return places
+
+    def _paths_of(self, profile: Profile, known: int) -> NDArray[np.int32]:
+        """The path of each sample from `known` on."""
+        samples = profile.samples
+        stack, pc = samples.stack[known:], samples.pc[known:]
+        path = np.full(len(stack), -1, np.int32)
+        new = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
+        self._leaf = np.concatenate([self._leaf, np.array(new, np.uint64)])
+        has = np.flatnonzero((stack > 0) & (stack < len(self._leaf)))
+        # A stack's leaf is its sample's pc. Where a file says otherwise the stack is not its own.
+        has = has[self._leaf[stack[has]] == pc[has]]
+        key = (samples.guest[known:][has].astype(np.uint64) << np.uint64(32)) | stack[has]
+        path[has], fresh = self._paths.number(key)
+        # New paths come ordered by guest, then stack.
+        for guest in np.unique(fresh >> np.uint64(32)).tolist():
+            ours = fresh[fresh >> np.uint64(32) == guest]
+            stacks = [profile.stacks[number & 0xFFFFFFFF] for number in ours.tolist()]
+            depth = np.array([len(frames) for frames in stacks], np.int64)
+            pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+            places = self._places_of(profile, guest, pcs)
+            packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
+            self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+            ends = np.cumsum(depth).tolist()
+            flat = places.tolist()
+            starts = [0, *ends[:-1]]
+            self._frames += [
+                tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)
+            ]
+        return path

@@ -1,0 +1,168 @@
+"""Everything that a key can do, in one table: bindings, footer and help are made from it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from textual.binding import Binding
+
+
+@dataclass(frozen=True, slots=True)
+class Action:
+    """One thing that a person can do.
+
+    Attributes:
+        keys: the keys that do it, as Textual names them, separated by commas.
+        call: the action method without its `action_`, with arguments where it takes some.
+        label: one or two words for the footer.
+        help: a sentence for the help screen; empty where another action's sentence covers it.
+        shown: the keys as people read them.
+        footer: it is worth a place in the footer of an 80 column terminal.
+        priority: it works even while text is being typed.
+    """
+
+    keys: str
+    call: str
+    label: str
+    help: str
+    shown: str
+    footer: bool = False
+    priority: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class ActionGroup:
+    """Actions that belong together, in the order in which the help lists them."""
+
+    title: str
+    actions: tuple[Action, ...]
+
+
+APPLICATION = ActionGroup(
+    "gprof",
+    (
+        Action("question_mark,f1", "help", "Help", "What every key does.", "? F1", footer=True),
+        Action("q", "quit", "Quit", "Leave; the guest runs on.", "q  Ctrl+C", footer=True),
+        Action("ctrl+c,ctrl+q", "quit", "Quit", "", "", priority=True),
+    ),
+)
+
+TABLE = ActionGroup(
+    "Moving",
+    (
+        Action("up,k", "cursor(-1)", "Up", "One row up or down.", "Up Down  k j"),
+        Action("down,j", "cursor(1)", "Down", "", ""),
+        Action("pageup", "page(-1)", "Page up", "One page up or down.", "PgUp PgDn"),
+        Action("pagedown", "page(1)", "Page down", "", ""),
+        Action("home,g", "first", "First", "The first or the last row.", "g G  Home End"),
+        Action("end,G", "last", "Last", "", ""),
+    ),
+)
+
+LOOKING = ActionGroup(
+    "What is shown",
+    (
+        Action(
+            "slash", "filter", "Filter",
+            "Only samples whose symbol or module has this text, or matches /this expression/.",
+            "/", footer=True,
+        ),
+        Action("escape", "clear_filter", "Clear filter", "Remove the filter.", "Esc"),
+        Action(
+            "m", "next_group", "Group", "Rows by symbol, module, mode, vcpu.", "m", footer=True
+        ),
+        Action(
+            "I", "toggle_mode('IDLE')", "Idle",
+            "Show or hide idle samples. Hidden at first; the header states their share.",
+            "I", footer=True,
+        ),
+        Action("u", "toggle_mode('USER')", "User", "Show or hide samples in user space.", "u"),
+        Action(
+            "K", "toggle_mode('KERNEL')", "Kernel", "Show or hide samples in the kernel.", "K"
+        ),
+        Action(
+            "right_square_bracket", "vcpu(1)", "Next vcpu",
+            "All vcpus, or one: the next, the one before.", "] [",
+        ),
+        Action("left_square_bracket", "vcpu(-1)", "Previous vcpu", "", ""),
+        Action(
+            "enter", "choose", "Annotate", "The instructions of the symbol under the cursor.",
+            "Enter", footer=True,
+        ),
+    ),
+)  # fmt: skip
+
+SORTING = ActionGroup(
+    "Order",
+    (
+        *(
+            Action(
+                str(number + 1), f"sort({number})", "Sort",
+                "" if number else "Sort by a column, counted from the left.",
+                "" if number else "1 to 9",
+            )
+            for number in range(9)
+        ),
+        Action("greater_than_sign", "sort_next(1)", "Next column",
+               "Sort by the next column, the one before.", "> <"),
+        Action("less_than_sign", "sort_next(-1)", "Previous column", "", ""),
+        Action("R", "reverse", "Reverse", "Turn the order around.", "R"),
+    ),
+)  # fmt: skip
+
+TIME = ActionGroup(
+    "Time",
+    (
+        Action(
+            "space,z", "pause", "Pause",
+            "Hold the table still, or let it go on. Sampling goes on all the while.",
+            "Space z", footer=True,
+        ),
+        Action(
+            "r", "reset", "Reset", "Forget the samples so far; a recording keeps them.", "r",
+            footer=True,
+        ),
+        Action("plus,equals_sign", "interval(-1)", "Faster",
+               "Look at the samples more often, less often.", "+ -"),
+        Action("minus", "interval(1)", "Slower", "", ""),
+    ),
+)  # fmt: skip
+
+LISTING = ActionGroup(
+    "Instructions",
+    (
+        Action("H", "hottest", "Hottest", "The hottest instruction.", "H", footer=True),
+        Action("tab", "hot(1)", "Next hot",
+               "The next hottest instruction, the one before.", "Tab Shift+Tab", footer=True),
+        Action("shift+tab", "hot(-1)", "Previous hot", "", ""),
+        Action("escape", "back", "Back", "Back to the table.", "Esc", footer=True),
+    ),
+)  # fmt: skip
+
+#: What the help screen lists, in its order.
+HELP = (LOOKING, SORTING, TIME, TABLE, LISTING, APPLICATION)
+
+
+def bindings(*groups: ActionGroup) -> list[Binding]:
+    """Textual's bindings of some groups."""
+    return [_binding(action) for group in groups for action in group.actions]
+
+
+def documented(groups: Iterable[ActionGroup] = HELP) -> Iterable[tuple[str, str, str]]:
+    """Title of the group, keys as people read them, sentence: one for each line of the help."""
+    for group in groups:
+        for action in group.actions:
+            if action.help:
+                yield group.title, action.shown, action.help
+
+
+def _binding(action: Action) -> Binding:
+    return Binding(
+        action.keys,
+        action.call,
+        action.label,
+        show=action.footer,
+        key_display=action.shown.split()[0] if action.footer else None,
+        priority=action.priority,
+    )
