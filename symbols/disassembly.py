@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from symbols.errors import SymbolsError
+
+#: The two ways to write x86 instructions.
+Syntax: TypeAlias = Literal["att", "intel"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +43,7 @@ def disassemble(
     address: int,
     architecture: str,
     *,
-    syntax: Literal["att", "intel"] = "att",
+    syntax: Syntax = "att",
     little_endian: bool | None = None,
 ) -> list[Instruction]:
     """The instructions of `code`, which starts at `address`; every byte is in exactly one.

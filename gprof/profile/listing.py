@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.profile import Profile
-from symbols.disassembly import Instruction, disassemble
+from symbols.disassembly import Instruction, Syntax, disassemble
 from symbols.errors import SymbolsError
 from symbols.memory import Memory, MemoryFault
 from symbols.space import AddressSpace, SymbolAt
@@ -76,7 +76,7 @@ def annotate(
     architecture: str,
     *,
     guest: int = 0,
-    syntax: str = "att",
+    syntax: Syntax = "att",
 ) -> Listing:
     """Disassemble a symbol and count the samples on its instructions.
 
@@ -119,7 +119,7 @@ def annotate(
             address=instruction.address,
             samples=samples,
             percent=100.0 * samples / total if total else 0.0,
-            bytes=instruction.bytes,
+            bytes=instruction.code,
             text=f"{instruction.mnemonic} {instruction.operands}".rstrip(),
             target=instruction.target,
             target_name=_target_name(instruction.target, at, space),

@@ -1,0 +1,245 @@
+"""What can be sampled here, what it costs, and what is missing."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from enum import StrEnum
+from pathlib import Path
+
+import numpy as np
+
+from gprof.attach import Attached, Sources, attach
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.source import SampleBatch
+from gprof.sampling.stop_cost import MANY, StopCost
+from symbols.elf import Image
+from symbols.errors import GprofError
+from symbols.guest_identity import identity_of
+from symbols.kallsyms import Kallsyms
+from symbols.modules import Module, open_modules
+from symbols.slide import Verified
+from symbols.space import Reason
+
+#: How long the trial of sampling goes on.
+_TRIAL_S = 1.0
+
+
+class Verdict(StrEnum):
+    """How a check ended."""
+
+    FINE = "ok"
+    NOTICE = "note"
+    MISSING = "missing"
+    FAILED = "failed"
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One thing that was looked at.
+
+    Attributes:
+        name: what.
+        verdict: how it is.
+        seen: what was seen.
+        remedy: what to do; empty where nothing is to be done.
+        exit_code: what a command would end with because of it.
+    """
+
+    name: str
+    verdict: Verdict
+    seen: str
+    remedy: str = ""
+    exit_code: int = 0
+
+
+def examine(
+    address: str,
+    vmlinux: Path | None,
+    kallsyms: Path | None,
+    modules: Path | None,
+    *,
+    hz: float,
+    max_halted: float,
+) -> list[Check]:
+    """Look at the files, the guest, whether they match, and what sampling costs.
+
+    Never raises for what is wrong with any of them: that is what it tells.
+
+    Args:
+        address: of the gdbstub.
+        vmlinux: may be missing, as the next two.
+        kallsyms: a copy of /proc/kallsyms.
+        modules: a copy of /proc/modules.
+        hz: the rate asked for.
+        max_halted: the budget, 0.01 for 1 %.
+    """
+    checks: list[Check] = []
+    sources = _files(checks, vmlinux, kallsyms, modules)
+    try:
+        attached = attach(address, sources)
+    except GprofError as error:
+        checks.append(_failed("gdbstub", error))
+        if error.exit_code != 5:  # not because of symbols: nothing more can be asked
+            return checks
+        # The guest is there, only the symbols are not its own: go on without them.
+        checks[-1] = _failed("symbols", error)
+        try:
+            attached = attach(address, Sources())
+        except GprofError as again:
+            checks.append(_failed("gdbstub", again))
+            return checks
+    try:
+        _guest(checks, attached)
+        _match(checks, attached)
+        _cost(checks, attached, hz, max_halted)
+    except GprofError as error:
+        checks.append(_failed("guest", error))
+    finally:
+        attached.machine.stub.close()
+    return checks
+
+
+def _failed(name: str, error: GprofError) -> Check:
+    return Check(name, Verdict.FAILED, error.problem, error.remedy, error.exit_code)
+
+
+def _files(
+    checks: list[Check], vmlinux: Path | None, kallsyms: Path | None, modules: Path | None
+) -> Sources:
+    image = text = None
+    loaded: tuple[Module, ...] = ()
+    try:
+        if vmlinux is not None:
+            image = Image.open(vmlinux)
+            seen = f"{vmlinux}: {identity_of(image)}, {len(image.table)} functions"
+            checks.append(Check("vmlinux", Verdict.FINE, seen))
+    except GprofError as error:
+        checks.append(_failed("vmlinux", error))
+    try:
+        if kallsyms is not None:
+            text = Kallsyms.open(kallsyms)
+            seen = f"{kallsyms}: {len(text.kernel)} functions, {len(text.modules)} modules"
+            checks.append(Check("kallsyms", Verdict.FINE, seen))
+    except GprofError as error:
+        checks.append(_failed("kallsyms", error))
+    try:
+        if modules is not None:
+            loaded = open_modules(modules)
+            checks.append(Check("modules", Verdict.FINE, f"{modules}: {len(loaded)} modules"))
+    except GprofError as error:
+        checks.append(_failed("modules", error))
+    if vmlinux is None and kallsyms is None:
+        checks.append(
+            Check(
+                "symbols",
+                Verdict.MISSING,
+                "neither --guestvmlinux nor --guestkallsyms is given: addresses stay numbers",
+                "Give the kernel's vmlinux (on Debian from linux-image-<release>-dbg), or a copy "
+                "of the guest's /proc/kallsyms made as root, or both.",
+            )
+        )
+    return Sources(image, text, loaded)
+
+
+def _guest(checks: list[Check], attached: Attached) -> None:
+    machine = attached.machine
+    stub = machine.stub
+    checks.append(
+        Check("gdbstub", Verdict.FINE, f"{stub.address.text}, packets of {stub.packet_size} bytes")
+    )
+    kind = {True: "accelerated (KVM)", False: "emulated (TCG)", None: "acceleration unknown"}
+    checks.append(
+        Check(
+            "guest",
+            Verdict.FINE,
+            f"{machine.architecture.name}, {len(machine.vcpus)} vcpus, {kind[stub.accelerated]}"
+            + (f", Linux {attached.identity.release}" if attached.identity.release else ""),
+        )
+    )
+    if len(machine.vcpus) < len(stub.vcpus):
+        checks.append(
+            Check(
+                "vcpus",
+                Verdict.NOTICE,
+                f"{len(stub.vcpus) - len(machine.vcpus)} vcpus are of another architecture and "
+                "are not sampled",
+            )
+        )
+    if stub.held:
+        checks.append(
+            Check(
+                "state",
+                Verdict.NOTICE,
+                f"the guest stands still ({stub.status or 'stopped'}), and gprof leaves it so",
+                "Type `cont` in QEMU's monitor to let it run.",
+            )
+        )
+
+
+def _match(checks: list[Check], attached: Attached) -> None:
+    slide = attached.slide
+    if slide is None:
+        return
+    offset = slide.offset - (1 << 64) if slide.offset >> 63 else slide.offset
+    proven = slide.verified is not Verified.NOTHING
+    checks.append(
+        Check(
+            "match",
+            Verdict.FINE if proven else Verdict.NOTICE,
+            f"the kernel runs {offset:+#x} from where it was linked, found by "
+            f"{', '.join(slide.agreeing)}; verified by {slide.verified}",
+            "" if proven else "Nothing in the guest's memory proves it: look whether names fit.",
+        )
+    )
+
+
+def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float) -> None:
+    """Measure a stop, then sample for a moment."""
+    machine = attached.machine
+    if machine.stub.held:
+        return
+    cost = StopCost()
+    asked = machine.questions(machine.vcpus)
+    for _ in range(15):
+        one = machine.stub.stop_and_go(asked, 1)
+        many = machine.stub.stop_and_go(asked, MANY)
+        if one is not None and many is not None:
+            cost.add(one, many)
+        time.sleep(0.005)
+    affordable = max_halted * 1e9 / cost.ns if cost.ns else float("inf")
+    enough = affordable >= hz
+    checks.append(
+        Check(
+            "cost",
+            Verdict.FINE if enough else Verdict.NOTICE,
+            f"a stop halts the guest for {cost.ns / 1000:.0f} µs: {100 * hz * cost.ns / 1e9:.2f} % "
+            f"of the time at {hz:g} Hz",
+            ""
+            if enough
+            else f"Within {100 * max_halted:g} % the rate is {affordable:.0f} Hz; --max-halted "
+            "allows more.",
+        )
+    )
+    source = HaltingSource(machine, HaltingOptions(hz=hz, max_halted=max_halted))
+    batches = []
+    end = time.monotonic() + _TRIAL_S
+    for batch in source.batches():
+        batches.append(batch)
+        if time.monotonic() >= end:
+            source.close()
+    _trial(checks, attached, SampleBatch.concatenate(batches))
+
+
+def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:
+    resolved = attached.space.resolve(taken.pc)
+    reasons = np.bincount(resolved.reason, minlength=len(Reason))
+    parts = [f"{reasons[reason]} {reason.sentence}" for reason in Reason if reasons[reason]]
+    unnamed = len(taken) - reasons[Reason.RESOLVED] - reasons[Reason.USER_SPACE]
+    checks.append(
+        Check(
+            "samples",
+            Verdict.FINE if len(taken) and not unnamed else Verdict.NOTICE,
+            f"{len(taken)} in {_TRIAL_S:g} s: " + (", ".join(parts) or "none"),
+        )
+    )

@@ -1,0 +1,43 @@
+"""`gprof doctor`."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from gprof.cli.options import live_choice, live_options, symbol_options
+
+
+@click.command("doctor")
+@live_options
+@symbol_options
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
+def command(as_json: bool, **given: Any) -> int:
+    """Say what can be sampled here, what it costs, and what is missing.
+
+    Looks at the symbol files, connects to the guest, checks that they belong together, measures
+    what one stop costs, and samples for a second.
+    """
+    from gprof.checkup import Verdict, examine
+
+    options = live_choice(given)
+    checks = examine(
+        options.gdb,
+        given["guestvmlinux"],
+        given["guestkallsyms"],
+        given["guestmodules"],
+        hz=options.hz,
+        max_halted=options.max_halted_percent / 100,
+    )
+    if as_json:
+        click.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
+    else:
+        for check in checks:
+            click.echo(f"{check.verdict:>7}  {check.name:<9} {check.seen}")
+            for line in check.remedy.splitlines():
+                click.echo(f"{'':18} {line}")
+    failed = [check.exit_code for check in checks if check.verdict is Verdict.FAILED]
+    return failed[0] if failed else 0
