@@ -1,0 +1,206 @@
+"""A gdbstub with the manners of QEMU's, for tests that must not depend on a real one.
+
+The rules are those of gdb_read_byte and gdb_vm_state_change (gdbstub/gdbstub.c and system.c of
+QEMU 7.2 and 10.1): connecting stops the machine; any byte to a running machine stops it; a reply
+stays pending until `$` or `+`, and swallows other bytes until then; up to 8.0 every stop is
+reported, later only those that a command waits for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import socket
+import threading
+from pathlib import Path
+
+from gprof.guest.rsp import packet
+
+TARGET = b"""<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>
+<architecture>i386:x86-64</architecture><xi:include href="core.xml"/></target>"""
+CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no account -->
+<feature name="core"><reg name="rax" bitsize="64"/><reg name="rip" bitsize="64"/>
+<reg name="cs" bitsize="32"/><!-- <reg name="cs_base" bitsize="64"/> -->
+<reg name="cr0" bitsize="32" regnum="24"/></feature>"""
+
+
+class StubModel:
+    """Serves one client after another on a unix socket.
+
+    Attributes:
+        running: whether the machine runs.
+        pcs: of each vcpu.
+        stops: how often the machine was stopped.
+        seen: every packet that arrived, in order.
+    """
+
+    def __init__(
+        self, path: Path, *, running: bool = True, version: str = "7.2.22", vcpus: int = 2
+    ) -> None:
+        self.path = path
+        self.running = running
+        self.version = version
+        self.reports_every_stop = tuple(map(int, version.split(".")[:2])) <= (8, 0)
+        self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
+        self.halted: set[int] = set()
+        self.memory: dict[int, bytes] = {}
+        self.refused_threads: set[int] = set()
+        self.status = "paused"
+        self.silent = False
+        self.stops = 0
+        self.seen: list[bytes] = []
+        self._client: socket.socket | None = None
+        self._pending = False
+        self._awaited = False  # a command waits for a stop to be reported
+        self._buffer = bytearray()
+        self._chosen = 0
+        self._lock = threading.RLock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving."""
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            if self._client is not None:
+                self._client.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def stop_by_other(self) -> None:
+        """What `stop` in the monitor does."""
+        with self._lock:
+            self._stop()
+
+    def resume_by_other(self) -> None:
+        """What `cont` in the monitor does."""
+        with self._lock:
+            self.running = True
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._client = client
+                self._stop()
+            with client:
+                while data := _received(client):
+                    with self._lock:
+                        for byte in data:
+                            self._byte(byte)
+            with self._lock:
+                self._client = None
+                self._pending = False
+                self._buffer.clear()
+
+    def _stop(self) -> None:
+        if not self.running:
+            return
+        self.running = False
+        self.stops += 1
+        if self._client is not None and (self.reports_every_stop or self._awaited):
+            self._reply(b"T02thread:p01.01;")
+        self._awaited = False
+
+    def _byte(self, byte: int) -> None:
+        if self._pending:
+            if byte in b"+$":
+                self._pending = False
+            if byte != ord("$"):
+                return
+        if self.running:
+            self._awaited = self._awaited or byte == 3
+            self._buffer.clear()
+            self._stop()
+            return
+        self._buffer.append(byte)
+        if self._buffer[:1] != b"$":
+            self._buffer.clear()
+        elif len(self._buffer) > 3 and self._buffer[-3:-2] == b"#":
+            body = bytes(self._buffer[1:-3])
+            assert packet(body) == self._buffer, "a wrong checksum"
+            self._buffer.clear()
+            self._send(b"+")
+            self.seen.append(body)
+            if not self.silent:
+                self._command(body)
+
+    def _command(self, body: bytes) -> None:
+        if body == b"c":
+            self._awaited = True
+            self.running = True
+        elif body.startswith(b"D"):
+            self._reply(b"OK")
+            self.running = True
+        elif body.startswith(b"qSupported"):
+            self._reply(b"PacketSize=1000;qXfer:features:read+;multiprocess+")
+        elif body.startswith(b"qRcmd,"):
+            self._monitor(bytes.fromhex(body[6:].decode()).decode().strip())
+        elif body == b"qfThreadInfo":
+            self._listed = 1
+            self._reply(b"mp01.01")
+        elif body == b"qsThreadInfo":
+            self._listed += 1
+            more = self._listed <= len(self.pcs)
+            self._reply(b"mp01.%02x" % self._listed if more else b"l")
+        elif body.startswith(b"qXfer:features:read:"):
+            name, span = body.removeprefix(b"qXfer:features:read:").split(b":")
+            document = {b"target.xml": TARGET, b"core.xml": CORE}[name]
+            at, size = (int(part, 16) for part in span.split(b","))
+            end = b"l" if at + size >= len(document) else b"m"
+            self._reply(end + document[at : at + size])
+        elif body.startswith(b"Hg"):
+            index = int(body.rpartition(b".")[2], 16) - 1
+            if index in self.refused_threads:
+                self._reply(b"E22")
+            else:
+                self._chosen = index
+                self._reply(b"OK")
+        elif body == b"g":
+            registers = (0, 8), (self.pcs[self._chosen], 8), (0x10, 4), (0x80000001, 4)
+            self._reply(b"".join(v.to_bytes(n, "little").hex().encode() for v, n in registers))
+        elif body.startswith(b"qThreadExtraInfo,"):
+            state = "halted " if self._chosen in self.halted else "running"
+            self._reply(f"CPU#{self._chosen} [{state}]".encode().hex().encode())
+        elif body.startswith(b"m"):
+            at, size = (int(part, 16) for part in body[1:].split(b","))
+            page = self.memory.get(at // 4096)
+            data = None if page is None else page[at % 4096 :][:size]
+            self._reply(b"E14" if data is None else data.hex().encode())
+        elif body == b"qC":
+            self._reply(b"QCp01.01")
+        elif body.startswith(b"vAttach"):
+            self._reply(b"E22")
+        else:
+            self._reply(b"")
+
+    def _monitor(self, command: str) -> None:
+        said = {
+            "info status": f"VM status: {self.status}\r\n",
+            "info version": f"{self.version}\r\n",
+            "info kvm": "kvm support: disabled\r\n",
+        }.get(command)
+        if said is not None:
+            self._reply(b"O" + said.encode().hex().encode())
+        self._reply(b"OK")
+
+    def _reply(self, body: bytes) -> None:
+        self._pending = True
+        self._send(packet(body))
+
+    def _send(self, data: bytes) -> None:
+        if self._client is not None:
+            with contextlib.suppress(OSError):
+                self._client.sendall(data)
+
+
+def _received(client: socket.socket) -> bytes:
+    try:
+        return client.recv(4096)
+    except OSError:
+        return b""
