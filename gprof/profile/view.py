@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gprof.profile.counting import MODES, SEVERAL, shared, totals, weigh
+from gprof.profile.counting import MODES, SEVERAL, numbered, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
@@ -173,21 +173,18 @@ def tabulate(
 def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> list[Row]:
     """A row for each symbol or module in each mode."""
     samples = profile.samples
-    # A module's entity is the first place that was seen in it.
-    firsts: dict[object, int] = {}
-    entity_of = np.array(
-        [
-            firsts.setdefault(_module_key(place) if group is Group.MODULE else number, number)
-            for number, place in enumerate(placement.places)
-        ],
-        np.int64,
-    )
+    entity_of = np.arange(len(placement.places))
+    if group is Group.MODULE:
+        # A module's entity is the first place that was seen in it.
+        firsts: dict[tuple[int, str, Reason], int] = {}
+        for number, place in enumerate(placement.places):
+            entity_of[number] = firsts.setdefault(_module_key(place), number)
     keys = entity_of[placement.own] * MODES + placement.mode
     length = len(entity_of) * MODES
     own = weigh(keys, samples.weight, length)
     vcpu = samples.vcpu.astype(np.int64)
     total, vcpus = totals(
-        placement, entity_of, keys, vcpu=vcpu, weight=samples.weight, length=length
+        placement, entity_of, keys, own=own, vcpu=vcpu, weight=samples.weight, length=length
     )
     found = np.flatnonzero(total)
     rows = []
@@ -233,8 +230,7 @@ def _rows_of_vcpus(profile: Profile, placement: Placement, group: Group) -> list
         Group.VCPU: vcpu,
         Group.GUEST: guest,
     }[group]
-    distinct, keys = np.unique(of_sample, return_inverse=True)
-    length = len(distinct)
+    keys, length = numbered(of_sample)
     columns = (
         weigh(keys, samples.weight, length),
         shared(keys, placement.mode.astype(np.int64), length),

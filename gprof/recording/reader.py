@@ -1,0 +1,255 @@
+"""Reading a recording back into a profile."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import BinaryIO
+
+import numpy as np
+
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.samples import SampleTable
+from gprof.profile.stacks import StackTable
+from gprof.recording.fields import I64, U16, U64, Fields
+from gprof.recording.files import open_input
+from gprof.recording.format import Damage, Kind, frames
+from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts, UInt64s
+from symbols.memory import BytesMemory
+from symbols.names import Names, printable
+from symbols.space import AddressSpace, ImageKind, LoadedImage
+from symbols.table import SymbolTable
+
+_U64 = np.dtype("<u8")
+_U32 = np.dtype("<u4")
+
+#: Images of one guest, modules that were loaded again and again included.
+_MOST_IMAGES = 1 << 14
+
+
+def read(path: Path) -> Profile:
+    """Read a recording.
+
+    One that was cut short, by a kill or a full disk, gives what is whole of it, and its facts
+    have a note that says so.
+
+    Raises:
+        FormatError: it is no recording, one of a later version, or holds nonsense.
+        UsageError: there is no such file.
+        PermissionProblem: it may not be read.
+    """
+    with open_input(path) as file:
+        return read_from(file, printable(str(path)))
+
+
+def read_from(file: BinaryIO, name: str) -> Profile:
+    """Read a recording from an open file; `name` is what sentences call it. See `read`."""
+    found = _Recording()
+    unknown = 0
+    notes = []
+    for frame in frames(file, name):
+        if isinstance(frame, Damage):
+            notes.append(f"{frame.what} at byte {frame.at}; what comes before it was read")
+        elif frame.kind is None:
+            unknown += 1
+        else:
+            _TAKE[frame.kind](found, Fields(frame.content, name, frame.at))
+    if not found.ended and not notes:
+        notes.append("the recording has no end: gprof was stopped while it recorded")
+    if unknown:
+        notes.append(f"{unknown} parts were written by a later gprof and are not understood")
+    return found.profile(tuple(notes))
+
+
+@dataclass(slots=True)
+class _Image:
+    """A recorded image; its symbols come in later frames."""
+
+    loaded: LoadedImage
+    start: list[UInt64s] = field(default_factory=list)
+    end: list[UInt64s] = field(default_factory=list)
+    names: list[bytes] = field(default_factory=list)
+
+    def with_symbols(self) -> LoadedImage:
+        if not self.start:
+            return self.loaded
+        start, end = np.concatenate(self.start), np.concatenate(self.end)
+        # Of two symbols with one start the later one wins: symbols may get better meanwhile.
+        distinct, last = np.unique(start[::-1], return_index=True)
+        chosen = len(start) - 1 - last
+        length = np.array([len(name) for name in self.names], np.int64)
+        ends = np.cumsum(length)
+        names = Names(b"".join(self.names), ends - length, ends)
+        table = SymbolTable(distinct, end[chosen], names.take(chosen))
+        return replace(self.loaded, table=table)
+
+
+class _Recording:
+    """What the frames so far add up to."""
+
+    def __init__(self) -> None:
+        self.started_ns = 0
+        self.ended = False
+        self.guests: dict[int, Guest] = {}
+        self.facts = SourceFacts("unknown", "")
+        self._kernel_half: dict[int, tuple[int, int]] = {}
+        self._images: dict[int, list[_Image]] = {}
+        self._stacks = StackTable()
+        self._samples = SampleTable()
+        self._texts: dict[int, dict[int, bytes]] = {}
+
+    def profile(self, notes: tuple[str, ...]) -> Profile:
+        """Everything, with more notes about the taking."""
+        spaces = {
+            guest: AddressSpace(
+                [image.with_symbols() for image in images], kernel_half=self._kernel_half[guest]
+            )
+            for guest, images in self._images.items()
+        }
+        return Profile(
+            samples=self._samples.frozen(),
+            facts=replace(self.facts, notes=self.facts.notes + notes),
+            guests=self.guests,
+            spaces=spaces,
+            stacks=self._stacks,
+            texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
+            started_ns=self.started_ns,
+        )
+
+    def take_header(self, fields: Fields) -> None:
+        self.started_ns = fields.integer("started_ns", (0, I64[1]))
+
+    def take_guest(self, fields: Fields) -> None:
+        number = fields.integer("id", U16)
+        self.guests[number] = Guest(
+            id=number,
+            name=fields.text("name"),
+            architecture=fields.text("architecture"),
+            vcpus=fields.integers("vcpus", U16),
+            kernel=fields.text("kernel"),
+            build_id=fields.build_id("build_id"),
+        )
+
+    def take_images(self, fields: Fields) -> None:
+        guest = fields.integer("guest", U16)
+        images = self._images.setdefault(guest, [])
+        half = fields.integers("kernel_half", U64)
+        if len(half) != 2:
+            raise fields.wrong("the kernel half has no two ends")
+        self._kernel_half[guest] = (half[0], half[1])
+        new = fields.maps("images")
+        if fields.integer("first") != len(images) or len(images) + len(new) > _MOST_IMAGES:
+            raise fields.wrong("the images are not numbered in order")
+        for image in new:
+            kind = image.integer("kind", U16)
+            if kind not in set(ImageKind):
+                raise fields.wrong(f"an image has the kind {kind}")
+            start, last = image.integer("start"), image.integer("last")
+            if start > last:
+                raise fields.wrong("an image ends before it starts")
+            images.append(
+                _Image(
+                    LoadedImage(
+                        name=image.text("name"),
+                        kind=ImageKind(kind),
+                        start=start,
+                        end=last + 1,
+                        slide=image.integer("slide"),
+                        build_id=image.build_id("build_id"),
+                        path=image.text("file"),
+                    )
+                )
+            )
+
+    def take_symbols(self, fields: Fields) -> None:
+        images = self._images.get(fields.integer("guest", U16), [])
+        number = fields.integer("image")
+        if number >= len(images):
+            raise fields.wrong(f"symbols belong to image {number}, which is not there")
+        start, end = fields.column("start", _U64), fields.column("end", _U64)
+        length, names = fields.column("length", _U32), fields.raw("names")
+        ends = np.cumsum(length, dtype=np.int64)
+        if not len(start) == len(end) == len(length) or len(names) != (
+            ends[-1] if len(ends) else 0
+        ):
+            raise fields.wrong("the columns of symbols have different lengths")
+        image = images[number]
+        image.start.append(start)
+        image.end.append(end)
+        at = 0
+        for stop in ends.tolist():
+            image.names.append(names[at:stop])
+            at = stop
+
+    def take_stacks(self, fields: Fields) -> None:
+        depth, pcs = fields.column("depth", _U32), fields.column("pc", _U64).tolist()
+        if int(depth.sum(dtype=np.int64)) != len(pcs) or not depth.all():
+            raise fields.wrong("the columns of stacks have different lengths")
+        if fields.integer("first") != len(self._stacks):
+            raise fields.wrong("the stacks are not numbered in order")
+        at = 0
+        for length in depth.tolist():
+            number = len(self._stacks)
+            if self._stacks.add(pcs[at : at + length]) != number:
+                raise fields.wrong("a stack is there twice")
+            at += length
+
+    def take_samples(self, fields: Fields) -> None:
+        columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
+        if len({len(column) for column in columns.values()}) != 1:
+            raise fields.wrong("the columns of samples have different lengths")
+        if (columns["stack"] >= len(self._stacks)).any():
+            raise fields.wrong("a sample has a stack that is not there")
+        self._samples.append(SampleBatch(**columns))
+
+    def take_text(self, fields: Fields) -> None:
+        text = fields.raw("text")
+        address = fields.integer("address")
+        if address + len(text) > 1 << 64:
+            raise fields.wrong("instructions lie beyond the last address")
+        self._texts.setdefault(fields.integer("guest", U16), {})[address] = text
+
+    def take_facts(self, fields: Fields) -> None:
+        self.facts = SourceFacts(
+            way=fields.text("way"),
+            target=fields.text("target"),
+            asked_hz=fields.number("asked_hz"),
+            reached_hz=fields.number("reached_hz"),
+            covered_ns=fields.integer("covered_ns"),
+            taken=fields.integer("taken"),
+            halted_ns=fields.integer("halted_ns"),
+            held_ns=fields.integer("held_ns"),
+            late=fields.integer("late"),
+            errors=fields.integer("errors"),
+            lost=fields.integer("lost"),
+            notes=fields.texts("notes"),
+            block_starts=fields.flag("block_starts"),
+        )
+
+    def take_end(self, fields: Fields) -> None:
+        self.ended = fields.integer("samples") == len(self._samples)
+
+
+_TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
+    Kind.HEADER: _Recording.take_header,
+    Kind.GUEST: _Recording.take_guest,
+    Kind.IMAGES: _Recording.take_images,
+    Kind.SYMBOLS: _Recording.take_symbols,
+    Kind.STACKS: _Recording.take_stacks,
+    Kind.SAMPLES: _Recording.take_samples,
+    Kind.TEXT: _Recording.take_text,
+    Kind.FACTS: _Recording.take_facts,
+    Kind.END: _Recording.take_end,
+}
+
+
+def _apart(texts: dict[int, bytes]) -> list[tuple[int, bytes]]:
+    """Pieces that do not overlap: of two that do, the higher one gives way."""
+    pieces: list[tuple[int, bytes]] = []
+    end = 0
+    for address, text in sorted(texts.items()):
+        if address >= end:
+            pieces.append((address, text))
+            end = address + len(text)
+    return pieces

@@ -1,0 +1,34 @@
+"""Which kind of file an input is, by its first bytes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal, TypeAlias
+
+from gprof.errors import FormatError
+from gprof.recording.files import open_input
+from gprof.recording.format import MAGIC
+
+InputKind: TypeAlias = Literal["gprof", "perf"]
+
+#: tools/perf/util/header.c: PERFILE2 as a u64 in the byte order of the machine that recorded.
+_BEGINNINGS: dict[bytes, InputKind] = {MAGIC: "gprof", b"PERFILE2": "perf", b"2ELIFREP": "perf"}
+
+
+def kind_of(path: Path) -> InputKind:
+    """What a file is, whatever its name says.
+
+    Raises:
+        UsageError: there is no such file.
+        PermissionProblem: it may not be read.
+        FormatError: gprof reads no such file.
+    """
+    with open_input(path) as file:
+        beginning = file.read(max(map(len, _BEGINNINGS)))
+    for magic, kind in _BEGINNINGS.items():
+        if beginning.startswith(magic):
+            return kind
+    raise FormatError(
+        f"{path} is neither a recording of gprof nor a perf.data file",
+        "Give a file that `gprof record` or `perf record` wrote.",
+    )

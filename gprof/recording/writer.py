@@ -1,0 +1,358 @@
+"""Writing a recording, a flush at a time; after each one the file is whole."""
+
+from __future__ import annotations
+
+import errno
+import os
+import platform
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import TracebackType
+from typing import Self, TypeAlias
+
+import numpy as np
+
+from gprof import __version__
+from gprof.errors import GprofError
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.stacks import StackTable
+from gprof.recording.files import create
+from gprof.recording.format import Kind, pack, preamble
+from gprof.recording.texts import LONGEST_TEXT, hot_texts
+from gprof.sampling.source import COLUMN_TYPES, Int64s, SampleBatch, SourceFacts, UInt64s
+from symbols.names import LONGEST
+from symbols.space import AddressSpace, LoadedImage, Reason
+from symbols.table import SymbolTable
+
+#: What goes into one frame, so that none comes near the limit: 9 MB of samples, 17 MB of names
+#: at worst, 8 MB of stacks.
+_FRAME_SAMPLES = 1 << 18
+_FRAME_SYMBOLS = 1 << 11
+_FRAME_PCS = 1 << 20
+
+#: Bytes of a name; what is longer is cut when it is shown.
+_LONGEST_NAME = 4 * (LONGEST + 1)
+
+_Stacks: TypeAlias = list[tuple[int, tuple[int, ...]]]
+
+
+@dataclass(slots=True)
+class _Map:
+    """What was written of one guest's address space.
+
+    Attributes:
+        space: the space when it was last looked at, and how many images it had.
+        numbers: for each of its images the recorded number.
+        images: every image written, by recorded number.
+        pcs: addresses that were looked up in it, ascending.
+        symbols: by recorded number the table, and the ascending indices written of it.
+    """
+
+    space: tuple[AddressSpace, int]
+    numbers: list[int] = field(default_factory=list)
+    images: list[LoadedImage] = field(default_factory=list)
+    pcs: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
+    symbols: dict[int, tuple[SymbolTable, Int64s]] = field(default_factory=dict)
+
+
+class Writer:
+    """Writes a recording that any kill leaves readable up to the last flush.
+
+    `add` only remembers; `flush` writes what was added, what it needs to be understood (guests,
+    images, the names of the addresses that are new, stacks), and the facts. Where a write fails
+    everything stays remembered: free some space and the next flush catches up.
+
+    Args:
+        file: a descriptor open for writing; the writer closes it.
+        name: of the file, for sentences.
+        started_ns: wall-clock time of the first sample, nanoseconds since the epoch.
+    """
+
+    def __init__(self, file: int, name: str, *, started_ns: int = 0) -> None:
+        self._file = file
+        self._name = name
+        self._unwritten = bytearray(preamble())
+        self._batches: list[SampleBatch] = []
+        self._stacks = StackTable()
+        self._stacks_written = 1
+        self._samples_written = 0
+        self._guests: dict[int, Guest] = {}
+        self._maps: dict[int, _Map] = {}
+        self._closed = False
+        self._append(
+            Kind.HEADER,
+            {
+                "tool": __version__,
+                "started_ns": started_ns,
+                "system": f"{platform.system()} {platform.release()}",
+                "machine": platform.machine(),
+            },
+        )
+
+    @classmethod
+    def open(cls, path: Path, *, force: bool = False, started_ns: int = 0) -> Writer:
+        """Create a recording.
+
+        Args:
+            path: of the new file.
+            force: replace what is there.
+            started_ns: see the class.
+
+        Raises:
+            UsageError: the file exists and `force` is not given.
+            GprofError: it cannot be created; see `create`.
+        """
+        return cls(create(path, force=force), str(path), started_ns=started_ns)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def add(self, batch: SampleBatch, stacks: StackTable) -> None:
+        """Remember samples until the next flush.
+
+        Args:
+            batch: the samples.
+            stacks: has the stacks that they number; another table than last time is fine.
+        """
+        if not len(batch):
+            return
+        numbers, inverse = np.unique(batch.stack, return_inverse=True)
+        ours = np.array([self._stacks.add(stacks[number]) for number in numbers.tolist()], "<u4")
+        columns = {name: getattr(batch, name) for name in COLUMN_TYPES}
+        self._batches.append(SampleBatch(**{**columns, "stack": ours[inverse]}))
+
+    def flush(
+        self,
+        facts: SourceFacts,
+        guests: Mapping[int, Guest],
+        spaces: Mapping[int, AddressSpace],
+    ) -> None:
+        """Write everything that was added, and what it needs to be understood.
+
+        Args:
+            facts: as they are now.
+            guests: by id.
+            spaces: what addresses mean now, by guest id.
+
+        Raises:
+            GprofError: the system did not take it. Nothing is lost: call again.
+        """
+        samples = SampleBatch.concatenate(self._batches)
+        for number, guest in guests.items():
+            if self._guests.get(number) != guest:
+                self._append_guest(guest)
+        at = int(samples.time[0]) if len(samples) else 0
+        for number, space in spaces.items():
+            known = self._append_images(number, space, at)
+            ours = samples.guest == number
+            used = np.unique(samples.stack[ours]).tolist()
+            callers = np.array([pc for stack in used for pc in self._stacks[stack]], np.uint64)
+            pcs = np.unique(np.concatenate([samples.pc[ours], callers]))
+            self._append_symbols(number, space, known, pcs)
+        self._append_stacks()
+        self._append_samples(samples)
+        self._batches = []
+        self._append(Kind.FACTS, {name: getattr(facts, name) for name in facts.__slots__})
+        self._write()
+
+    def add_text(self, guest: int, address: int, text: bytes) -> None:
+        """Keep the instructions of a function for the next flush or close.
+
+        Args:
+            guest: id of the guest.
+            address: runtime address of the first byte.
+            text: its bytes; what goes beyond `LONGEST_TEXT` is left out.
+        """
+        self._append(Kind.TEXT, {"guest": guest, "address": address, "text": text[:LONGEST_TEXT]})
+
+    def close(self) -> None:
+        """Write the end and let go of the file. Samples that were added but not flushed are lost.
+
+        Raises:
+            GprofError: the system did not take it; the file is closed all the same.
+        """
+        if self._closed:
+            return
+        self._closed = True
+        try:
+            self._append(Kind.END, {"samples": self._samples_written})
+            self._write()
+            try:
+                os.fsync(self._file)
+            except OSError as error:
+                # A pipe has nothing to sync.
+                if error.errno not in {errno.EINVAL, errno.EROFS}:
+                    raise self._refused(error) from None
+        finally:
+            os.close(self._file)
+
+    def _append(self, kind: Kind, content: Mapping[str, object]) -> None:
+        self._unwritten += pack(kind, content)
+
+    def _append_guest(self, guest: Guest) -> None:
+        self._guests[guest.id] = guest
+        self._append(
+            Kind.GUEST,
+            {
+                "id": guest.id,
+                "name": guest.name,
+                "architecture": guest.architecture,
+                "vcpus": list(guest.vcpus),
+                "kernel": guest.kernel,
+                "build_id": guest.build_id,
+            },
+        )
+
+    def _append_images(self, guest: int, space: AddressSpace, at: int) -> _Map:
+        """Write the images that are new.
+
+        What is loaded later wins, when recorded as in the space itself. So a space that replaces
+        another one continues it: its images are those known, as far as they come in that order,
+        and the others are loaded on top.
+        """
+        now = (space, len(space.images))
+        known = self._maps.get(guest)
+        if known is not None and known.space[0] is space and known.space[1] == now[1]:
+            return known
+        if known is None:
+            known = self._maps[guest] = _Map(now)
+        first = len(known.images)
+        fields = [_image_fields(image) for image in known.images]
+        numbers: list[int] = []
+        for image in space.images:
+            after = numbers[-1] + 1 if numbers else 0
+            try:
+                numbers.append(fields.index(_image_fields(image), after, first))
+            except ValueError:
+                numbers.append(len(known.images))
+                known.images.append(image)
+        self._append(
+            Kind.IMAGES,
+            {
+                "guest": guest,
+                "time": at,
+                "kernel_half": list(space.kernel_half),
+                "first": first,
+                "images": [_image_fields(image) for image in known.images[first:]],
+            },
+        )
+        known.space, known.numbers = now, numbers
+        known.pcs = np.empty(0, np.uint64)  # they may mean something else now
+        return known
+
+    def _append_symbols(self, guest: int, space: AddressSpace, known: _Map, pcs: UInt64s) -> None:
+        """Write the symbols of addresses that were not looked up before."""
+        fresh = np.setdiff1d(pcs, known.pcs, assume_unique=True)
+        known.pcs = np.union1d(known.pcs, fresh)
+        resolved = space.resolve(fresh)
+        for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
+            table, number = space.images[image].table, known.numbers[image]
+            if table is None or not len(table):
+                continue
+            written_of, written = known.symbols.get(number, (table, np.empty(0, np.int64)))
+            if written_of is not table:
+                written = np.empty(0, np.int64)
+            here = (resolved.image == image) & (resolved.reason == Reason.RESOLVED)
+            # The first symbol shows a reader that the image has some, though none may be used.
+            wanted = np.union1d(resolved.symbol[here], np.zeros(1, np.int64))
+            new = np.setdiff1d(wanted, written, assume_unique=True)
+            known.symbols[number] = (table, np.union1d(written, new))
+            for at in range(0, len(new), _FRAME_SYMBOLS):
+                part = new[at : at + _FRAME_SYMBOLS]
+                names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
+                self._append(
+                    Kind.SYMBOLS,
+                    {
+                        "guest": guest,
+                        "image": number,
+                        "start": table.start[part].astype("<u8").tobytes(),
+                        "end": table.end[part].astype("<u8").tobytes(),
+                        "length": np.array([len(name) for name in names], "<u4").tobytes(),
+                        "names": b"".join(names),
+                    },
+                )
+
+    def _append_stacks(self) -> None:
+        part: _Stacks = []
+        pcs = 0
+        for stack in self._stacks.since(self._stacks_written):
+            if part and pcs + len(stack[1]) > _FRAME_PCS:
+                self._append_part_of_stacks(part)
+                part, pcs = [], 0
+            part.append(stack)
+            pcs += len(stack[1])
+        if part:
+            self._append_part_of_stacks(part)
+        self._stacks_written = len(self._stacks)
+
+    def _append_part_of_stacks(self, part: _Stacks) -> None:
+        self._append(
+            Kind.STACKS,
+            {
+                "first": part[0][0],
+                "depth": np.array([len(pcs) for _, pcs in part], "<u4").tobytes(),
+                "pc": np.array([pc for _, pcs in part for pc in pcs], "<u8").tobytes(),
+            },
+        )
+
+    def _append_samples(self, samples: SampleBatch) -> None:
+        for at in range(0, len(samples), _FRAME_SAMPLES):
+            self._append(
+                Kind.SAMPLES,
+                {
+                    name: getattr(samples, name)[at : at + _FRAME_SAMPLES].astype(dtype).tobytes()
+                    for name, dtype in COLUMN_TYPES.items()
+                },
+            )
+        self._samples_written += len(samples)
+
+    def _write(self) -> None:
+        """Hand over what is not written yet; what the system does not take stays."""
+        while self._unwritten:
+            try:
+                written = os.write(self._file, self._unwritten)
+            except OSError as error:
+                raise self._refused(error) from None
+            del self._unwritten[:written]
+
+    def _refused(self, error: OSError) -> GprofError:
+        return GprofError(
+            f"the recording {self._name} cannot be written: {error.strerror}",
+            "What was written before can be read. Free some space, or record to another place.",
+        )
+
+
+def save(profile: Profile, path: Path, *, force: bool = False) -> None:
+    """Write a whole profile.
+
+    Raises:
+        GprofError: see `Writer.open` and `Writer.flush`.
+    """
+    with Writer.open(path, force=force, started_ns=profile.started_ns) as writer:
+        writer.add(profile.samples, profile.stacks)
+        for text in hot_texts(profile, profile.texts):
+            writer.add_text(*text)
+        writer.flush(profile.facts, profile.guests, profile.spaces)
+
+
+def _image_fields(image: LoadedImage) -> dict[str, object]:
+    return {
+        "name": image.name,
+        "kind": int(image.kind),
+        "start": image.start,
+        # An end of 2^64 does not fit into an integer of msgpack.
+        "last": image.end - 1,
+        "slide": image.slide % (1 << 64),
+        "build_id": image.build_id,
+        # Where the file lies on this machine is nobody else's business.
+        "file": Path(image.path).name,
+    }
