@@ -61,12 +61,15 @@ class StubModel:
         self._thread.start()
 
     def close(self) -> None:
-        """Stop serving."""
+        """Stop serving; may be called again."""
+        if not self._thread.is_alive():
+            return
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
             if self._client is not None:
-                self._client.shutdown(socket.SHUT_RDWR)
+                with contextlib.suppress(OSError):  # it may have left in this instant
+                    self._client.shutdown(socket.SHUT_RDWR)
         self._thread.join()
 
     def stop_by_other(self) -> None:

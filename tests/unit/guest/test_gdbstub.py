@@ -216,7 +216,6 @@ def test_a_stub_that_goes_away(model: StubModel) -> None:
     with pytest.raises(TargetGone):
         stub.exchange([b"qC"])
     stub.close()
-    model._listener.close()
 
 
 KILLED = """
