@@ -1,0 +1,133 @@
+"""The sampler on a model of a stub: what it takes, what it counts, when it holds."""
+
+from __future__ import annotations
+
+import random
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gprof.errors import TargetGone, UsageError
+from gprof.guest.address import Address
+from gprof.guest.gdbstub import Stub
+from gprof.guest.machine import Machine
+from gprof.guest.mode import Mode
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.source import SampleBatch
+from tests.stub_model import StubModel
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[StubModel]:
+    model = StubModel(tmp_path / "gdb")
+    yield model
+    model.close()
+
+
+def source(model: StubModel, options: HaltingOptions) -> HaltingSource:
+    machine = Machine(Stub(Address.parse(str(model.path))))
+    return HaltingSource(machine, options, random.Random(1))
+
+
+def taken_until(source: HaltingSource, samples: int) -> SampleBatch:
+    batches = []
+    for batch in source.batches():
+        batches.append(batch)
+        if sum(map(len, batches)) >= samples:
+            source.close()
+    return SampleBatch.concatenate(batches)
+
+
+def test_samples_name_vcpu_mode_and_pc(model: StubModel) -> None:
+    model.halted = {1}
+    sampler = source(model, HaltingOptions(hz=500, max_halted=1, guest=3))
+    batch = taken_until(sampler, 100)
+    facts = sampler.facts()
+    assert len(batch) == 2 * facts.taken >= 100
+    assert set(batch.guest.tolist()) == {3}
+    for vcpu, mode in ((0, Mode.KERNEL), (1, Mode.IDLE)):
+        ours = batch.vcpu == vcpu
+        assert ours.sum() == facts.taken
+        assert set(batch.pc[ours].tolist()) == {model.pcs[vcpu]}
+        assert set(batch.mode[ours].tolist()) == {mode}
+    assert (batch.time[1:] >= batch.time[:-1]).all()
+    assert facts.halted_ns > 0
+    assert facts.block_starts  # the model says that it has no KVM
+    assert model.running
+
+
+def test_only_the_vcpus_that_were_chosen_are_asked(model: StubModel) -> None:
+    batch = taken_until(source(model, HaltingOptions(hz=500, vcpus=(1,), max_halted=1)), 10)
+    assert set(batch.vcpu.tolist()) == {1}
+
+
+def test_a_vcpu_that_does_not_exist_is_refused(model: StubModel) -> None:
+    machine = Machine(Stub(Address.parse(str(model.path))))
+    with pytest.raises(UsageError):
+        HaltingSource(machine, HaltingOptions(vcpus=(7,)))
+    machine.stub.close()
+
+
+def test_the_budget_lowers_the_rate_and_says_so(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions(hz=10_000, max_halted=0.001))
+    taken_until(sampler, 2)
+    facts = sampler.facts()
+    assert any("The rate is lowered from 10000" in note for note in facts.notes)
+    assert facts.reached_hz < 10_000
+
+
+def test_vcpus_that_do_not_answer_are_errors(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions(hz=500, max_halted=1))
+    model.refused_threads = {1}
+    batch = taken_until(sampler, 20)
+    assert set(batch.vcpu.tolist()) == {0}
+    assert sampler.facts().errors == sampler.facts().taken
+
+
+def test_a_guest_stopped_by_somebody_is_waited_for(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions(hz=200, max_halted=1))
+    batches = sampler.batches()
+    while not len(next(batches)):
+        pass
+    model.stop_by_other()
+    while sampler.facts().held_ns == 0:
+        next(batches)
+    assert not model.running
+    taken = sampler.facts().taken
+    next(batches)
+    assert sampler.facts().taken == taken
+    assert "Somebody else has stopped the guest" in sampler.facts().notes[-1]
+    model.resume_by_other()
+    while sampler.facts().taken < taken + 5:
+        next(batches)
+    assert sampler.facts().notes[-1] == "The guest runs again."
+    sampler.close()
+    list(batches)
+    assert model.running
+
+
+def test_close_ends_a_long_wait_at_once(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions(hz=0.01))
+    threading.Timer(0.1, sampler.close).start()
+    begun = time.monotonic()
+    list(sampler.batches())
+    assert time.monotonic() - begun < 50  # the next sample was due in 100 s on average
+
+
+def test_a_source_that_never_began_lets_go_too(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions())
+    sampler.close()
+    assert model.running
+
+
+def test_a_guest_that_goes_away_is_told(model: StubModel) -> None:
+    sampler = source(model, HaltingOptions(hz=500, max_halted=1))
+    batches = sampler.batches()
+    while not len(next(batches)):
+        pass
+    model.close()
+    with pytest.raises(TargetGone):
+        list(batches)

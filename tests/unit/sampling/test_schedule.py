@@ -1,0 +1,68 @@
+"""When samples are taken, and how a budget bounds them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import statistics
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from gprof.sampling.schedule import Schedule, affordable_hz
+from gprof.sampling.stop_cost import MANY, StopCost
+
+SECOND = 1_000_000_000
+
+
+def test_spacing_is_exponential_with_the_mean_asked_for() -> None:
+    schedule = Schedule(100, 0, random.Random(1))
+    instants = [schedule.following(0) for _ in range(20_000)]
+    gaps = [b - a for a, b in itertools.pairwise(instants)]
+    assert abs(statistics.mean(gaps) / (SECOND / 100) - 1) < 0.03
+    # The standard deviation of an exponential distribution is its mean.
+    assert abs(statistics.stdev(gaps) / statistics.mean(gaps) - 1) < 0.05
+
+
+def test_being_late_once_does_not_lower_the_rate() -> None:
+    late, prompt = (Schedule(100, 0, random.Random(2)) for _ in range(2))
+    promised = [prompt.following(0) for _ in range(100)]
+    taken = []
+    now = 0
+    for _ in range(100):
+        due = late.following(now)
+        taken.append(due)
+        now = max(now, due) + SECOND // 400  # every sample takes a quarter of the interval
+    assert taken == promised
+
+
+def test_samples_missed_in_a_long_gap_are_given_up() -> None:
+    schedule = Schedule(100, 0, random.Random(3))
+    now = 10 * SECOND
+    assert schedule.following(now) == now
+    assert schedule.following(now) > now
+
+
+@given(
+    st.floats(0.1, 10_000),
+    st.floats(0, 1e9),
+    st.floats(0.0001, 1),
+)
+def test_the_rate_never_costs_more_than_the_budget(hz: float, stop: float, share: float) -> None:
+    rate = affordable_hz(hz, stop, share)
+    assert 0 < rate <= hz
+    assert rate * stop / SECOND <= share * 1.000001
+
+
+def test_cost_is_the_difference_of_the_quickest_writes() -> None:
+    cost = StopCost()
+    assert cost.ns == 0
+    for delay in (300_000, 900_000, 250_000):
+        cost.add(delay + 80_000, delay + MANY * 80_000)
+    assert cost.ns == 80_000
+
+
+def test_cost_is_never_negative() -> None:
+    cost = StopCost()
+    cost.add(900_000, 400_000)
+    assert cost.ns == 0
