@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import json
 import os
 import shutil
 import signal
@@ -99,6 +100,28 @@ class Emulator:
         """Whether QEMU has been started and has not ended."""
         return self._process is not None and self._process.poll() is None
 
+    def pause(self) -> None:
+        """Stop the guest until `resume`. The monitor must be free: it serves one client.
+
+        Raises:
+            TargetError: QEMU does not answer.
+        """
+        self._order("stop")
+
+    def resume(self) -> None:
+        """Let the guest run on, whoever stopped it.
+
+        Raises:
+            TargetError: QEMU does not answer.
+        """
+        self._order("cont")
+
+    def _order(self, command: str) -> None:
+        try:
+            self._converse(command, patience=self._patience)
+        except OSError as error:
+            raise TargetError(f"QEMU does not carry out {command}: {error}") from error
+
     def extra_arguments(self) -> Sequence[str]:
         """Options that name files in `directory`; asked for once it exists."""
         return ()
@@ -144,20 +167,34 @@ class Emulator:
         while time.monotonic() < deadline:
             if not self.is_running():
                 raise TargetError("QEMU ended at once" + self._last_words())
-            with socket.socket(socket.AF_UNIX) as monitor:
-                try:
-                    monitor.connect(self.qmp_address)
-                    monitor.settimeout(max(0.1, deadline - time.monotonic()))
-                    monitor.sendall(b'{"execute": "qmp_capabilities"}\n')
-                    with monitor.makefile("rb") as answers:
-                        if any(b'"return"' in answer for answer in answers):
-                            return
-                except OSError:
-                    time.sleep(0.01)  # not there yet; a new socket announces itself to nobody
+            with contextlib.suppress(OSError):
+                self._converse("query-status", patience=max(0.1, deadline - time.monotonic()))
+                return
+            time.sleep(0.01)  # not there yet; a new socket announces itself to nobody
         raise TargetError(
             f"QEMU did not answer within {self._patience:.0f} s" + self._last_words(),
             "The machine may be too busy to start a guest; try again.",
         )
+
+    def _converse(self, command: str, *, patience: float) -> None:
+        """Connect to the monitor, have one command carried out, and leave.
+
+        Raises:
+            OSError: the monitor is not there, falls silent, or refuses.
+        """
+        with socket.socket(socket.AF_UNIX) as monitor:
+            monitor.connect(self.qmp_address)
+            monitor.settimeout(patience)
+            for each in ("qmp_capabilities", command):
+                monitor.sendall(json.dumps({"execute": each, "id": each}).encode() + b"\n")
+            with monitor.makefile("rb") as answers:
+                for line in answers:
+                    answer = json.loads(line)
+                    if answer.get("id") == command:
+                        if "return" in answer:
+                            return
+                        raise OSError(f"QEMU refuses {command}")
+        raise OSError("the monitor hung up")
 
     def _last_words(self) -> str:
         try:

@@ -15,18 +15,24 @@ from gprof.errors import TargetError
 from gprof.guest.emulator import LONGEST_SOCKET_PATH, Emulator
 
 ANSWERING = """\
-import os, socket, sys, time
+import os, socket, sys
 monitor = sys.argv[sys.argv.index("-qmp") + 1].removeprefix("unix:").split(",")[0]
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(monitor)
 listener.listen()
 if "-fifo" in sys.argv:
     held = os.open(sys.argv[sys.argv.index("-fifo") + 1], os.O_WRONLY)
-client, _ = listener.accept()
-client.sendall(b'{"QMP": {}}\\n')
-assert b"qmp_capabilities" in client.recv(100)
-client.sendall(b'{"return": {}}\\n')
-time.sleep(600)
+import json
+while True:
+    client, _ = listener.accept()
+    client.sendall(b'{"QMP": {}}\\n')
+    with client, client.makefile() as asked:
+        for line in asked:
+            command = json.loads(line)
+            print(command["execute"], file=sys.stderr, flush=True)
+            answer = "error" if command["execute"] == "cont" else "return"
+            client.sendall(b'{"event": "SOMETHING"}\\n')
+            client.sendall(json.dumps({answer: {}, "id": command["id"]}).encode() + b"\\n")
 """
 FAILING = """\
 import sys
@@ -63,6 +69,18 @@ def test_runs_inside_the_context_only(pretend: Path) -> None:
     assert not emulator.is_running()
     assert not directory.exists()
     emulator.close()
+
+
+def test_pause_and_resume_go_through_the_monitor(pretend: Path) -> None:
+    with Emulator([], program=write_program(pretend, ANSWERING)) as emulator:
+        emulator.pause()
+        with pytest.raises(TargetError, match="refuses cont"):
+            emulator.resume()
+        asked = (emulator.directory / "stderr").read_text().split()
+    each_greets = "qmp_capabilities"
+    assert asked == [each_greets, "query-status", each_greets, "stop", each_greets, "cont"]
+    with pytest.raises(TargetError, match="does not carry out stop"):
+        emulator.pause()
 
 
 def test_long_temporary_folder_still_gives_usable_sockets(

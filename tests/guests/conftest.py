@@ -1,0 +1,61 @@
+"""Guests for every test in this folder; a test that asks for one is skipped where there is none."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from gprof.guest.demo import DemoGuest, qemu_available
+from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
+from tests.guests.linux import LinuxGuest, boot, find_busybox
+
+#: The first test that asks for a guest may have to download 300 MB and boot three times.
+PATIENCE = 1200
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        asked = set(getattr(item, "fixturenames", ()))
+        if asked & {"booted_linux_guest", "demo_guest"}:
+            item.add_marker(pytest.mark.guest)
+        if "booted_linux_guest" in asked:
+            item.add_marker(pytest.mark.timeout(PATIENCE))
+
+
+def _require_qemu() -> None:
+    if qemu_available() is None:
+        pytest.skip("qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)")
+
+
+@pytest.fixture(scope="session")
+def booted_linux_guest() -> Iterator[LinuxGuest]:
+    """Debian's cloud kernel at work on two vcpus, paused; use it within `awake()`."""
+    _require_qemu()
+    busybox = find_busybox()
+    if busybox is None:
+        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
+    try:
+        kernel = fetch_kernel()
+    except KernelUnavailable as reason:
+        pytest.skip(str(reason))
+    guest = boot(kernel, busybox)
+    # It works all the time, and would slow down every test that does not ask for it.
+    guest.pause()
+    yield guest
+    guest.close()
+
+
+@pytest.fixture
+def linux_guest(booted_linux_guest: LinuxGuest) -> Iterator[LinuxGuest]:
+    """Debian's cloud kernel at work on two vcpus; one for all tests, so leave it in order."""
+    with booted_linux_guest.awake() as guest:
+        yield guest
+
+
+@pytest.fixture
+def demo_guest() -> Iterator[DemoGuest]:
+    """The bundled guest on two vcpus, for this test alone: it may be stopped or broken."""
+    _require_qemu()
+    with DemoGuest() as guest:
+        yield guest

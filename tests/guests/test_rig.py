@@ -1,0 +1,98 @@
+"""The rig itself: the guests come up, work, and tell what other tests compare with."""
+
+from __future__ import annotations
+
+import json
+import socket
+from pathlib import Path
+
+import pytest
+
+from gprof.guest.demo import DemoGuest
+from tests.guests.initramfs import load_order
+from tests.guests.linux import LinuxGuest
+
+
+def symbol_addresses(guest: LinuxGuest) -> dict[str, int]:
+    """Addresses of the kernel's own symbols."""
+    lines = [line.split() for line in guest.kallsyms.read_text().splitlines()]
+    return {line[2]: int(line[0], 16) for line in lines if len(line) == 3}
+
+
+def test_guest_runs_the_kernel_of_the_archive(linux_guest: LinuxGuest) -> None:
+    assert linux_guest.run("uname -r").decode().strip() == linux_guest.kernel.release
+    assert linux_guest.run("nproc").decode().strip() == str(linux_guest.vcpus)
+    with linux_guest.vmlinux.open("rb") as file:
+        assert file.read(4) == b"\x7fELF"
+    assert Path(linux_guest.gdb_address).is_socket()
+    assert Path(linux_guest.qmp_address).is_socket()
+
+
+def test_kallsyms_shows_addresses_of_kernel_and_modules(linux_guest: LinuxGuest) -> None:
+    addresses = symbol_addresses(linux_guest)
+    assert len(addresses) > 50_000
+    # Where the decompressor may put the kernel: 2 MiB steps above its link address.
+    assert addresses["_stext"] >= 0xFFFFFFFF81000000
+    assert addresses["_stext"] % 0x200000 == 0
+    assert "[zram]" in linux_guest.kallsyms.read_text()
+
+
+def test_modules_are_loaded_at_addresses(linux_guest: LinuxGuest) -> None:
+    loaded = {
+        line.split()[0]: int(line.split()[5], 16)
+        for line in linux_guest.modules.read_text().splitlines()
+    }
+    assert loaded.keys() >= {"zram", "zsmalloc", "zstd_compress", "virtio_console"}
+    assert all(loaded.values())
+
+
+def test_profile_counts_ticks_in_text(linux_guest: LinuxGuest) -> None:
+    linux_guest.reset_profile()
+    profile = linux_guest.read_profile()
+    addresses = symbol_addresses(linux_guest)
+    assert profile.step == 4
+    assert profile.start == addresses["_stext"]
+    length = addresses["_etext"] - addresses["_stext"]
+    assert len(profile.counts) == length // profile.step
+    # Both vcpus work all the time: to read the counters alone takes hundreds of ticks.
+    assert profile.counts.sum() > 0
+    assert profile.counts[:-1].max() < profile.counts.sum()
+
+
+def test_commands_see_failure_and_odd_output(linux_guest: LinuxGuest) -> None:
+    assert linux_guest.run("printf '.\\n\\000\\377'") == b".\n\x00\xff"
+    assert b"none/such" in linux_guest.run("cat /none/such")
+    assert linux_guest.run("true") == b""
+
+
+def test_demo_guest_runs(demo_guest: DemoGuest) -> None:
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(20)
+        monitor.connect(demo_guest.qmp_address)
+        monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status"}')
+        with monitor.makefile() as answers:
+            replies = [json.loads(answers.readline()) for _ in range(3)]
+    assert replies[2]["return"]["running"] is True
+    assert Path(demo_guest.gdb_address).is_socket()
+
+
+def test_load_order_puts_dependencies_first(tmp_path: Path) -> None:
+    def write(name: str, depends: str) -> None:
+        (tmp_path / name).write_bytes(b"\x7fELF\0name=x\0depends=" + depends.encode() + b"\0\0")
+
+    write("top-one.ko", "left,right_one")
+    write("left.ko", "bottom")
+    write("right-one.ko", "bottom,left")
+    write("bottom.ko", "")
+    assert load_order(["top_one", "builtin", "left"], tmp_path) == [
+        "bottom",
+        "left",
+        "right_one",
+        "top_one",
+    ]
+
+
+@pytest.mark.parametrize("text", [b"", b"no such key"])
+def test_module_without_dependencies_stands_alone(tmp_path: Path, text: bytes) -> None:
+    (tmp_path / "lone.ko").write_bytes(text)
+    assert load_order(["lone"], tmp_path) == ["lone"]
