@@ -12,7 +12,7 @@ import numpy as np
 from gprof.attach import Attached, Sources, attach
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
-from gprof.sampling.stop_cost import MANY, StopCost
+from gprof.sampling.stop_cost import StopCost
 from symbols.elf import Image
 from symbols.errors import GprofError
 from symbols.guest_identity import identity_of
@@ -23,6 +23,8 @@ from symbols.space import Reason
 
 #: How long the trial of sampling goes on.
 _TRIAL_S = 1.0
+#: How many stops are timed for their cost.
+_TIMED_STOPS = 40
 
 
 class Verdict(StrEnum):
@@ -200,12 +202,9 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
     if machine.stub.held:
         return
     cost = StopCost()
-    asked = machine.questions(machine.vcpus)
-    for _ in range(15):
-        one = machine.stub.stop_and_go(asked, 1)
-        many = machine.stub.stop_and_go(asked, MANY)
-        if one is not None and many is not None:
-            cost.add(one, many)
+    for _ in range(_TIMED_STOPS):
+        exchange, _ = machine.sample(machine.vcpus, timed=True)
+        cost.add(exchange.stopped_ns, exchange.answered_ns)
         time.sleep(0.005)
     affordable = max_halted * 1e9 / cost.ns if cost.ns else float("inf")
     enough = affordable >= hz

@@ -17,6 +17,9 @@ from gprof.guest.rsp import Decoder, is_exit
 
 _RECEIVE = 1 << 16
 
+#: Seconds of looking without pause; a stop is over in a fraction of it.
+_SPIN = 0.002
+
 
 class Connection:
     """Bytes to and packets from one stub, with a guard that outlives us.
@@ -66,17 +69,26 @@ class Connection:
         except OSError as error:
             raise self._gone(error.strerror or str(error)) from None
 
-    def receive(self, timeout: float) -> bytes | None:
+    def receive(self, timeout: float, *, spin: bool = False) -> bytes | None:
         """The next packet's payload, or None when none came in `timeout` seconds (0: is here).
+
+        Args:
+            timeout: seconds.
+            spin: look for it without pause for the first milliseconds instead of sleeping until
+                it comes: so the moment of its coming is known without the time of waking up.
 
         Raises:
             TargetGone: the connection ended, or the stub says that the guest did.
             ProtocolError: the bytes are no packets.
         """
-        deadline = time.monotonic() + timeout
+        begun = time.monotonic()
         while not self._packets:
-            if not self._poll.poll(max(0.0, deadline - time.monotonic()) * 1000):
-                return None
+            elapsed = time.monotonic() - begun
+            pause = 0.0 if spin and elapsed < _SPIN else max(0.0, timeout - elapsed)
+            if not self._poll.poll(pause * 1000):
+                if elapsed >= timeout:
+                    return None
+                continue
             try:
                 data = self._socket.recv(_RECEIVE)
             except OSError as error:

@@ -193,18 +193,22 @@ class Stub:
             raise ProtocolError(f"the stub at {self.address.text} lists no vcpus")
         return tuple(Vcpu(index, thread) for index, thread in sorted(threads.items()))
 
-    def exchange(self, requests: Sequence[bytes]) -> Exchange:
+    def exchange(self, requests: Sequence[bytes], *, timed: bool = False) -> Exchange:
         """Stop the guest, ask, and let it run again, in one write.
 
         Requests that do not fit one write are divided over several stops. A guest that is held
         is asked without being resumed; check `held` afterwards to tell the two apart.
+
+        Args:
+            requests: payloads of packets.
+            timed: take the times without the delay of waking up, at the price of busy waiting.
 
         Raises:
             TargetGone: QEMU ended.
             ProtocolError: the stub fell silent or broke the protocol.
         """
         with self._turn:
-            parts = [self._exchange(part) for part in _portions(requests)]
+            parts = [self._exchange(part, spin=timed) for part in _portions(requests)]
         return Exchange(
             [reply for part in parts for reply in part.replies],
             parts[0].asked_ns,
@@ -212,15 +216,15 @@ class Stub:
             parts[-1].answered_ns,
         )
 
-    def _exchange(self, requests: Sequence[bytes]) -> Exchange:
+    def _exchange(self, requests: Sequence[bytes], *, spin: bool = False) -> Exchange:
         self.other_stop()
         ask = INTERRUPT + b"".join(map(packet, requests))
         asked = time.monotonic_ns()
         self._connection.send(ask if self.held else ask + _CONTINUE)
-        first = self._reply()
+        first = self._reply(spin=spin)
         stopped = time.monotonic_ns()
         ours = is_stop(first)
-        replies = self._replies(requests, None if ours else first)
+        replies = self._replies(requests, None if ours else first, spin=spin)
         answered = time.monotonic_ns()
         if self.held:
             if ours:  # it ran again: this stop was our own
@@ -234,36 +238,12 @@ class Stub:
             self._hold(self._connection.receive(ANSWER_LIMIT))
         return Exchange(replies, asked, stopped, answered)
 
-    def stop_and_go(self, requests: Sequence[bytes], times: int) -> int | None:
-        """Nanoseconds from a write with several stops in it to the last answer.
-
-        For measuring what a stop costs (see `gprof.sampling.stop_cost`). None where the guest is
-        held, or where somebody stops it in between.
-        """
-        with self._turn:
-            return None if self.other_stop() else self._stop_and_go(requests, times)
-
-    def _stop_and_go(self, requests: Sequence[bytes], times: int) -> int | None:
-        one = INTERRUPT + b"".join(map(packet, requests)) + _CONTINUE
-        asked = time.monotonic_ns()
-        self._connection.send(one * times)
-        stops = 0
-        for _ in range(times):
-            if ours := is_stop(first := self._reply()):
-                stops += 1
-            self._replies(requests, None if ours else first)
-        answered = time.monotonic_ns()
-        if stops < times:
-            # One of the stops found the guest stopped by somebody else, and resumed it.
-            self._connection.send(INTERRUPT)
-            self._hold(self._connection.receive(ANSWER_LIMIT))
-            return None
-        return answered - asked
-
-    def _replies(self, requests: Sequence[bytes], first: bytes | None) -> list[bytes]:
+    def _replies(
+        self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False
+    ) -> list[bytes]:
         replies = []
         for request in requests:
-            reply = self._reply() if first is None else first
+            reply = self._reply(spin=spin) if first is None else first
             first = None
             if request.startswith(b"qRcmd,"):
                 reply = self._monitor_output(reply)
@@ -278,8 +258,8 @@ class Stub:
             reply = self._reply()
         return bytes(output)
 
-    def _reply(self) -> bytes:
-        reply = self._connection.receive(ANSWER_LIMIT)
+    def _reply(self, *, spin: bool = False) -> bytes:
+        reply = self._connection.receive(ANSWER_LIMIT, spin=spin)
         if reply is None:
             raise ProtocolError(
                 f"the stub at {self.address.text} did not answer within {ANSWER_LIMIT:g} s",

@@ -85,18 +85,19 @@ class Machine:
             )
         return tuple(known[index] for index in (sorted(set(indices)) if indices else known))
 
-    def questions(self, vcpus: Sequence[Vcpu]) -> list[bytes]:
-        """What to ask the stub for a sample of these vcpus."""
-        # `g` comes first: under KVM only it fetches the registers from the kernel.
-        return [
-            request
-            for vcpu in vcpus
-            for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
-        ]
-
-    def sample(self, vcpus: Sequence[Vcpu]) -> tuple[Exchange, list[Sampled]]:
+    def sample(
+        self, vcpus: Sequence[Vcpu], *, timed: bool = False
+    ) -> tuple[Exchange, list[Sampled]]:
         """Where each vcpu stands at one instant; see `Stub.exchange`."""
-        exchange = self.stub.exchange(self.questions(vcpus))
+        # `g` comes first: under KVM only it fetches the registers from the kernel.
+        exchange = self.stub.exchange(
+            [
+                request
+                for vcpu in vcpus
+                for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
+            ],
+            timed=timed,
+        )
         replies = exchange.replies
         return exchange, [
             Sampled(vcpu.index, self._state(vcpu, *replies[3 * i : 3 * i + 3]))

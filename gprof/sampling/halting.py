@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from gprof.guest.machine import Machine, Sampled
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
-from gprof.sampling.stop_cost import MANY, StopCost
+from gprof.sampling.stop_cost import StopCost
 
 _SECOND = 1_000_000_000
 
@@ -19,9 +19,9 @@ _SECOND = 1_000_000_000
 _BATCH_NS = _SECOND // 10
 #: How often it is asked whether a guest that somebody stopped runs again.
 _HELD_POLL_NS = _SECOND // 4
-#: How often the cost of a stop is measured anew, and how often at the start.
-_COST_EVERY_NS = 5 * _SECOND
-_FIRST_ROUNDS = 10
+#: How many samples at the start, and one in how many later, are timed for the cost of a stop.
+_TIMED_FIRST = 20
+_TIMED_EVERY = 25
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +71,7 @@ class HaltingSource:
         self._taken = self._late = self._errors = 0
         self._halted_ns = float(machine.stub.greeting_ns)
         self._held_ns = 0
-        self._hz = options.hz
+        self._hz = self._said_hz = options.hz
         self._notes: list[str] = []
         if machine.stub.accelerated is False:
             self._note(
@@ -82,15 +82,14 @@ class HaltingSource:
     def batches(self) -> Iterator[SampleBatch]:
         """See `Source.batches`; about ten batches a second."""
         self._iterating = True
+        self._started_ns = self._now_ns = time.monotonic_ns()
         try:
             yield from self._sample()
         finally:
             self._machine.stub.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
-        self._measure_cost(_FIRST_ROUNDS)
         schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
-        cost_due = time.monotonic_ns() + _COST_EVERY_NS
         while not self._closing.is_set():
             if self._machine.stub.other_stop():
                 yield from self._wait_for_release()
@@ -100,10 +99,7 @@ class HaltingSource:
             if self._closing.is_set():
                 break
             self._take(due, schedule.mean_interval_ns)
-            if self._now_ns >= cost_due:
-                self._measure_cost(1)
-                cost_due = self._now_ns + _COST_EVERY_NS
-                schedule.hz = self._hz
+            schedule.hz = self._hz
         yield self._gathered.batch()
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
@@ -118,29 +114,29 @@ class HaltingSource:
             self._closing.wait((min(due_ns, self._batch_due) - now) / _SECOND)
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
-        exchange, sampled = self._machine.sample(self._vcpus)
+        timed = self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
+        exchange, sampled = self._machine.sample(self._vcpus, timed=timed)
         self._now_ns = exchange.answered_ns
         if self._machine.stub.held:
             return  # stopped by somebody since we looked: this is no sample of a running guest
         self._taken += 1
-        self._halted_ns += self._cost.ns
         self._late += exchange.asked_ns - due_ns > mean_interval_ns
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
+        if timed:
+            self._cost.add(exchange.stopped_ns, exchange.answered_ns)
+            self._keep_budget()
+        self._halted_ns += self._cost.ns
 
-    def _measure_cost(self, rounds: int) -> None:
-        asked = self._machine.questions(self._vcpus)
-        for _ in range(rounds):
-            one = self._machine.stub.stop_and_go(asked, 1)
-            many = self._machine.stub.stop_and_go(asked, MANY)
-            if one is None or many is None:
-                return
-            self._cost.add(one, many)
-            self._halted_ns += (MANY + 1) * self._cost.ns
+    def _keep_budget(self) -> None:
+        if self._cost.seen < _TIMED_FIRST // 2:
+            return
         hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
-        if hz < 0.95 * self._hz:
+        # Every measurement moves it a little; only what matters is worth a sentence.
+        if hz < 0.9 * self._said_hz:
+            self._said_hz = hz
             self._note(
-                f"The rate is lowered from {self._hz:.0f} to {hz:.0f} Hz: a stop costs this guest "
-                f"{self._cost.ns / 1000:.0f} µs, and it may be halted for "
+                f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: a stop costs this "
+                f"guest {self._cost.ns / 1000:.0f} µs, and it may be halted for "
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
             )
         self._hz = hz
