@@ -110,7 +110,7 @@ def _download(package: str, options: Sequence[str], folder: Path) -> None:
         for archive in archives:
             debugging = archive.name.startswith(f"{package}-dbg")
             # The modules' debugging files are as large as everything else together.
-            wanted = ["*/vmlinux-*"] if debugging else ["*/boot/vmlinuz-*", "*/lib/modules/*"]
+            wanted = ["*/vmlinux*"] if debugging else ["*/boot/vmlinuz-*", "*/lib/modules/*"]
             unpacked = work / ("debugging" if debugging else "image")
             unpacked.mkdir()
             with subprocess.Popen(
@@ -125,15 +125,16 @@ def _download(package: str, options: Sequence[str], folder: Path) -> None:
         done = work / "done"
         done.mkdir()
         release = folder.name
-        for kind, pattern, new_name in (
-            ("debugging", f"vmlinux-{release}", "vmlinux"),
-            ("image", f"vmlinuz-{release}", "vmlinuz"),
-            ("image", f"modules/{release}", "modules"),
+        for kind, patterns, new_name in (
+            ("debugging", (f"vmlinux-{release}", "vmlinux"), "vmlinux"),
+            ("image", (f"vmlinuz-{release}",), "vmlinuz"),
+            ("image", (f"modules/{release}",), "modules"),
         ):
-            found = next((work / kind).rglob(pattern), None)
-            if found is None:
-                raise KernelUnavailable(f"{package} of this archive has no {pattern}")
-            found.rename(done / new_name)
+            found = [path for pattern in patterns for path in (work / kind).rglob(pattern)]
+            real = [path for path in found if not path.is_symlink()]
+            if not real:
+                raise KernelUnavailable(f"{package} of this archive has no {patterns[0]}")
+            real[0].rename(done / new_name)
         done.rename(folder)
 
 
