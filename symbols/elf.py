@@ -45,7 +45,7 @@ _BANNER = re.compile(rb"Linux version (\S{1,128}) ")
 #: What pyelftools and the formats below it raise on bytes that make no sense.
 _MALFORMED = (
     ELFError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    OverflowError, EOFError,
+    OverflowError, OSError, EOFError,
 )  # fmt: skip
 _WITH_SYMBOLS = (
     "Give the file before it was stripped: for a distribution's kernel the vmlinux of its -dbg "
@@ -227,6 +227,7 @@ class Image:
         if count > _MOST_HEADERS:
             raise ELFError(f"it claims {count} sections")
         step = elf["e_shentsize"]
+        self._check_end(elf["e_shoff"] + count * step, "section headers")
         headers = [
             struct_parse(elf.structs.Elf_Shdr, elf.stream, stream_pos=elf["e_shoff"] + i * step)
             for i in range(count)
@@ -240,6 +241,7 @@ class Image:
     def _read_segments(self, elf: ELFFile) -> list[Any]:
         count = elf["e_phnum"]
         step = elf["e_phentsize"]
+        self._check_end(elf["e_phoff"] + count * step, "segment headers")
         return [
             struct_parse(elf.structs.Elf_Phdr, elf.stream, stream_pos=elf["e_phoff"] + i * step)
             for i in range(count)
@@ -257,8 +259,7 @@ class Image:
             if segment["p_type"] == "PT_LOAD" and segment["p_filesz"]
         ]
         for _, size, offset in pieces:
-            if offset + size > self._file_size:
-                raise ELFError(f"it should have {offset + size} bytes and has {self._file_size}")
+            self._check_end(offset + size, "loaded parts")
         self._pieces = sorted(pieces)
         self._piece_starts = [start for start, _, _ in self._pieces]
 
@@ -308,11 +309,12 @@ class Image:
 
     def _bytes(self, offset: int, size: int, what: str) -> bytes:
         # Read, not mapped: a file that shrinks while it is mapped would kill us by a signal.
-        if offset + size > self._file_size:
-            raise ELFError(
-                f"its {what} should end at byte {offset + size} and it has {self._file_size}"
-            )
+        self._check_end(offset + size, what)
         return os.pread(self._fd, size, offset)
+
+    def _check_end(self, end: int, what: str) -> None:
+        if end > self._file_size:
+            raise ELFError(f"its {what} should end at byte {end} and it has {self._file_size}")
 
 
 def release_of(banner: bytes) -> str | None:

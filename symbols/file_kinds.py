@@ -54,7 +54,9 @@ def looks_like(head: bytes) -> tuple[str, str]:
             "guest (as root, after: echo 0 > /proc/sys/kernel/kptr_restrict)."
         )
     if _KALLSYMS_LINE.match(head):
-        return "the text of /proc/kallsyms or a System.map", "Give it as --guestkallsyms."
+        return "the text of /proc/kallsyms or a System.map", (
+            "Give it as --guestkallsyms, if it lists the kernel's functions."
+        )
     if b"\0" not in head:
         first = head.split(b"\n", 1)[0][:40].decode("ascii", "replace")
         if first.isprintable():

@@ -80,7 +80,9 @@ class Kallsyms:
 
     @classmethod
     def parse(cls, text: bytes, *, path: str = "kallsyms") -> Kallsyms:
-        """The symbols of a text; a last line that was cut off is left out.
+        """The symbols of a text.
+
+        A last line without its end was cut off somewhere, and is left out.
 
         Raises:
             KallsymsError: it is no such text, or its addresses are hidden.
@@ -89,6 +91,9 @@ class Kallsyms:
         if not lines.address.any():
             raise KallsymsError(f"every address in {path} is zero: the guest hides them", _HIDDEN)
         table = _Functions.choose(lines)
+        if not len(table.owner):
+            noun, advice = looks_like(text[:HEAD])
+            raise KallsymsError(f"{path} lists no functions: it is {noun}", advice or _COPY_AGAIN)
         return cls(
             table.of(_KERNEL),
             {name: table.of(i) for i, name in enumerate(lines.owners)},
@@ -171,10 +176,12 @@ class _Lines:
         name_end = np.where(has_tab, tab, end)
         good &= name_end > name_start
         good[has_tab] &= _bracketed(raw, tab[has_tab], end[has_tab])
-        cut = not good[-1] and end[-1] == len(raw)
-        if np.count_nonzero(~good) > cut:
-            bad = int(np.flatnonzero(~good)[0])
-            raise _no_kallsyms(text, path, int(number[bad]), int(start[bad]), int(end[bad]))
+        bad = np.flatnonzero(~good)
+        if len(bad) and end[bad[0]] < len(raw):
+            first = int(bad[0])
+            raise _no_kallsyms(text, path, int(number[first]), int(start[first]), int(end[first]))
+        # What is left of a cut line could pass for another symbol, even of another owner.
+        good &= end < len(raw)
         if not good.any():
             raise KallsymsError(f"{path} has no whole line", _COPY_AGAIN)
 

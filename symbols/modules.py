@@ -19,7 +19,8 @@ _LARGEST_MODULE = 2 << 30
 
 # kernel/module/procfs.c, m_show: name, size, references, users, state, address, taints.
 _LINE = re.compile(
-    rb"(\S+) (\d{1,10}) (?:-?\d+|-) \S+ (?:Live|Loading|Unloading) 0x([0-9a-f]{8,16})"
+    rb"(\S+) (\d{1,10}) (?:-?\d+|-) \S+ (?:Live|Loading|Unloading) "
+    rb"0x([0-9a-f]{16}|[0-9a-f]{8})(?!\S)"
 )
 _COPY_AGAIN = "Copy /proc/modules from the guest, as root; lsmod prints no addresses."
 
@@ -63,9 +64,10 @@ def parse_modules(text: bytes, *, path: str = "modules") -> tuple[Module, ...]:
         if not line.strip():
             continue
         found = _LINE.match(line)
+        cut = number == len(lines) - 1  # without its end; half an address looks like a short one
+        if cut and listed and not (found and len(found[3]) == 16):
+            break
         if not found:
-            if number == len(lines) - 1 and listed:
-                break
             raise _no_modules(text, path, number, line)
         listed += 1
         start, size = int(found[3], 16), int(found[2])
@@ -84,8 +86,8 @@ def parse_modules(text: bytes, *, path: str = "modules") -> tuple[Module, ...]:
 
 def _no_modules(text: bytes, path: str, number: int, line: bytes) -> ModulesError:
     if number == 0 and b"\0" in text[:HEAD]:
-        noun, advice = looks_like(text[:HEAD])
-        return ModulesError(f"{path} is no modules text: it is {noun}", advice or _COPY_AGAIN)
+        noun, _ = looks_like(text[:HEAD])
+        return ModulesError(f"{path} is no modules text: it is {noun}", _COPY_AGAIN)
     return ModulesError(
         f"line {number + 1} of {path} is no module: {printable(line[:60])}", _COPY_AGAIN
     )

@@ -1,0 +1,153 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from symbols.elf import Image
+from symbols.kallsyms import Kallsyms
+from symbols.kernel_space import kernel_space, placed
+from symbols.modules import Module
+from symbols.space import ImageKind, Reason
+from tests.unit.symbols.elf_files import (
+    ALLOC,
+    EXECUTE,
+    FUNCTIONS,
+    STEP,
+    TEXT,
+    ElfFile,
+    Sec,
+    Sym,
+    kernel,
+)  # fmt: skip
+
+SLIDE = 0x1A20_0000
+TEXT_OF_GUEST = b"""\
+ffffffff9b200000 T kernel_function
+ffffffff9b200040 T last_kernel_function
+ffffffff9b200080 T _etext
+ffffffffc0310000 t virtio_work\t[virtio]
+ffffffffc0310040 t virtio_more\t[virtio]
+ffffffffc0400000 t gone_work\t[gone]
+ffffffffc0312000 t bpf_prog_one\t[bpf]
+ffffffffc0900000 t bpf_prog_two\t[bpf]
+ffffffffc0a00000 t ftrace_trampoline\t[__builtin__ftrace]
+"""
+MODULES = (
+    Module("bare", 0xFFFFFFFFC0500000, 0x4000),
+    Module("virtio", 0xFFFFFFFFC0310000, 0x8000),
+    Module("near", 0xFFFFFFFFC0316000, 0x1000),
+)
+
+
+def shape(name: str, kind: ImageKind, start: int, end: int) -> tuple[str, ImageKind, int, int]:
+    return name, kind, start, end
+
+
+def test_nothing_given() -> None:
+    space = kernel_space()
+    found = space.resolve(np.array([TEXT, 0x1000], np.uint64))
+    assert list(found.reason) == [Reason.NO_KERNEL_SYMBOLS, Reason.USER_SPACE]
+
+
+def test_vmlinux_at_its_slide(tmp_path: Path) -> None:
+    image = kernel().write(tmp_path / "vmlinux")
+    space = kernel_space(image=image, slide=SLIDE)
+    (loaded,) = space.loaded()
+    assert loaded.name == "[kernel]"
+    assert loaded.kind == ImageKind.KERNEL
+    assert (loaded.start, loaded.end) == (TEXT + SLIDE, TEXT + SLIDE + FUNCTIONS * STEP)
+    assert loaded.build_id == image.build_id
+    assert loaded.path == image.path
+    at = space.symbol_at(TEXT + SLIDE + 5 * STEP + 3)
+    assert at is not None
+    assert at.symbol.name == "function_5"
+    assert at.symbol.start == TEXT + SLIDE + 5 * STEP
+
+
+def test_vmlinux_wins_over_kallsyms_but_modules_stay(tmp_path: Path) -> None:
+    image = kernel().write(tmp_path / "vmlinux")
+    space = kernel_space(image=image, kallsyms=Kallsyms.parse(TEXT_OF_GUEST), slide=SLIDE)
+    assert not space.find("kernel_function")
+    assert [at.image.name for at in space.find("virtio_work")] == ["virtio"]
+
+
+def test_kallsyms_and_modules() -> None:
+    space = kernel_space(kallsyms=Kallsyms.parse(TEXT_OF_GUEST), modules=MODULES)
+    base = 0xFFFFFFFFC0000000
+    assert [(i.name, i.kind, i.start, i.end) for i in space.loaded()] == [
+        shape("[kernel]", ImageKind.KERNEL, 0xFFFFFFFF9B200000, 0xFFFFFFFF9B200080),
+        # The range in /proc/modules claims the parts that lie elsewhere too: others win.
+        shape("virtio", ImageKind.MODULE, base + 0x310000, base + 0x318000),
+        shape("bpf", ImageKind.GENERATED, base + 0x312000, base + 0x313000),
+        shape("near", ImageKind.MODULE, base + 0x316000, base + 0x317000),
+        shape("gone", ImageKind.MODULE, base + 0x400000, base + 0x401000),
+        shape("bare", ImageKind.MODULE, base + 0x500000, base + 0x504000),
+        shape("bpf", ImageKind.GENERATED, base + 0x900000, base + 0x901000),
+        shape("__builtin__ftrace", ImageKind.GENERATED, base + 0xA00000, base + 0xA01000),
+    ]
+    found = space.resolve(
+        np.array([base + 0x310044, base + 0x312001, base + 0x316004, base + 0x500004], np.uint64)
+    )
+    names = [
+        space.symbol(int(i), int(s)).symbol.name if s >= 0 else ""
+        for i, s in zip(found.image, found.symbol, strict=True)
+    ]
+    assert names == ["virtio_more", "bpf_prog_one", "", ""]
+    assert list(found.reason[2:]) == [Reason.NO_SYMBOLS, Reason.NO_SYMBOLS]
+    assert [at.symbol.start for at in space.find("bpf_prog_two")] == [base + 0x900000]
+
+
+def test_text_that_has_slid_brings_no_modules() -> None:
+    space = kernel_space(kallsyms=Kallsyms.parse(TEXT_OF_GUEST), slide=0x20_0000)
+    assert [image.name for image in space.loaded()] == ["[kernel]"]
+    (at,) = space.find("kernel_function")
+    assert at.symbol.start == 0xFFFFFFFF9B400000
+
+
+def test_symbols_outside_their_modules_range_are_kept() -> None:
+    text = b"ffffffffc0310000 t core\t[m]\nffffffffc0810000 t far\t[m]\n"
+    modules = [Module("m", 0xFFFFFFFFC0310000, 0x4000)]
+    space = kernel_space(kallsyms=Kallsyms.parse(text), modules=modules)
+    assert [at.symbol.start for at in space.find("far")] == [0xFFFFFFFFC0810000]
+    assert [at.symbol.start for at in space.find("core")] == [0xFFFFFFFFC0310000]
+
+
+def bare_metal(tmp_path: Path) -> Image:
+    return ElfFile(
+        [
+            Sec(".boot", bytes(64), 0x10_0000, flags=ALLOC | EXECUTE),
+            Sec(".text", bytes(4096), TEXT, flags=ALLOC | EXECUTE),
+        ],
+        [Sym("boot", 0x10_0000, 8), Sym("edge", 0x10_003F, 1), Sym("main", TEXT, 8, section=2)],
+    ).write(tmp_path / "firmware.elf")
+
+
+def test_a_program_without_an_operating_system(tmp_path: Path) -> None:
+    space = kernel_space(image=bare_metal(tmp_path), kernel_half=(0, (1 << 64) - 1))
+    assert [(i.name, i.start, i.end) for i in space.loaded()] == [
+        ("firmware.elf", 0x10_0000, 0x10_0040),
+        ("firmware.elf", TEXT, TEXT + 4096),
+    ]
+    for name, start in [("boot", 0x10_0000), ("edge", 0x10_003F), ("main", TEXT)]:
+        assert [at.symbol.start for at in space.find(name)] == [start], "found once"
+        at = space.symbol_at(start)
+        assert at is not None
+        assert at.symbol.name == name
+
+
+def test_firmware_where_it_was_linked_or_moved(tmp_path: Path) -> None:
+    image = bare_metal(tmp_path)
+    assert [piece.start for piece in placed(image)] == [0x10_0000, TEXT]
+    moved = placed(image, 0x8000_0000)
+    assert moved[0].start == 0x8000_0000
+    assert moved[0].kind == ImageKind.FIRMWARE
+    space = kernel_space(extra=moved)
+    at = space.symbol_at(0x8000_0004)
+    assert at is not None
+    assert at.symbol.name == "boot"
+
+
+def test_a_slide_over_the_end_of_the_address_space_loads_nothing(tmp_path: Path) -> None:
+    image = kernel().write(tmp_path / "vmlinux")
+    assert list(kernel_space(image=image, slide=(1 << 64) - TEXT - 10).loaded()) == []
