@@ -1,0 +1,40 @@
+"""Folded stacks: one line a distinct stack, as flame graph tools read them.
+
+`root;caller;leaf 12`, root first, a count last. The format has no escapes: a semicolon inside a
+name becomes a colon. Spaces stay, since readers take the number after the last one.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import BinaryIO
+
+from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.profile import Profile
+from gprof.profile.tree import call_tree
+from symbols.names import printable
+
+
+@dataclass(frozen=True, slots=True)
+class Folded:
+    """Writes folded stacks, or mode, module and symbol where no stacks were taken.
+
+    Attributes:
+        chosen: which samples count.
+    """
+
+    chosen: Filter = EVERYTHING
+
+    def write(self, profile: Profile, out: BinaryIO) -> None:
+        """See `Exporter.write`. Lines with equal text are added up."""
+        lines: dict[str, int] = {}
+        for above, node in call_tree(profile, self.chosen).walk():
+            if node.own:
+                line = ";".join(_frame(step.name) for step in (*above[1:], node))
+                lines[line] = lines.get(line, 0) + node.own
+        for line in sorted(lines):
+            out.write(f"{line} {lines[line]}\n".encode())
+
+
+def _frame(name: str) -> str:
+    return printable(name).replace(";", ":") or "[nameless]"

@@ -1,0 +1,293 @@
+"""A profile as a table: text for people, JSON and CSV for programs."""
+
+from __future__ import annotations
+
+import csv
+import json
+import unicodedata
+from dataclasses import dataclass
+from io import StringIO
+from typing import Any, BinaryIO
+
+from gprof.errors import UsageError
+from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.view import Group, Row, SortKey, Table, tabulate
+from symbols.names import printable
+from symbols.space import Reason
+
+#: What would give a name to addresses that have none.
+REMEDIES = {
+    Reason.NO_KERNEL_SYMBOLS: "give --guestvmlinux or --guestkallsyms",
+    Reason.NO_IMAGE: "give --guestmodules, if modules are loaded there",
+    Reason.NO_SYMBOLS: "give --guestkallsyms, which names the symbols of modules too",
+    Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
+    Reason.USER_SPACE: "user space is counted, not named",
+}
+
+_NARROWEST = 16
+
+
+def sort_keys(text: str) -> tuple[SortKey, ...]:
+    """The keys in a list with commas, such as `total,symbol`.
+
+    Raises:
+        UsageError: one of them is no key.
+    """
+    keys = []
+    for word in text.split(","):
+        try:
+            keys.append(SortKey(word.strip().lower()))
+        except ValueError:
+            raise UsageError(
+                f"there is no sort key {printable(word)!r}",
+                f"The keys are {', '.join(SortKey)}.",
+            ) from None
+    return tuple(keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Choice:
+    """What every form of the table shows.
+
+    Attributes:
+        chosen: which samples count.
+        group: what a row stands for.
+        sort: the first key orders, the next ones order what is equal in it.
+    """
+
+    chosen: Filter = EVERYTHING
+    group: Group = Group.SYMBOL
+    sort: tuple[SortKey, ...] = (SortKey.SELF,)
+
+    def table(self, profile: Profile) -> Table:
+        """The rows in order."""
+        table = tabulate(profile, self.chosen, self.group)
+        for key in reversed(self.sort):
+            table = table.sorted(key)
+        return table
+
+
+@dataclass(frozen=True, slots=True)
+class TextTable(_Choice):
+    """A table for people; lines that are no rows begin with `#`.
+
+    Attributes:
+        width: columns of the terminal, to which names are cut; None leaves them whole.
+        ascii_only: escape what is not ASCII.
+        limit: rows at most; what is left out is counted. None shows all.
+    """
+
+    width: int | None = None
+    ascii_only: bool = False
+    limit: int | None = None
+
+    def write(self, profile: Profile, out: BinaryIO) -> None:
+        """See `Exporter.write`."""
+        out.write(self.text(profile).encode())
+
+    def text(self, profile: Profile) -> str:
+        """The whole table."""
+        table = self.table(profile)
+        lines = [f"# {line}".rstrip() for line in _heading(profile, table)]
+        lines += ["#", *self._rows(table)]
+        lines += [f"# {line}".rstrip() for line in _without_symbol(table)]
+        if self.ascii_only:
+            lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
+        return "\n".join(lines) + "\n"
+
+    def _rows(self, table: Table) -> list[str]:
+        if not table.rows:
+            return ["# no samples"]
+        shown = table.rows[: self.limit]
+        count = "Samples" if table.weight == table.samples else "Weight"
+        digits = max(len(count), *(len(str(row.self_weight)) for row in shown), 0)
+        columns = [[self.group.value.capitalize(), *(self._safe(row.label) for row in shown)]]
+        if self.group is Group.SYMBOL:
+            columns.append(["Module", *(self._safe(row.module) for row in shown)])
+        if self.group in {Group.SYMBOL, Group.MODULE}:
+            columns.append(["Mode", *(row.mode.label for row in shown)])
+        widths = [max(map(_cells, column)) for column in columns]
+        if self.width is not None:
+            # The name takes what the others leave of the line, two columns between all.
+            widths[1:2] = [min(width, max(_NARROWEST, self.width // 4)) for width in widths[1:2]]
+            fixed = len("  Self%  Total%") + 2 + digits + sum(2 + width for width in widths[1:])
+            widths[0] = min(widths[0], max(_NARROWEST, self.width - fixed - 2))
+        lines = []
+        for number, cells in enumerate(zip(*columns, strict=True)):
+            if number:
+                row = shown[number - 1]
+                line = f"{table.percent(row.self_weight):7.2f}  "
+                line += f"{table.percent(row.total_weight):6.2f}  {row.self_weight:>{digits}}"
+            else:
+                line = f"# Self%  Total%  {count:>{digits}}"
+            for cell, width in zip(cells, widths, strict=True):
+                line += "  " + self._fit(cell, width)
+            lines.append(line.rstrip())
+        if len(shown) < len(table.rows):
+            lines.append(f"# {len(table.rows) - len(shown)} more rows are not shown")
+        return lines
+
+    def _safe(self, text: str) -> str:
+        text = printable(text)
+        return text.encode("ascii", "backslashreplace").decode() if self.ascii_only else text
+
+    def _fit(self, text: str, width: int) -> str:
+        return _fit(text, width, ".." if self.ascii_only else "…")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonTable(_Choice):
+    """One JSON object, as `report --json` prints it. Columns may be added, never renamed."""
+
+    def write(self, profile: Profile, out: BinaryIO) -> None:
+        """See `Exporter.write`."""
+        out.write((json.dumps(self.content(profile), allow_nan=False) + "\n").encode())
+
+    def content(self, profile: Profile) -> dict[str, Any]:
+        """The object."""
+        table, facts = self.table(profile), profile.facts
+        return {
+            "samples": table.samples,
+            "duration_s": facts.covered_ns / 1e9,
+            "guests": [_guest(guest) for _, guest in sorted(profile.guests.items())],
+            "halted_percent": round(facts.halted_percent, 6),
+            "rate": {"asked": facts.asked_hz, "reached": facts.reached_hz},
+            "unresolved": {reason.name.lower(): n for reason, n in table.unresolved.items()},
+            "rows": [self._row(table, row) for row in table.rows],
+        }
+
+    def _row(self, table: Table, row: Row) -> dict[str, Any]:
+        content: dict[str, Any] = {
+            "symbol": row.symbol,
+            "module": row.module,
+            "mode": row.mode.label,
+            "self": row.self_weight,
+            "self_percent": round(table.percent(row.self_weight), 6),
+            "total": row.total_weight,
+            "total_percent": round(table.percent(row.total_weight), 6),
+            "address": f"{row.address:#x}",
+        }
+        if self.group is not Group.SYMBOL:
+            content["name"] = row.label
+        return content
+
+
+@dataclass(frozen=True, slots=True)
+class CsvTable(_Choice):
+    """Comma-separated values (RFC 4180, but lines end with a line feed alone), with a heading."""
+
+    def write(self, profile: Profile, out: BinaryIO) -> None:
+        """See `Exporter.write`."""
+        table = self.table(profile)
+        text = StringIO()
+        lines = csv.writer(text, lineterminator="\n")
+        lines.writerow(
+            [
+                "self_percent",
+                "total_percent",
+                "self",
+                "total",
+                "symbol",
+                "module",
+                "mode",
+                "guest",
+                "vcpu",
+                "address",
+            ]
+        )
+        for row in table.rows:
+            lines.writerow(
+                [
+                    f"{table.percent(row.self_weight):.4f}",
+                    f"{table.percent(row.total_weight):.4f}",
+                    row.self_weight,
+                    row.total_weight,
+                    _no_formula(row.label),
+                    _no_formula(row.module),
+                    row.mode.label,
+                    row.guest if row.guest >= 0 else "",
+                    row.vcpu if row.vcpu >= 0 else "",
+                    f"{row.address:#x}",
+                ]
+            )
+        out.write(text.getvalue().encode())
+
+
+def _heading(profile: Profile, table: Table) -> list[str]:
+    facts = profile.facts
+    lines = [f"guest    {describe(guest)}" for _, guest in sorted(profile.guests.items())]
+    source = f"source   {printable(facts.way)} {printable(facts.target)}".rstrip()
+    if facts.asked_hz:
+        source += f", {facts.reached_hz:.1f} Hz of {facts.asked_hz:.1f} Hz asked"
+    lines.append(source)
+    lines.append(
+        f"sampled  {table.samples} samples in {facts.covered_ns / 1e9:.1f} s, "
+        f"guest halted {facts.halted_percent:.2f} % of the time"
+    )
+    trouble = [
+        f"{n} {what}"
+        for n, what in ((facts.late, "late"), (facts.errors, "failed"), (facts.lost, "lost"))
+        if n
+    ]
+    if trouble:
+        lines.append(f"         {', '.join(trouble)}")
+    return lines + [f"note     {printable(note)}" for note in facts.notes]
+
+
+def describe(guest: Guest) -> str:
+    """A guest in one line."""
+    parts = [guest.architecture, f"{len(guest.vcpus)} vcpus" if guest.vcpus else "", guest.kernel]
+    known = ", ".join(printable(part) for part in parts if part)
+    return f"{printable(guest.name)} ({known})" if known else printable(guest.name)
+
+
+def _without_symbol(table: Table) -> list[str]:
+    """What has no symbol, why, and what would give it one."""
+    if not table.unresolved:
+        return []
+    lines = ["", "Samples without a symbol:"]
+    for reason, n in sorted(table.unresolved.items(), key=lambda item: (-item[1], item[0])):
+        share = 100 * n / table.samples
+        lines.append(f"{share:7.2f} %  {n:>7}  {reason.sentence}; {REMEDIES[reason]}")
+    return lines
+
+
+def _guest(guest: Guest) -> dict[str, Any]:
+    return {
+        "id": guest.id,
+        "name": printable(guest.name),
+        "architecture": printable(guest.architecture),
+        "vcpus": list(guest.vcpus),
+        "kernel": printable(guest.kernel),
+        "build_id": guest.build_id.hex(),
+    }
+
+
+def _cells(text: str) -> int:
+    """How many columns of a terminal a text takes."""
+    if text.isascii():
+        return len(text)
+    return sum(
+        0
+        if unicodedata.category(c) in {"Mn", "Me"}
+        else 2
+        if unicodedata.east_asian_width(c) in {"W", "F"}
+        else 1
+        for c in text
+    )
+
+
+def _fit(text: str, width: int, mark: str = "…") -> str:
+    """A text padded or cut to a number of columns."""
+    if _cells(text) > width:
+        while _cells(text) > width - len(mark):
+            text = text[: max(width - len(mark), 0)] if len(text) > width else text[:-1]
+        text += mark
+    return text + " " * (width - _cells(text))
+
+
+def _no_formula(text: str) -> str:
+    """A text that no spreadsheet takes for a formula."""
+    text = printable(text)
+    return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text
