@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.profile import Profile
-from symbols.disassembly import Instruction, disassemble
 from symbols.errors import SymbolsError
 from symbols.memory import Memory, MemoryFault
 from symbols.space import AddressSpace, SymbolAt
+
+if TYPE_CHECKING:
+    from symbols.disassembly import Instruction
 
 #: No function of a kernel comes near; a symbol table can claim anything.
 LARGEST = 1 << 18
@@ -95,6 +98,8 @@ def annotate(
     Raises:
         SymbolsError: the code cannot be read.
     """
+    from symbols.disassembly import disassemble  # noqa: PLC0415 - brings capstone, for us alone
+
     symbol = at.symbol
     size = symbol.end - symbol.start
     notes = [_BLOCK_STARTS] if profile.facts.block_starts else []

@@ -165,7 +165,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """One line of the screen: the header, a row, or nothing."""
         width = self.size.width
         if y == 0:
-            return Strip(self._header(), width).adjust_cell_length(width, self._header_style())
+            return Strip(self._header()).adjust_cell_length(width, self._header_style())
         index = y - 1 + self._first_line()
         if index >= len(self._rows):
             return Strip.blank(width, self.rich_style)
