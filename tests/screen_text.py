@@ -23,10 +23,16 @@ def screen_text(app: App[Any]) -> str:
 
 
 async def settled(pilot: Pilot[Any]) -> None:
-    """Wait until workers have posted what they found and everything was painted."""
-    await pilot.pause()
-    await pilot.app.workers.wait_for_complete()
-    await pilot.pause()
+    """Wait until no worker is left that could post something, and the screen stands still."""
+    seen = ""
+    while True:
+        await pilot.pause(0)
+        if len(pilot.app.workers):
+            await pilot.app.workers.wait_for_complete()
+            continue
+        await pilot.pause()  # parts that lay themselves out late, such as the footer
+        if seen == (seen := screen_text(pilot.app)):
+            return
 
 
 def assert_golden(text: str, path: Path) -> None:
