@@ -7,7 +7,8 @@ The tree, leaves of `gprof.errors` included::
     │   ├── ImageError          an ELF file is missing, unreadable, truncated or of the wrong kind
     │   ├── KallsymsError       text that is no kallsyms, or one without addresses
     │   ├── ModulesError        text that is no /proc/modules
-    │   └── MismatchError       the symbols are of another kernel than the guest's
+    │   ├── MismatchError       the symbols are of another kernel than the guest's
+    │   └── SlideUnknown        where the guest runs its kernel cannot be found, or not yet
     └── (gprof.errors)          everything else
 
 Each carries three things: what failed, what was seen, and the exact thing to do.
@@ -58,3 +59,7 @@ class ModulesError(SymbolsError):
 
 class MismatchError(SymbolsError):
     """Symbols belong to another kernel than the one the guest runs."""
+
+
+class SlideUnknown(SymbolsError):
+    """Where the guest runs its kernel cannot be found, or not yet: early in boot, or encrypted."""

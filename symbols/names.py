@@ -73,6 +73,10 @@ class Names:
         """The name's bytes as they came."""
         return self._blob[self._start[index] : self._end[index]]
 
+    def columns(self) -> tuple[bytes, NDArray[np.int64], NDArray[np.int64]]:
+        """The bytes that hold the names, and where each begins and ends in them."""
+        return self._blob, self._start, self._end
+
     def take(self, indices: NDArray[np.intp] | NDArray[np.int64]) -> Names:
         """The names at `indices`, sharing the same bytes."""
         return Names(self._blob, self._start[indices], self._end[indices])

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.profile import Profile
+from symbols.disassembly import Instruction, disassemble
 from symbols.errors import SymbolsError
 from symbols.memory import Memory, MemoryFault
 from symbols.space import AddressSpace, SymbolAt
-
-if TYPE_CHECKING:
-    from symbols.disassembly import Instruction
 
 #: No function of a kernel comes near; a symbol table can claim anything.
 LARGEST = 1 << 18
@@ -79,12 +77,12 @@ def annotate(
     architecture: str,
     *,
     guest: int = 0,
-    syntax: str = "att",
+    syntax: Literal["att", "intel"] = "att",
 ) -> Listing:
     """Disassemble a symbol and count the samples on its instructions.
 
     A pc inside an instruction is counted on that instruction. Samples that lie on none, because
-    the bytes there are no instructions or the symbol is too long, are told in a note, and belong
+    the symbol is too long to be listed whole, are told in a note, and belong
     to the total.
 
     Args:
@@ -96,10 +94,8 @@ def annotate(
         syntax: `att` or `intel`; only x86 has two.
 
     Raises:
-        SymbolsError: the code cannot be read.
+        SymbolsError: the code cannot be read, or the architecture's instructions not be shown.
     """
-    from symbols.disassembly import disassemble  # noqa: PLC0415 - brings capstone, for us alone
-
     symbol = at.symbol
     size = symbol.end - symbol.start
     notes = [_BLOCK_STARTS] if profile.facts.block_starts else []
@@ -124,7 +120,7 @@ def annotate(
             address=instruction.address,
             samples=samples,
             percent=100.0 * samples / total if total else 0.0,
-            bytes=instruction.bytes,
+            bytes=instruction.code,
             text=f"{instruction.mnemonic} {instruction.operands}".rstrip(),
             target=instruction.target,
             target_name=_target_name(instruction.target, at, space),

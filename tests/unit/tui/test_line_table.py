@@ -187,9 +187,7 @@ def test_columns_stretch_where_the_terminal_is_wide() -> None:
     assert [width for _, width in fitted(columns, 200)] == [16, 180]
 
 
-@given(
-    length=st.floats(-1, 2), width=st.integers(-2, 40), parts=st.sampled_from([BLOCKS, ASCII])
-)
+@given(length=st.floats(-1, 2), width=st.integers(-2, 40), parts=st.sampled_from([BLOCKS, ASCII]))
 def test_a_bar_fills_its_width_in_proportion(length: float, width: int, parts: object) -> None:
     glyphs = BLOCKS if parts is BLOCKS else ASCII
     bar = bar_of(length, width, glyphs.bar)

@@ -1,0 +1,120 @@
+"""Machine code as instructions, for every architecture that is sampled (by capstone)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any, Literal
+
+from symbols.errors import SymbolsError
+
+
+@dataclass(frozen=True, slots=True)
+class Instruction:
+    """One instruction, or bytes that are none.
+
+    Attributes:
+        address: of its first byte.
+        size: in bytes.
+        code: its bytes.
+        mnemonic: `.byte` where the bytes are no instruction.
+        operands: as the assembler writes them; may be empty.
+        target: where a direct jump or call goes; None for everything else.
+    """
+
+    address: int
+    size: int
+    code: bytes
+    mnemonic: str
+    operands: str
+    target: int | None = None
+
+
+#: s390x calls and counted branches, which capstone 5 puts in no group of jumps.
+_S390_BRANCHES = ("bras", "brct", "brxh", "brxl", "jct", "jxh", "jxl")
+_RELATIVE = {"riscv64", "riscv32"}  # capstone 5 gives the distance, not the address
+_BITS_32 = {"i386", "riscv32"}
+
+
+def disassemble(
+    code: bytes,
+    address: int,
+    architecture: str,
+    *,
+    syntax: Literal["att", "intel"] = "att",
+    little_endian: bool | None = None,
+) -> list[Instruction]:
+    """The instructions of `code`, which starts at `address`; every byte is in exactly one.
+
+    Bytes that are no instruction become `.byte`, as many as the architecture's smallest
+    instruction has.
+
+    Args:
+        code: machine code.
+        address: of its first byte.
+        architecture: as `Image.architecture` names it.
+        syntax: of x86.
+        little_endian: byte order of instructions; None for the architecture's usual one.
+
+    Raises:
+        SymbolsError: the architecture is unknown.
+    """
+    decoder = _decoder(architecture, syntax, little_endian)
+    found = [
+        Instruction(
+            i.address, i.size, bytes(i.bytes), i.mnemonic, i.op_str, _target(i, architecture)
+        )
+        for i in decoder.disasm(code, address)
+    ]
+    # Fewer bytes than the smallest instruction may be left at the end.
+    done = sum(instruction.size for instruction in found)
+    if done < len(code):
+        rest = code[done:]
+        operands = ", ".join(f"{byte:#04x}" for byte in rest)
+        found.append(Instruction(address + done, len(rest), rest, ".byte", operands))
+    return found
+
+
+def _decoder(architecture: str, syntax: Literal["att", "intel"], little_endian: bool | None) -> Any:
+    import capstone as cs  # noqa: PLC0415  takes a tenth of a second, and few commands need it
+
+    known = {
+        "x86_64": (cs.CS_ARCH_X86, cs.CS_MODE_64, True),
+        "i386": (cs.CS_ARCH_X86, cs.CS_MODE_32, True),
+        "aarch64": (cs.CS_ARCH_ARM64, 0, True),
+        "s390x": (cs.CS_ARCH_SYSZ, 0, False),
+        "riscv64": (cs.CS_ARCH_RISCV, cs.CS_MODE_RISCV64 | cs.CS_MODE_RISCVC, True),
+        "riscv32": (cs.CS_ARCH_RISCV, cs.CS_MODE_RISCV32 | cs.CS_MODE_RISCVC, True),
+        "ppc64": (cs.CS_ARCH_PPC, cs.CS_MODE_64, True),
+    }
+    if architecture not in known:
+        raise SymbolsError(
+            f"instructions of {architecture} cannot be shown",
+            f"Known are {', '.join(sorted(known))}.",
+        )
+    machine, mode, usually_little = known[architecture]
+    little = usually_little if little_endian is None else little_endian
+    decoder = cs.Cs(machine, mode | (0 if little else cs.CS_MODE_BIG_ENDIAN))
+    decoder.detail = True  # groups and operands, for the targets
+    decoder.skipdata = True
+    if machine == cs.CS_ARCH_X86:
+        decoder.syntax = cs.CS_OPT_SYNTAX_ATT if syntax == "att" else cs.CS_OPT_SYNTAX_INTEL
+    return decoder
+
+
+def _target(instruction: Any, architecture: str) -> int | None:
+    from capstone import CS_GRP_BRANCH_RELATIVE, CS_GRP_CALL, CS_GRP_JUMP, CS_OP_IMM  # noqa: PLC0415
+
+    if instruction.id == 0:  # bytes that were skipped have no details
+        return None
+    branches = {CS_GRP_JUMP, CS_GRP_CALL, CS_GRP_BRANCH_RELATIVE}
+    if branches.isdisjoint(instruction.groups) and not (
+        architecture == "s390x" and instruction.mnemonic.startswith(_S390_BRANCHES)
+    ):
+        return None
+    operands = instruction.operands
+    if not operands or operands[-1].type != CS_OP_IMM:
+        return None
+    target: int = operands[-1].imm
+    if architecture in _RELATIVE:
+        target += instruction.address
+    return target % (1 << (32 if architecture in _BITS_32 else 64))
