@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
@@ -13,15 +13,13 @@ from textual.theme import Theme
 
 from gprof.errors import GprofError
 from gprof.live import Session
+from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from tui.actions import APPLICATION, bindings
 from tui.glyphs import Glyphs, glyphs_for
 from tui.screens.help import HelpScreen
 from tui.screens.top import TopScreen
-
-if TYPE_CHECKING:
-    from gprof.profile.listing import Listing
 
 _THEME = Theme(
     name="gprof",

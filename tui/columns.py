@@ -59,7 +59,7 @@ def key_of(group: Group) -> Callable[[Row], Hashable]:
         return lambda row: (
             row.guest,
             row.module,
-            row.symbol,
+            row.label,
             row.mode,
             row.reason,
             row.address if row.symbol is not None else 0,

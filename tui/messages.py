@@ -2,15 +2,11 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
 from textual.message import Message
 
 from gprof.errors import GprofError
+from gprof.profile.listing import Listing
 from tui.picture import Picture
-
-if TYPE_CHECKING:
-    from gprof.profile.listing import Listing
 
 
 class PictureTaken(Message):

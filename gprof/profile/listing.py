@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.profile import Profile
-from symbols.disassembly import Instruction, Syntax, disassemble
+from symbols.disassembly import Instruction, disassemble
 from symbols.errors import SymbolsError
 from symbols.memory import Memory, MemoryFault
 from symbols.space import AddressSpace, SymbolAt
@@ -76,12 +77,12 @@ def annotate(
     architecture: str,
     *,
     guest: int = 0,
-    syntax: Syntax = "att",
+    syntax: Literal["att", "intel"] = "att",
 ) -> Listing:
     """Disassemble a symbol and count the samples on its instructions.
 
     A pc inside an instruction is counted on that instruction. Samples that lie on none, because
-    the bytes there are no instructions or the symbol is too long, are told in a note, and belong
+    the symbol is too long to be listed whole, are told in a note, and belong
     to the total.
 
     Args:
@@ -93,7 +94,7 @@ def annotate(
         syntax: `att` or `intel`; only x86 has two.
 
     Raises:
-        SymbolsError: the code cannot be read.
+        SymbolsError: the code cannot be read, or the architecture's instructions not be shown.
     """
     symbol = at.symbol
     size = symbol.end - symbol.start

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -12,6 +12,7 @@ from textual.screen import Screen
 from textual.widgets import Footer
 
 from gprof.errors import GprofError
+from gprof.profile.listing import Line, Listing
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.names import printable
@@ -22,9 +23,6 @@ from tui.toned import Piece, Tone
 from tui.widgets.column import Column, Rows, Share
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from gprof.profile.listing import Line, Listing
 
 
 class AnnotateScreen(Screen[None]):
@@ -57,7 +55,7 @@ class AnnotateScreen(Screen[None]):
     def compose(self) -> ComposeResult:
         """Lay out the parts from top to bottom."""
         yield Lines(id="title")
-        yield LineTable["Line"](self._glyphs, id="listing")
+        yield LineTable[Line](self._glyphs, id="listing")
         yield Lines(id="notice")
         yield Footer(show_command_palette=False, compact=True)
 

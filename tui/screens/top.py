@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TYPE_CHECKING, ClassVar
+from typing import ClassVar
 
 from textual import work
 from textual.app import ComposeResult
@@ -15,6 +15,7 @@ from textual.widgets import Footer, Input
 
 from gprof.errors import GprofError
 from gprof.live import Session
+from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.view import Row
@@ -30,9 +31,6 @@ from tui.toned import Piece, Tone
 from tui.widgets.header import Header
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Lines
-
-if TYPE_CHECKING:
-    from gprof.profile.listing import Listing
 
 #: Seconds between two looks at the session that `+` and `-` step through.
 INTERVALS = (0.25, 0.5, 1.0, 2.0, 5.0, 10.0)

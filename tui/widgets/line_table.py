@@ -165,10 +165,10 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         """One line of the screen: the header, a row, or nothing."""
         width = self.size.width
         if y == 0:
-            return Strip(self._header(), width).adjust_cell_length(width, self._header_style())
+            return Strip(self._header()).adjust_cell_length(width, self._header_style())
         index = y - 1 + self._first_line()
         if index >= len(self._rows):
-            return Strip.blank(width, self.rich_style)
+            return Strip.blank(width, self._paint.base)
         key = (index, width, index == self._cursor)
         strip = self._strips.get(key)
         if strip is None:
@@ -176,7 +176,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return strip
 
     def _row(self, index: int, width: int) -> Strip:
-        base = self.rich_style
+        base = self._paint.base
         under = index == self._cursor
         if under:
             base += self.get_component_rich_style("line-table--cursor")

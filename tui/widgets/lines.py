@@ -33,7 +33,7 @@ class Lines(Widget):
 
     def render_line(self, y: int) -> Strip:
         """One of the lines."""
-        width, base = self.size.width, self.rich_style
+        width, base = self.size.width, self._paint.base
         if y >= len(self._lines):
             return Strip.blank(width, base)
         segments = [Segment(text, base + self._paint[tone]) for text, tone in self._lines[y]]

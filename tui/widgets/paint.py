@@ -18,6 +18,14 @@ class Paint:
     def __init__(self, widget: Widget) -> None:
         self._widget = widget
         self._styles: dict[Tone, Style] = {}
+        self._base: Style | None = None
+
+    @property
+    def base(self) -> Style:
+        """Of the widget itself. Textual computes it anew at each look, for every ancestor."""
+        if self._base is None:
+            self._base = self._widget.rich_style
+        return self._base
 
     def __getitem__(self, tone: Tone) -> Style:
         style = self._styles.get(tone)
@@ -28,6 +36,7 @@ class Paint:
     def forget(self) -> None:
         """The theme changed."""
         self._styles.clear()
+        self._base = None
 
     def _computed(self, name: str) -> Style:
         # The full style blends transparent colours, but carries the widget's own background:
