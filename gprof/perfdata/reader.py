@@ -295,33 +295,39 @@ class PerfData:
             stream.at += skipped
             piece = piece[skipped:]
         block = stream.carry + piece if stream.carry else piece
-        frames = frame(block, self.order)
-        stream.carry = block[frames.end :]
-        stream.at += frames.end
+        begin, going = 0, True
+        while going:
+            frames = frame(block, self.order, begin)
+            packed = frames.others.pop() if frames.compressed else None
+            for at, length in frames.others:
+                self._read_record(block, at, length)
+            if frames.samples or packed is None:
+                yield self._samples(block, frames)
+            if packed is not None:
+                yield from self._inflate(stream, block, *packed)
+            begin, going = frames.end, frames.compressed
+        stream.carry = block[begin:]
+        stream.at += begin
         stream.skip = frames.skip
-        for at, length in frames.others:
-            yield from self._read_record(stream, block, at, length)
-        yield self._samples(block, frames)
         if frames.junk:
             stream.ended = True
             stream.carry = b""
             self.problems.append(f"what follows byte {stream.at} of the records is none")
 
-    def _read_record(
-        self, stream: _Stream, block: bytes, at: int, length: int
-    ) -> Iterator[tuple[Samples, ...]]:
+    def _read_record(self, block: bytes, at: int, length: int) -> None:
         kind, misc = struct.unpack_from(self.order + "IH", block, at)
         self.counts[kind] += 1
-        body = block[at + 8 : at + length]
-        if kind in {RecordType.COMPRESSED, RecordType.COMPRESSED2}:
-            yield from self._inflate(stream, kind, body)
-            return
         try:
-            self._learn(kind, misc, body)
+            self._learn(kind, misc, block[at + 8 : at + length])
         except PerfDataError:
             self.damaged += 1
 
-    def _inflate(self, stream: _Stream, kind: int, body: bytes) -> Iterator[tuple[Samples, ...]]:
+    def _inflate(
+        self, stream: _Stream, block: bytes, at: int, length: int
+    ) -> Iterator[tuple[Samples, ...]]:
+        kind = struct.unpack_from(self.order + "I", block, at)[0]
+        self.counts[kind] += 1
+        body = block[at + 8 : at + length]
         if stream.inflater is None or stream.inflated is None:
             stream.inflater, stream.inflated = Inflater(), _Stream()
         if kind == RecordType.COMPRESSED2:
@@ -331,8 +337,9 @@ class PerfData:
             for piece in stream.inflater.inflate(body):
                 yield from self._feed(stream.inflated, piece)
         except PerfDataError as error:
+            if not stream.inflated.ended:
+                self.problems.append(error.problem)
             stream.inflated.ended = True
-            self.problems.append(error.problem)
 
     def _learn(self, kind: int, misc: int, body: bytes) -> None:
         cursor = Cursor(body, self.order)

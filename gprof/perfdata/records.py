@@ -10,7 +10,6 @@ enum perf_user_event_type in tools/lib/perf/include/perf/event.h, Linux 6.12 (83
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterator
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any, TypeAlias
@@ -81,6 +80,8 @@ class CpuMode(IntEnum):
     GUEST_USER = 5
 
 
+#: The records that hold others.
+COMPRESSED = frozenset({RecordType.COMPRESSED, RecordType.COMPRESSED2})
 #: Bits of misc that hold a `CpuMode`.
 CPUMODE_MASK = 7
 
@@ -105,6 +106,7 @@ class Frames:
         others: offset and length of every other record, in order, payload included.
         end: the offset behind the last complete record.
         skip: bytes to pass over behind `end` that are not in the block: AUX area data.
+        compressed: the last of `others` is a compressed record.
         junk: what lies at `end` is no record.
     """
 
@@ -113,6 +115,7 @@ class Frames:
     others: list[tuple[int, int]] = field(default_factory=list)
     end: int = 0
     skip: int = 0
+    compressed: bool = False
     junk: bool = False
 
     @property
@@ -131,12 +134,15 @@ class Frames:
         return np.concatenate(pieces) if pieces else np.empty(0, np.int64)
 
 
-def frame(block: bytes, order: Order) -> Frames:
-    """Find the records of a block that begins with one."""
+def frame(block: bytes, order: Order, start: int = 0) -> Frames:
+    """Find the records of a block from `start` on, where one begins.
+
+    Stops behind a compressed record: what is in it comes before what follows it.
+    """
     header = struct.Struct(order + "IHH").unpack_from
     frames = Frames()
     loose: list[int] = []
-    at, limit = 0, len(block)
+    at, limit = start, len(block)
     previous, streak = 0, 0
 
     def settle() -> None:
@@ -171,6 +177,9 @@ def frame(block: bytes, order: Order) -> Frames:
             break
         frames.others.append((at, length))
         at += length
+        if kind in COMPRESSED:
+            frames.compressed = True
+            break
         if payload:
             beyond = at + payload - limit
             if beyond > 0:
@@ -256,9 +265,3 @@ def gather(block: bytes, at: Offsets, kind: str) -> NDArray[Any]:
         return np.empty(at.shape, dtype.newbyteorder("="))
     anywhere: NDArray[Any] = np.ndarray((len(block) - dtype.itemsize + 1,), dtype, block, 0, (1,))
     return anywhere[at].astype(dtype.newbyteorder("="), copy=False)
-
-
-def iterate(block: bytes, frames: Frames) -> Iterator[bytes]:
-    """Every record that is no sample, as bytes."""
-    for at, length in frames.others:
-        yield block[at : at + length]
