@@ -14,13 +14,10 @@ import pytest
 from gprof.perfdata import Feature, PerfData
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "perf"
+_ROW = re.compile(r"^\| ([\w-]+) \| ((?:\d+ \| ){7}\d+) \|$", re.MULTILINE)
 TABLE = {
     row[1]: tuple(map(int, row[2].replace("|", " ").split()))
-    for row in re.finditer(
-        r"^\| ([\w-]+) \| ((?:\d+ \| ){7}\d+) \|$",
-        (FIXTURES / "README.md").read_text(),
-        re.MULTILINE,
-    )
+    for row in _ROW.finditer((FIXTURES / "README.md").read_text())
 }
 NAMES = sorted(path.name.removesuffix(".data.xz") for path in FIXTURES.glob("*.data.xz"))
 
