@@ -37,6 +37,8 @@ _GENERIC_NAMES: dict[tuple[int, int], str] = {
     (EventType.SOFTWARE, 1): "task-clock",
     (EventType.SOFTWARE, 9): "dummy",
 }
+#: Features of files that are kept; those of pipes come by themselves.
+_READ_FEATURES = frozenset(Feature)
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,6 @@ class PerfData:
         self._features: dict[int, bytes] = {}
         self._build_ids: list[BuildId] = []
         self._tracing: TracingData | None = None
-        self._sections: dict[int, Section] = {}
         if not self.pipe:
             self._read_file_header()
 
@@ -174,13 +175,7 @@ class PerfData:
         return features.parse_string(data, self.order).decode("utf-8", "backslashreplace")
 
     def feature(self, number: int) -> bytes | None:
-        """The bytes of a feature; None where the file lacks it.
-
-        Raises:
-            PerfDataError: its place lies beyond the file.
-        """
-        if number in self._sections:
-            return self._storage.section(self._sections[number])
+        """The bytes of a feature of `Feature`; None where the file lacks it."""
         return self._features.get(number)
 
     def chunks(self) -> Iterator[tuple[Samples, ...]]:
@@ -244,8 +239,12 @@ class PerfData:
         place = Section(header.data.offset + header.data.size, 16 * len(header.features))
         try:
             cursor = Cursor(self._storage.section(place), self.order, what="table of features")
+            budget = self._storage.size
             for number in header.features:
-                self._sections[number] = Section(*cursor.u64s(2))
+                section = Section(*cursor.u64s(2))
+                budget -= section.size
+                if number in _READ_FEATURES and budget >= 0:
+                    self._features[number] = self._storage.section(section)
             described = self.feature(Feature.EVENT_DESC)
             if described is not None:
                 self._name_events(described)

@@ -77,10 +77,9 @@ class Storage:
                 yield block
             return
         data = self.header.data
-        at = data.offset
+        at = self._file.seek(data.offset)
         end = data.offset + data.size if data.size else self._size
         while at < end:
-            self._file.seek(at)  # a feature may have been read in between
             block = self._file.read(min(_BLOCK, end - at))
             if not block:
                 return
