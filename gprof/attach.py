@@ -15,7 +15,7 @@ from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory
+from symbols.memory import Memory, OverlayMemory, SlidMemory
 from symbols.modules import Module, open_modules
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace
@@ -52,6 +52,18 @@ class Sources:
 
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
+
+    def code(self, first: Memory | None, slide: Slide | None) -> Memory:
+        """Where instructions are read: from the guest, and what it cannot give, from its file.
+
+        Args:
+            first: the guest's memory, or what a recording kept of it.
+            slide: from `find_slide`.
+        """
+        layers = [first] if first is not None else []
+        if self.image is not None:
+            layers.append(SlidMemory(self.image, slide.offset if slide else 0))
+        return OverlayMemory(*layers)
 
     def find_slide(
         self,
@@ -118,6 +130,11 @@ class Attached:
     slide: Slide | None
     identity: Identity
     sources: Sources
+
+    @property
+    def code(self) -> Memory:
+        """Where the instructions of the guest are read."""
+        return self.sources.code(self.machine.memory, self.slide)
 
 
 def attach(address: str, sources: Sources, name: str = "") -> Attached:

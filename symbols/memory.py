@@ -72,3 +72,23 @@ class OverlayMemory:
             except MemoryFault:
                 continue
         raise MemoryFault(address, size)
+
+
+class SlidMemory:
+    """A memory as seen where it was moved to, such as a file's bytes where the guest has them.
+
+    Args:
+        memory: what was moved.
+        slide: how far, modulo 2^64.
+    """
+
+    def __init__(self, memory: Memory, slide: int) -> None:
+        self._memory = memory
+        self._slide = slide
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`; see `Memory.read`."""
+        try:
+            return self._memory.read((address - self._slide) % (1 << 64), size)
+        except MemoryFault:
+            raise MemoryFault(address, size) from None

@@ -7,6 +7,7 @@ import time
 from collections import OrderedDict
 from collections.abc import Sequence
 
+from gprof.errors import TargetError
 from gprof.guest.gdbstub import Stub
 from gprof.guest.rsp import is_error
 from symbols.memory import MemoryFault
@@ -33,14 +34,19 @@ class StubMemory:
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes at `address`; see `symbols.memory.Memory`.
 
+        What was read once stays known after the guest has gone.
+
         Raises:
-            MemoryFault: no vcpu can read them.
-            TargetError: the guest went away.
+            MemoryFault: no vcpu can read them, or the guest has gone.
         """
         first, last = address // _PAGE, (address + size - 1) // _PAGE
         missing = [n * _PAGE for n in range(first, last + 1) if n * _PAGE not in self._pages]
         for page in missing:
-            if (data := self._fetch(page)) is None:
+            try:
+                data = self._fetch(page)
+            except TargetError:
+                data = None
+            if data is None:
                 raise MemoryFault(address, size)
             self._pages[page] = data
         found = b"".join(self._pages[n * _PAGE] for n in range(first, last + 1))

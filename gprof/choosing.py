@@ -1,0 +1,89 @@
+"""Finding the symbol that a person means, by name or by address."""
+
+from __future__ import annotations
+
+import difflib
+from dataclasses import dataclass
+
+import numpy as np
+
+from gprof.errors import UsageError
+from gprof.profile.profile import Profile
+from symbols.names import printable
+from symbols.space import AddressSpace, SymbolAt
+
+_MOST_SHOWN = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Chosen:
+    """A symbol of a guest.
+
+    Attributes:
+        guest: id of the guest.
+        at: the symbol.
+        others: more symbols of the same name, which have fewer samples.
+    """
+
+    guest: int
+    at: SymbolAt
+    others: tuple[SymbolAt, ...] = ()
+
+
+def choose_symbol(profile: Profile, wanted: str) -> Chosen:
+    """The symbol that is called `wanted`, or holds that address (`0x…`); the hottest of several.
+
+    Raises:
+        UsageError: there is none; names that are near are listed.
+    """
+    address = _address(wanted)
+    found: list[tuple[int, SymbolAt]] = []
+    for guest, space in profile.spaces.items():
+        if address is None:
+            found += [(guest, at) for at in space.find(wanted)]
+        elif (at := space.symbol_at(address)) is not None:
+            found.append((guest, at))
+    if not found:
+        raise UsageError(
+            f"the guest has no symbol {printable(wanted)!r}"
+            if address is None
+            else f"no symbol holds the address {address:#x}",
+            _near(profile, wanted) if address is None else "",
+        )
+    found.sort(key=lambda one: -_samples(profile, *one))
+    (guest, best), *others = found
+    return Chosen(guest, best, tuple(at for _, at in others))
+
+
+def _address(text: str) -> int | None:
+    if not text.lower().startswith("0x"):
+        return None
+    try:
+        address = int(text, 16)
+    except ValueError:
+        return None
+    return address if address < 1 << 64 else None
+
+
+def _samples(profile: Profile, guest: int, at: SymbolAt) -> int:
+    pc = profile.samples.pc
+    inside = (pc >= np.uint64(at.symbol.start)) & (pc <= np.uint64(at.symbol.end - 1))
+    return int((inside & (profile.samples.guest == guest)).sum())
+
+
+def _near(profile: Profile, wanted: str) -> str:
+    names = {name for space in profile.spaces.values() for name in _names(space)}
+    if not names:
+        return "No symbols are known: give --guestvmlinux or --guestkallsyms."
+    near = sorted(name for name in names if wanted and wanted in name)[:_MOST_SHOWN]
+    near = near or difflib.get_close_matches(wanted, names, _MOST_SHOWN)
+    return f"Near to it: {', '.join(near)}." if near else "Nothing of a similar name either."
+
+
+def _names(space: AddressSpace) -> list[str]:
+    return [
+        image.table.names[i]
+        for image in space.loaded()
+        if image.table is not None
+        for i in range(len(image.table))
+    ]

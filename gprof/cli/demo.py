@@ -1,0 +1,98 @@
+"""`gprof demo`."""
+
+from __future__ import annotations
+
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from gprof.cli.options import POSITIVE, LiveOptions
+
+if TYPE_CHECKING:
+    from gprof.recording.writer import Writer
+
+#: How long the demo goes on where nobody can end it with a key.
+_PLAIN_DURATION = 10.0
+
+
+@click.command("demo")
+@click.option("--plain", is_flag=True, help="Print tables instead of opening a screen.")
+@click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS", help="End after this long.")
+@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+              help="Record it too.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a recording that is there.")
+def command(plain: bool, duration: float | None, output: Path | None, force: bool) -> int:
+    """Run the bundled guest and look at it.
+
+    A small kernel whose functions burn known shares of time, under QEMU; where that is not
+    installed, a recording of it is played back.
+    """
+    from gprof.guest.demo import qemu_available
+    from gprof.recording.writer import Writer
+
+    plain = plain or not sys.stdout.isatty() or not sys.stdin.isatty()
+    if plain and duration is None:
+        duration = _PLAIN_DURATION
+    writer = None
+    if output is not None:
+        writer = Writer.open(output, force=force, started_ns=time.time_ns())
+    try:
+        if qemu_available() is not None:
+            _run(writer, duration, plain=plain)
+        else:
+            click.echo(
+                "QEMU is not installed (apt-get install qemu-system-x86), so this is a recording "
+                "of the demo guest, played back.",
+                err=True,
+            )
+            _replay(writer, duration, plain=plain)
+    finally:
+        if writer is not None:
+            writer.close()
+    if output is not None:
+        click.echo(f"Wrote {output}. Look at it with: gprof report -i {output}", err=True)
+    return 0
+
+
+def _run(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
+    from gprof.attach import Sources
+    from gprof.cli.looking import look
+    from gprof.cli.running import begin
+    from gprof.guest.demo import DemoGuest
+
+    with DemoGuest() as guest:
+        options = LiveOptions(guest.gdb_address, 99.0, duration, None, 1.0)
+        sources = Sources.open(guest.image, None, None)
+        live, attached = begin(options, sources, writer=writer, name="demo")
+        look(
+            live,
+            {0: attached.code},
+            plain=plain,
+            budget_percent=options.max_halted_percent,
+            leave_at_end=duration is not None,
+        )
+
+
+def _replay(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
+    from gprof.attach import Sources
+    from gprof.cli.looking import look
+    from gprof.guest.demo import demo_file
+    from gprof.inputs import load
+    from gprof.live import Live
+    from gprof.sampling.replay import Replay
+
+    loaded = load(demo_file("demo.gprof"), Sources())
+    profile = loaded.profile
+    live = Live(
+        Replay(profile),
+        profile.guests,
+        profile.spaces,
+        recorder=writer,
+        duration_s=duration,
+        memories=loaded.code,
+        stacks=profile.stacks,
+    )
+    look(live, loaded.code, plain=plain, leave_at_end=duration is not None)

@@ -1,0 +1,109 @@
+"""Looking at a session: the screen on a terminal, plain tables anywhere else."""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
+
+from gprof.cli.running import ending_gently
+from gprof.live import Live, Session
+from gprof.profile.listing import Listing, annotate
+from gprof.profile.profile import Profile
+from gprof.profile.view import Row
+from symbols.errors import SymbolsError
+from symbols.memory import Memory
+
+if TYPE_CHECKING:
+    from tui.app import GprofApp
+
+
+def look(
+    session: Session,
+    code: Mapping[int, Memory],
+    *,
+    plain: bool,
+    budget_percent: float | None = None,
+    leave_at_end: bool = False,
+) -> None:
+    """Show a session until it or the person ends it.
+
+    Args:
+        session: what to look at; started here where it is live.
+        code: instructions by guest id.
+        plain: print tables even on a terminal.
+        budget_percent: the most that the guest may be halted.
+        leave_at_end: leave the screen when the session ends.
+
+    Raises:
+        GprofError: how the session failed.
+    """
+    live = session if isinstance(session, Live) else None
+    if plain or not sys.stdout.isatty() or not sys.stdin.isatty():
+        _print(session, live, budget_percent)
+    else:
+        _show(session, live, listing_of(code), budget_percent, leave_at_end=leave_at_end)
+    if session.failure is not None:
+        raise session.failure
+
+
+def _print(session: Session, live: Live | None, budget_percent: float | None) -> None:
+    from tui.plain import print_plain
+
+    if live is None:
+        print_plain(session, sys.stdout, budget_percent=budget_percent)
+        return
+    with ending_gently(live):
+        live.start()
+        try:
+            print_plain(session, sys.stdout, budget_percent=budget_percent)
+        finally:
+            live.stop()
+            live.wait()
+
+
+def _show(
+    session: Session,
+    live: Live | None,
+    listing: Callable[[Row, Profile], Listing],
+    budget_percent: float | None,
+    *,
+    leave_at_end: bool,
+) -> None:
+    from tui.app import make_app
+
+    app = make_app(session, annotate=listing, budget_percent=budget_percent)
+    if live is None:
+        app.run()
+        return
+    with ending_gently(live):
+        live.start()
+        if leave_at_end:
+            threading.Thread(target=_leave, args=(app, live), daemon=True).start()
+        try:
+            app.run()
+        finally:
+            live.stop()
+            live.wait()
+
+
+def _leave(app: GprofApp, live: Live) -> None:
+    live.wait()
+    app.call_from_thread(app.exit)
+
+
+def listing_of(code: Mapping[int, Memory]) -> Callable[[Row, Profile], Listing]:
+    """What makes the listing of a row."""
+
+    def listing(row: Row, profile: Profile) -> Listing:
+        at = profile.space(row.guest).symbol_at(row.address) if row.symbol is not None else None
+        if at is None or row.guest not in code:
+            raise SymbolsError(
+                f"{row.label} is no symbol whose instructions could be listed",
+                "Choose a row that has a symbol.",
+            )
+        architecture = profile.guests[row.guest].architecture
+        return annotate(profile, at, code[row.guest], architecture, guest=row.guest)
+
+    return listing
