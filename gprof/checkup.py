@@ -204,22 +204,9 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
     cost = StopCost()
     for _ in range(_TIMED_STOPS):
         exchange, _ = machine.sample(machine.vcpus, timed=True)
-        cost.add(exchange.stopped_ns, exchange.answered_ns)
+        cost.add(exchange)
         time.sleep(0.005)
-    affordable = max_halted * 1e9 / cost.ns if cost.ns else float("inf")
-    enough = affordable >= hz
-    checks.append(
-        Check(
-            "cost",
-            Verdict.FINE if enough else Verdict.NOTICE,
-            f"a stop halts the guest for {cost.ns / 1000:.0f} µs: {100 * hz * cost.ns / 1e9:.2f} % "
-            f"of the time at {hz:g} Hz",
-            ""
-            if enough
-            else f"Within {100 * max_halted:g} % the rate is {affordable:.0f} Hz; --max-halted "
-            "allows more.",
-        )
-    )
+    checks.append(_cost_of(cost, hz, max_halted))
     source = HaltingSource(machine, HaltingOptions(hz=hz, max_halted=max_halted))
     batches = []
     end = time.monotonic() + _TRIAL_S
@@ -228,6 +215,29 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
         if time.monotonic() >= end:
             source.close()
     _trial(checks, attached, SampleBatch.concatenate(batches))
+
+
+def _cost_of(cost: StopCost, hz: float, max_halted: float) -> Check:
+    stop_ns = cost.ns
+    if not cost.known:
+        return Check(
+            "cost",
+            Verdict.NOTICE,
+            f"a stop halts the guest for less than {stop_ns / 1000:.0f} µs; this host is too busy "
+            "to measure it better",
+            "Try again when it is less so.",
+        )
+    affordable = max_halted * 1e9 / stop_ns
+    seen = f"a stop halts the guest for {stop_ns / 1000:.0f} µs"
+    share = f"{100 * hz * stop_ns / 1e9:.2f} % of the time at {hz:g} Hz"
+    if affordable >= hz:
+        return Check("cost", Verdict.FINE, f"{seen}: {share}")
+    return Check(
+        "cost",
+        Verdict.NOTICE,
+        f"{seen}: {share}",
+        f"Within {100 * max_halted:g} % the rate is {affordable:.0f} Hz; --max-halted allows more.",
+    )
 
 
 def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:

@@ -35,8 +35,7 @@ class Commands(click.Group):
         """Load one command."""
         if cmd_name not in COMMANDS:
             return None
-        module = importlib.import_module(f"gprof.cli.{cmd_name}")
-        command = module.command
+        command = importlib.import_module(f"gprof.cli.{cmd_name}").command
         assert isinstance(command, click.Command)
         return command
 

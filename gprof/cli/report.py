@@ -28,6 +28,7 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
 @click.option("--json", "form", flag_value="json", help="Print one JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 def command(
+    *,
     path: Path,
     sort: str,
     group: str,

@@ -35,7 +35,7 @@ def writing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
         )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
     try:
-        with open(create(part, force=True), "wb") as out:
+        with os.fdopen(create(part, force=True), "wb") as out:
             yield out
         part.replace(path)
     except OSError as error:

@@ -101,6 +101,11 @@ class Connection:
             raise self._gone("the guest has shut down")
         return payload
 
+    @property
+    def waiting(self) -> bool:
+        """Whether more packets came together with the last one that was received."""
+        return bool(self._packets)
+
     def order_guard(self, order: bytes) -> None:
         """Tell the guard what to do if we vanish (see `gprof.guest.guard`)."""
         assert self._guard.stdin is not None

@@ -66,12 +66,15 @@ class Exchange:
         asked_ns: CLOCK_MONOTONIC before the write.
         stopped_ns: when the stub's word that the guest stopped was read.
         answered_ns: when the last reply was read.
+        caught: that word came alone, so `stopped_ns` is when it was sent. Otherwise we were away
+            until there was more, and it says nothing.
     """
 
     replies: list[bytes]
     asked_ns: int
     stopped_ns: int
     answered_ns: int
+    caught: bool
 
 
 class Stub:
@@ -214,6 +217,7 @@ class Stub:
             parts[0].asked_ns,
             parts[0].stopped_ns,
             parts[-1].answered_ns,
+            len(parts) == 1 and parts[0].caught,
         )
 
     def _exchange(self, requests: Sequence[bytes], *, spin: bool = False) -> Exchange:
@@ -223,6 +227,7 @@ class Stub:
         self._connection.send(ask if self.held else ask + _CONTINUE)
         first = self._reply(spin=spin)
         stopped = time.monotonic_ns()
+        caught = spin and not self._connection.waiting
         ours = is_stop(first)
         replies = self._replies(requests, None if ours else first, spin=spin)
         answered = time.monotonic_ns()
@@ -236,7 +241,7 @@ class Stub:
             # It stood already, and our continue has just resumed it: stop it once more.
             self._connection.send(INTERRUPT)
             self._hold(self._connection.receive(ANSWER_LIMIT))
-        return Exchange(replies, asked, stopped, answered)
+        return Exchange(replies, asked, stopped, answered, caught and ours)
 
     def _replies(
         self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False

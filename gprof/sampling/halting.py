@@ -20,8 +20,8 @@ _BATCH_NS = _SECOND // 10
 #: How often it is asked whether a guest that somebody stopped runs again.
 _HELD_POLL_NS = _SECOND // 4
 #: How many samples at the start, and one in how many later, are timed for the cost of a stop.
-_TIMED_FIRST = 20
-_TIMED_EVERY = 25
+_TIMED_FIRST = 30
+_TIMED_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +123,13 @@ class HaltingSource:
         self._late += exchange.asked_ns - due_ns > mean_interval_ns
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
         if timed:
-            self._cost.add(exchange.stopped_ns, exchange.answered_ns)
+            self._cost.add(exchange)
             self._keep_budget()
         self._halted_ns += self._cost.ns
 
     def _keep_budget(self) -> None:
-        if self._cost.seen < _TIMED_FIRST // 2:
-            return
+        if not self._cost.known:
+            return  # an upper bound is no reason to sample less
         hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:

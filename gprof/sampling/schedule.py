@@ -49,6 +49,6 @@ def affordable_hz(asked_hz: float, stop_ns: float, share: float) -> float:
         stop_ns: mean time that one stop costs the guest.
         share: of wall-clock time, 0.01 for 1 %.
     """
-    if stop_ns <= 0:
+    if not stop_ns:
         return asked_hz
     return min(asked_hz, share * _SECOND / stop_ns)

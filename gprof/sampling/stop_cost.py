@@ -6,18 +6,21 @@ loop waking up before the stop, and we ourselves waking up after it, some 300 µ
 answer: whoever looks without pause sees the time in between. It agrees with that between QEMU's
 own STOP and RESUME events to a tenth; `benchmarks/halt.py` shows both side by side.
 
-Looking without pause costs CPU time, so only some samples are timed like that. And where the
-host takes the CPU away from us just then, all answers seem to come at once and the time is far
-too short; too long it rarely is. So a high quantile is nearest to the truth.
+Looking without pause costs CPU time, so only some samples are timed like that. Where the host
+takes the CPU away from us just then, report and answers come together: those say nothing and do
+not count. Where it does so a moment later the time is too long, so a low quantile counts. On a
+host too busy for any of this the quickest whole exchange is an upper bound.
 """
 
 from __future__ import annotations
 
 from collections import deque
 
-#: Stops that are remembered.
-_REMEMBERED = 40
-_QUANTILE = 0.8
+from gprof.guest.gdbstub import Exchange
+
+#: Stops that are remembered, and how many of them must have been caught to be believed.
+_REMEMBERED = 41
+_ENOUGH = 10
 
 
 class StopCost:
@@ -28,17 +31,25 @@ class StopCost:
     """
 
     def __init__(self) -> None:
-        self._durations: deque[int] = deque(maxlen=_REMEMBERED)
+        self._caught: deque[int] = deque(maxlen=_REMEMBERED)
+        self._whole: deque[int] = deque(maxlen=_REMEMBERED)
         self.seen = 0
 
-    def add(self, stopped_ns: int, answered_ns: int) -> None:
-        """Take in a timed stop: the report that the guest stands, and the last answer."""
-        self._durations.append(answered_ns - stopped_ns)
+    def add(self, exchange: Exchange) -> None:
+        """Take in a timed exchange."""
         self.seen += 1
+        self._whole.append(exchange.answered_ns - exchange.asked_ns)
+        if exchange.caught:
+            self._caught.append(exchange.answered_ns - exchange.stopped_ns)
+
+    @property
+    def known(self) -> bool:
+        """Whether `ns` is a measurement, not only an upper bound."""
+        return len(self._caught) >= _ENOUGH
 
     @property
     def ns(self) -> float:
-        """Cost of one stop in nanoseconds; 0 before the first."""
-        if not self._durations:
-            return 0.0
-        return float(sorted(self._durations)[int(_QUANTILE * len(self._durations))])
+        """Cost of one stop in nanoseconds; 0 before the first was seen."""
+        if self.known:
+            return float(sorted(self._caught)[len(self._caught) // 10])
+        return float(min(self._whole, default=0))

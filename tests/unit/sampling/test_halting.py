@@ -17,6 +17,7 @@ from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
+from gprof.sampling.stop_cost import StopCost
 from tests.stub_model import StubModel
 
 
@@ -71,12 +72,22 @@ def test_a_vcpu_that_does_not_exist_is_refused(model: StubModel) -> None:
     machine.stub.close()
 
 
-def test_the_budget_lowers_the_rate_and_says_so(model: StubModel) -> None:
-    sampler = source(model, HaltingOptions(hz=10_000, max_halted=0.001))
-    taken_until(sampler, 2)
+def test_the_budget_lowers_the_rate_and_says_so(
+    model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopCost, "known", True)
+    monkeypatch.setattr(StopCost, "ns", 100_000.0)
+    sampler = source(model, HaltingOptions(hz=1_000, max_halted=0.01))
+    taken_until(sampler, 20)
     facts = sampler.facts()
-    assert any("The rate is lowered from 10000" in note for note in facts.notes)
-    assert facts.reached_hz < 10_000
+    # A stop of 100 µs in a hundredth of the time: 100 of them a second.
+    said = [note for note in facts.notes if "rate" in note]
+    assert len(said) == 1
+    assert said[0].startswith(
+        "The rate is lowered from 1000 to 100 Hz: a stop costs this guest 100 µs"
+    )
+    assert facts.reached_hz < 500
+    assert facts.halted_ns >= 100_000 * facts.taken
 
 
 def test_vcpus_that_do_not_answer_are_errors(model: StubModel) -> None:

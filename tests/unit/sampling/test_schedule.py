@@ -9,6 +9,7 @@ import statistics
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gprof.guest.gdbstub import Exchange
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.stop_cost import StopCost
 
@@ -54,10 +55,23 @@ def test_the_rate_never_costs_more_than_the_budget(hz: float, stop: float, share
     assert rate * stop / SECOND <= share * 1.000001
 
 
-def test_cost_is_not_deceived_by_answers_that_came_all_at_once() -> None:
+def timed(whole: int, stop: int, caught: bool) -> Exchange:
+    return Exchange([], 0, whole - stop, whole, caught)
+
+
+def test_cost_is_that_of_the_stops_that_were_caught_undisturbed() -> None:
+    cost = StopCost()
+    for stop, caught in [(0, False), (80, True), (79, True), (900, True), (81, True)] * 8:
+        cost.add(timed(1_000, stop, caught))
+    assert cost.known
+    assert cost.ns == 79
+    assert cost.seen == 40
+
+
+def test_cost_is_bounded_by_the_quickest_exchange_where_none_was_caught() -> None:
     cost = StopCost()
     assert cost.ns == 0
-    for duration in [0, 0, 80_000, 79_000, 81_000] * 8:
-        cost.add(1_000_000, 1_000_000 + duration)
-    assert 79_000 <= cost.ns <= 81_000
-    assert cost.seen == 40
+    for whole in (5_000, 300, 7_000):
+        cost.add(timed(whole, 0, caught=False))
+    assert not cost.known
+    assert cost.ns == 300
