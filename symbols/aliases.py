@@ -51,9 +51,14 @@ def starts_with(names: Names, prefixes: Sequence[bytes]) -> NDArray[np.bool_]:
     blob, start, end = names.columns()
     raw = np.frombuffer(blob, np.uint8)
     found = np.zeros(len(names), np.bool_)
+    if any(not prefix for prefix in prefixes):
+        return ~found
+    filled = np.flatnonzero(end > start)
+    initial = raw[start[filled]]
     for prefix in prefixes:
-        rows = np.flatnonzero(end - start >= len(prefix))
-        for i, byte in enumerate(prefix):
+        rows = filled[initial == prefix[0]]
+        rows = rows[end[rows] - start[rows] >= len(prefix)]
+        for i, byte in enumerate(prefix[1:], 1):
             rows = rows[raw[start[rows] + i] == byte]
         found[rows] = True
     return found

@@ -25,7 +25,8 @@ from symbols.names import printable
 from symbols.notes import gnu_build_id
 from symbols.table import SymbolTable
 
-_WRITE, _ALLOC, _EXECUTE = 1, 2, 4  # SHF_*
+_WRAP = 1 << 64
+_ALLOC, _EXECUTE = 2, 4  # SHF_*
 _SEGMENT_EXECUTE = 1  # PF_X
 #: A kernel has under a hundred sections; e_shnum alone can claim 2^64.
 _MOST_HEADERS = 1 << 16
@@ -371,9 +372,6 @@ def _laid_out(sections: list[tuple[Section, int]]) -> tuple[Section, ...]:
         Section(s.name, s.kind, address, s.size, s.offset, s.loaded, s.executable, s.link)
         for (s, _), address in zip(sections, addresses, strict=True)
     )
-
-
-_WRAP = 1 << 64
 
 
 def _text_ranges(sections: tuple[Section, ...], segments: list[Any]) -> tuple[tuple[int, int], ...]:

@@ -281,13 +281,13 @@ def _addresses(
     """The address of each line, and whether the line has the shape of one up to its name."""
     good = end - start > width + 3
     safe = np.where(good, start, 0)
-    address = np.zeros(len(start), np.uint64)
     if len(raw) <= width + 3:
-        return address, np.zeros(len(start), np.bool_)
-    for i in range(width):
-        nibble = _NIBBLE[raw[safe + i]]
-        good &= nibble < 16
-        address = (address << np.uint64(4)) | (nibble & 15)
+        return np.zeros(len(start), np.uint64), np.zeros(len(start), np.bool_)
+    nibbles = _NIBBLE[np.lib.stride_tricks.sliding_window_view(raw, width)[safe]]
+    good &= (nibbles < 16).all(axis=1)
+    # Two digits make a byte, and the bytes of a line its address, big end first.
+    octets = np.ascontiguousarray(nibbles[:, 0::2] << 4 | nibbles[:, 1::2])
+    address = octets.view(">u8" if width == 16 else ">u4")[:, 0].astype(np.uint64)
     kind = raw[safe + width + 1]
     letter = ((kind | 0x20) >= ord("a")) & ((kind | 0x20) <= ord("z"))
     good &= (raw[safe + width] == ord(" ")) & (raw[safe + width + 2] == ord(" "))

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from symbols.elf import Image
+from symbols.errors import MismatchError
 from symbols.kallsyms import Kallsyms, owner_kind
 from symbols.modules import Module
+from symbols.slide import common_slide
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import SymbolTable
 
@@ -27,6 +29,7 @@ def kernel_space(
     image: Image | None = None,
     kallsyms: Kallsyms | None = None,
     modules: Sequence[Module] = (),
+    module_images: Mapping[str, LoadedImage] | None = None,
     slide: int = 0,
     extra: Iterable[LoadedImage] = (),
     kernel_half: tuple[int, int] = _UPPER_HALF,
@@ -34,13 +37,14 @@ def kernel_space(
     """What is loaded where, from whatever is known; the best source of each symbol first.
 
     The kernel's functions are those of `image`, which knows their sizes, or else of `kallsyms`.
-    Modules' functions are those of `kallsyms`, in the ranges of `modules` where given; a module
-    without symbols is a range only. Text made at run time (BPF, trampolines) lies between.
+    Modules' functions are those of `module_images`, or of `kallsyms` in the ranges of `modules`;
+    a module without symbols is a range only. Text made at run time (BPF, trampolines) lies between.
 
     Args:
         image: vmlinux, or the one program of a guest without an operating system.
         kallsyms: of this boot; without `image` it may be a System.map.
         modules: what /proc/modules says.
+        module_images: modules whose files are at hand, by name; see `loaded_module`.
         slide: from `find_slide`, or without `image` from `find_kallsyms_slide`.
         extra: firmware and anything else; see `placed`. The kernel wins over it.
         kernel_half: first and last address of the architecture's kernel half, inclusive.
@@ -55,6 +59,9 @@ def kernel_space(
     # By address, so that a range that claims too much is cut by the next.
     for module in sorted(modules, key=lambda module: module.start):
         table = tables.pop(module.name, None)
+        if module_images and module.name in module_images:
+            space.load(module_images[module.name])
+            continue
         end = module.start + module.size
         if table is None or not len(table):
             space.load(LoadedImage(module.name, ImageKind.MODULE, module.start, end))
@@ -67,6 +74,37 @@ def kernel_space(
     for loaded in sorted(_pieces(tables, path), key=lambda loaded: loaded.start):
         space.load(loaded)
     return space
+
+
+def loaded_module(image: Image, module: Module, table: SymbolTable | None = None) -> LoadedImage:
+    """A module's own file (.ko, .ko.debug), which knows the sizes of its functions.
+
+    Args:
+        image: the file.
+        module: where the guest has it.
+        table: what the guest's kallsyms says of the module; checked against the file.
+
+    Raises:
+        MismatchError: the functions of the file are not where the guest has them.
+    """
+    slide = module.start if table is None else common_slide(image.table, table)
+    if slide != module.start or not image.relocatable:
+        raise MismatchError(
+            f"{image.path} is not the {module.name} that the guest has loaded: its functions "
+            "are not where the guest's are",
+            "Give the file of the same build, from the package of the guest's kernel.",
+        )
+    # Executable sections were laid out first: the rest of the module's range is data.
+    return LoadedImage(
+        module.name,
+        ImageKind.MODULE,
+        module.start,
+        module.start + module.size,
+        image.table,
+        slide,
+        image.build_id,
+        image.path,
+    )
 
 
 def placed(

@@ -74,7 +74,9 @@ class Slide:
 
 @dataclass(frozen=True, slots=True)
 class Vector:
-    """A runtime address that a known symbol must have, from one register of a vcpu.
+    """A runtime address that a known symbol must have, from a register of a vcpu in kernel mode.
+
+    In user mode, with its page tables isolated, aarch64 has the address of a trampoline there.
 
     Attributes:
         names: of the symbol; the first that the kernel has. On x86-64 the handler of IDT gate 0
@@ -118,7 +120,7 @@ def find_slide(
         MismatchError: the guest runs another kernel, or kallsyms is of another kernel or boot.
         SlideUnknown: the kernel is at none of the places where it could be.
     """
-    common = _common_slide(image.table, kallsyms) if kallsyms is not None else None
+    common = common_slide(image.table, kallsyms.kernel) if kallsyms is not None else None
     candidates: list[tuple[Method, int]] = []
     if given is not None:
         candidates.append((Method.GIVEN, given % _WRAP))
@@ -201,7 +203,11 @@ def find_kallsyms_slide(
                 "Copy /proc/kallsyms from the running guest again, as root; addresses change "
                 "at every boot.",
             )
-    method, offset = candidates[1] if linked is not None else candidates[0]
+    method, offset = candidates[0]
+    if linked is not None and (
+        memory is None or _text_readable(kallsyms, memory, candidates[1][1])
+    ):
+        method, offset = candidates[1]
     return Slide(offset, method, _agreeing(candidates, method, offset), Verified.NOTHING)
 
 
@@ -245,7 +251,8 @@ def _unproven(
     if not image.banner:
         # A program without an operating system runs where it was linked.
         return Slide(0, Method.LINK_ADDRESS, (Method.LINK_ADDRESS,), Verified.NOTHING)
-    strong = [c for c in candidates if c[0] in {Method.GIVEN, Method.KALLSYMS, Method.VECTOR}]
+    # A vector may be a trampoline's, and only memory can tell.
+    strong = [c for c in candidates if c[0] in {Method.GIVEN, Method.KALLSYMS}]
     notes = image.notes[0] if image.notes is not None else image.address_of("linux_banner") or 0
     if strong and not any(_can_read(memory, (notes + offset) % _WRAP) for _, offset in candidates):
         # Memory tells nothing (encrypted, or another address space): do without it.
@@ -266,6 +273,12 @@ def _can_read(memory: Memory, address: int) -> bool:
     except MemoryFault:
         return False
     return True
+
+
+def _text_readable(kallsyms: Kallsyms, memory: Memory, slide: int) -> bool:
+    """The first and the last function are there, as far as memory tells."""
+    starts = [int(kallsyms.kernel.start[i]) for i in (0, -1)]
+    return all(_can_read(memory, (start + slide) % _WRAP) for start in starts)
 
 
 def _first_page(image: Image, memory: Memory) -> list[tuple[Method, int]]:
@@ -289,15 +302,18 @@ def _first_mapped(memory: Memory) -> int | None:
     return None
 
 
-def _common_slide(table: SymbolTable, kallsyms: Kallsyms) -> int | None:
+def common_slide(table: SymbolTable, running: SymbolTable) -> int | None:
     """The slide that the functions named in both have in common; None if they have none.
 
     Compares several hundred names, evenly spread: of one build all agree; builds that differ
     agree at best up to the first difference.
+
+    Args:
+        table: at link addresses.
+        running: at runtime addresses.
     """
-    kernel = kallsyms.kernel
-    step = max(1, len(kernel) // _SAMPLE)
-    wanted = {kernel.names.raw(i): int(kernel.start[i]) for i in range(0, len(kernel), step)}
+    step = max(1, len(running) // _SAMPLE)
+    wanted = {running.names.raw(i): int(running.start[i]) for i in range(0, len(running), step)}
     linked: dict[bytes, int] = {}
     repeated: set[bytes] = set()
     blob, start, end = table.names.columns()

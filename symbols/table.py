@@ -69,18 +69,29 @@ class SymbolTable:
         if not len(self.start):
             return np.full(len(addresses), -1, np.int64)
         index = np.searchsorted(self.start, addresses, side="right").astype(np.int64) - 1
-        outside = (index >= 0) & (addresses >= self.end[np.maximum(index, 0)])
-        for i in np.flatnonzero(outside):
-            index[i] = self._enclosing(int(index[i]), int(addresses[i]))
+        outside = np.flatnonzero((index >= 0) & (addresses >= self.end[np.maximum(index, 0)]))
+        if len(outside):
+            index[outside] = self._enclosing(index[outside], addresses[outside])
         return index
 
-    def _enclosing(self, index: int, address: int) -> int:
-        """The nearest symbol before `index` that still holds `address`, or -1.
+    def _enclosing(
+        self, index: NDArray[np.int64], addresses: NDArray[np.uint64]
+    ) -> NDArray[np.int64]:
+        """For each address the nearest symbol before `index` that still holds it, or -1.
 
         A nested symbol hides the rest of the one around it; nesting in real tables is one deep,
         so a few steps back suffice, and a hostile table cannot make the search long.
         """
-        for i in range(index - 1, max(index - 17, -1), -1):
-            if address < int(self.end[i]):
-                return i
-        return -1
+        found = np.full(len(index), -1, np.int64)
+        # How far the symbols up to each reach: an address beyond lies in none of them.
+        reach = np.maximum.accumulate(self.end)
+        pending = np.flatnonzero(addresses < reach[index])
+        for step in range(1, 17):
+            at = index[pending] - step
+            pending, at = pending[at >= 0], at[at >= 0]
+            holds = addresses[pending] < self.end[at]
+            found[pending[holds]] = at[holds]
+            pending = pending[~holds]
+            if not len(pending):
+                break
+        return found

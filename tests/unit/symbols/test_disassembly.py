@@ -3,6 +3,7 @@ from __future__ import annotations
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -77,6 +78,14 @@ def test_bytes_that_are_no_instruction() -> None:
     assert found[0] == Instruction(BASE, 4, b"\xff\xff\xff\xff", ".byte", "0xff, 0xff, 0xff, 0xff")
     assert found[1].mnemonic == "ret"
     assert (found[2].mnemonic, found[2].code) == (".byte", b"\xc0\x03")
+
+
+def test_capstone_is_imported_only_when_needed() -> None:
+    code = (
+        "import sys; import symbols.disassembly as d; assert 'capstone' not in sys.modules;"
+        "d.disassemble(bytes(1), 0, 'x86_64'); assert 'capstone' in sys.modules"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
 
 
 def test_nothing() -> None:

@@ -346,6 +346,11 @@ def test_impossible_counts_are_refused(tmp_path: Path) -> None:
         opened(tmp_path, bytes(whole))
 
 
+@pytest.fixture(scope="module")
+def scratch(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("scratch")
+
+
 SMALL = ElfFile(
     [
         Sec(".text", bytes(64), TEXT, flags=CODE),
@@ -357,14 +362,14 @@ SMALL = ElfFile(
 )
 
 
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=200, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     st.lists(st.tuples(st.integers(0, len(SMALL.build()) - 1), st.integers(0, 255)), max_size=12),
     st.integers(0, 64),
     st.sampled_from([(64, True), (64, False), (32, True), (32, False)]),
 )
 def test_any_damage_gives_symbols_or_an_image_error(
-    tmp_path_factory: pytest.TempPathFactory,
+    scratch: Path,
     changes: list[tuple[int, int]],
     cut: int,
     shape: tuple[int, bool],
@@ -381,7 +386,7 @@ def test_any_damage_gives_symbols_or_an_image_error(
     for at, value in changes:
         data[at % len(data)] = value
     try:
-        image = opened(tmp_path_factory.mktemp("elf"), bytes(data[: len(data) - cut]))
+        image = opened(scratch, bytes(data[: len(data) - cut]))
         table = image.table
         image.address_of("one")
         assert image.linux_release is None
@@ -394,11 +399,9 @@ def test_any_damage_gives_symbols_or_an_image_error(
 
 @settings(max_examples=200, deadline=None)
 @given(st.binary(max_size=400).map(lambda data: b"\x7fELF" + data) | st.binary(max_size=200))
-def test_any_bytes_give_an_image_error(
-    tmp_path_factory: pytest.TempPathFactory, data: bytes
-) -> None:
+def test_any_bytes_give_an_image_error(scratch: Path, data: bytes) -> None:
     with pytest.raises(ImageError):
-        opened(tmp_path_factory.mktemp("elf"), data)
+        opened(scratch, data)
 
 
 @pytest.fixture(scope="module")

@@ -3,16 +3,19 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from symbols.elf import Image
+from symbols.errors import MismatchError
 from symbols.kallsyms import Kallsyms
-from symbols.kernel_space import kernel_space, placed
+from symbols.kernel_space import kernel_space, loaded_module, placed
 from symbols.modules import Module
 from symbols.space import ImageKind, Reason
 from tests.unit.symbols.elf_files import (
     ALLOC,
     EXECUTE,
     FUNCTIONS,
+    REL,
     STEP,
     TEXT,
     ElfFile,
@@ -111,6 +114,33 @@ def test_symbols_outside_their_modules_range_are_kept() -> None:
     space = kernel_space(kallsyms=Kallsyms.parse(text), modules=modules)
     assert [at.symbol.start for at in space.find("far")] == [0xFFFFFFFFC0810000]
     assert [at.symbol.start for at in space.find("core")] == [0xFFFFFFFFC0310000]
+
+
+def module_file(tmp_path: Path, *, between: int = 0x20) -> Image:
+    return ElfFile(
+        [Sec(".text", bytes(0x80 + between), flags=ALLOC | EXECUTE)],
+        [Sym("virtio_work", 0, 0x18), Sym("virtio_more", 0x20 + between, 0x10)],
+        type=REL,
+    ).write(tmp_path / "virtio.ko")
+
+
+def test_a_modules_own_file_knows_sizes(tmp_path: Path) -> None:
+    kallsyms = Kallsyms.parse(TEXT_OF_GUEST)
+    module = MODULES[1]
+    for table in (None, kallsyms.modules["virtio"]):
+        image = loaded_module(module_file(tmp_path), module, table)
+        space = kernel_space(kallsyms=kallsyms, modules=[module], module_images={"virtio": image})
+        (at,) = space.find("virtio_more")
+        assert (at.symbol.start, at.symbol.end) == (module.start + 0x40, module.start + 0x50)
+        assert space.symbol_at(module.start + 0x18) is None
+
+
+def test_a_modules_file_of_another_build_is_refused(tmp_path: Path) -> None:
+    table = Kallsyms.parse(TEXT_OF_GUEST).modules["virtio"]
+    with pytest.raises(MismatchError, match="virtio"):
+        loaded_module(module_file(tmp_path, between=0x30), MODULES[1], table)
+    with pytest.raises(MismatchError, match="virtio"):
+        loaded_module(bare_metal(tmp_path), MODULES[1])
 
 
 def bare_metal(tmp_path: Path) -> Image:

@@ -218,6 +218,12 @@ def test_unreadable_memory_alone_is_unknown(image: Image) -> None:
     assert "booted" in caught.value.remedy
 
 
+def test_a_vector_is_not_believed_where_memory_cannot_confirm_it(image: Image) -> None:
+    with pytest.raises(SlideUnknown, match="exception vector"):
+        find_slide(image, memory=NothingReadable(), vector=vector_of(image, SLIDE))
+    assert find_slide(image, vector=vector_of(image, SLIDE)).offset == SLIDE
+
+
 def test_memory_of_something_else_is_unknown(image: Image) -> None:
     with pytest.raises(SlideUnknown):
         find_slide(image, memory=BytesMemory([(TEXT, bytes(64 << 10))]))
@@ -255,6 +261,22 @@ class TestKallsymsWithoutVmlinux:
     def test_a_vector_where_no_data_is_listed(self, image: Image) -> None:
         found = find_kallsyms_slide(
             kallsyms_of(image, 0, data=False), vector=vector_of(image, SLIDE)
+        )
+        assert (found.offset, found.method) == (SLIDE, Method.VECTOR)
+
+    def test_a_trampolines_vector_is_not_believed(self, image: Image) -> None:
+        found = find_kallsyms_slide(
+            kallsyms_of(image, SLIDE, data=False),
+            memory=RunningAt(image, SLIDE),
+            vector=vector_of(image, 0x7FFF_0000),
+        )
+        assert found.offset == 0
+
+    def test_a_system_map_without_data_by_its_vector_and_memory(self, image: Image) -> None:
+        found = find_kallsyms_slide(
+            kallsyms_of(image, 0, data=False),
+            memory=RunningAt(image, SLIDE),
+            vector=vector_of(image, SLIDE),
         )
         assert (found.offset, found.method) == (SLIDE, Method.VECTOR)
 

@@ -27,8 +27,9 @@ def tables(draw: st.DrawFn) -> SymbolTable:
 
 
 def naive(table: SymbolTable, address: int) -> int:
-    holding = [i for i in range(len(table)) if table[i].start <= address < table[i].end]
-    return max(holding, key=lambda i: table[i].start, default=-1)
+    starts, ends = table.start.tolist(), table.end.tolist()
+    holding = [i for i in range(len(table)) if starts[i] <= address < ends[i]]
+    return max(holding, default=-1)
 
 
 @settings(max_examples=60, deadline=None)
