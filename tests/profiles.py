@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import numpy as np
-
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
@@ -239,15 +237,6 @@ def _text_of(symbol: Symbol) -> list[tuple[int, bytes]]:
     code = bytes.fromhex("f30f1efab90010000031c0f3aac3")
     size = symbol.end - symbol.start
     return [(symbol.start, (code + b"\xcc" * size)[:size])]
-
-
-def pcs_of(profile: Profile, guest: int = 0) -> set[int]:
-    """Every pc that a guest's samples or their stacks hold."""
-    chosen = profile.samples.guest == guest
-    found = {int(pc) for pc in np.unique(profile.samples.pc[chosen])}
-    for stack in np.unique(profile.samples.stack[chosen]):
-        found.update(profile.stacks[int(stack)])
-    return found
 
 
 #: Names that attack a terminal, a page, a spreadsheet or a parser.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 
-from hypothesis import given
+from hypothesis import given, settings
 
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.tree import Node, NodeKind, call_tree
@@ -23,6 +23,7 @@ def paths(tree: Node) -> dict[str, int]:
     }
 
 
+@settings(max_examples=40)
 @given(profiles())
 def test_weights_add_up_at_every_node(profile: Profile) -> None:
     tree = call_tree(profile)
