@@ -5,8 +5,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 
-import numpy as np
-
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
@@ -241,10 +239,33 @@ def _text_of(symbol: Symbol) -> list[tuple[int, bytes]]:
     return [(symbol.start, (code + b"\xcc" * size)[:size])]
 
 
-def pcs_of(profile: Profile, guest: int = 0) -> set[int]:
-    """Every pc that a guest's samples or their stacks hold."""
-    chosen = profile.samples.guest == guest
-    found = {int(pc) for pc in np.unique(profile.samples.pc[chosen])}
-    for stack in np.unique(profile.samples.stack[chosen]):
-        found.update(profile.stacks[int(stack)])
-    return found
+#: Names that attack a terminal, a page, a spreadsheet or a parser.
+HOSTILE = (
+    "</script><img src=x onerror=alert(1)>",
+    "]]>",
+    "a&b<c>\"d'",
+    "\x1b[31mred\x1b]0;title\x07",
+    "\u202egnp.exe",
+    "x" * 10_000,
+    "=cmd|' /C calc'!A0",
+    "semi;colon 12",
+    "line\nbreak\r\ttab\0nul",
+    "\udcff\uffff",
+    "漢字の関数名がとても長い",
+    "",
+    "-->",
+    "${jndi:ldap://x}",
+    '" onload="alert(1)',
+)
+
+
+def hostile() -> Profile:
+    """A profile in which everything that a guest can name is an attack."""
+    table = SymbolTable.of([Symbol(name, 16 * i, 16 * i + 16) for i, name in enumerate(HOSTILE)])
+    image = LoadedImage("evil<&\x1b", ImageKind.MODULE, 0xF000, 0x10000, table, 0xF000)
+    return Profile(
+        SampleBatch.of([0xF000 + 16 * i + 4 for i in range(len(HOSTILE)) for _ in range(i + 1)]),
+        SourceFacts("gdbstub", "<b>\x1b[2J", notes=("note\x1b[31m</text>",), covered_ns=10**9),
+        {0: Guest(0, "</title><script>alert(1)</script>\x1b", "x\x00", (0,), "6.1\n")},
+        {0: AddressSpace([image])},
+    )

@@ -18,7 +18,8 @@
     title: group.querySelector("title").textContent,
     name: group.getAttribute("data-name"),
     left: Number(group.getAttribute("data-left")),
-    right: Number(group.getAttribute("data-left")) + Number(group.getAttribute("data-weight")),
+    // An empty profile has a root all the same.
+    right: Number(group.getAttribute("data-left")) + (Number(group.getAttribute("data-weight")) || 1),
     depth: Number(group.getAttribute("data-depth")),
   }));
   const root = frames[0];

@@ -25,7 +25,7 @@ REMEDIES = {
     Reason.USER_SPACE: "user space is counted, not named",
 }
 
-_NARROWEST = 16
+_NARROWEST = 12
 
 
 def sort_keys(text: str) -> tuple[SortKey, ...]:

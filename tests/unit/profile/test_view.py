@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.profile.profile import Guest, Profile
@@ -51,8 +51,8 @@ def profiles(draw: st.DrawFn) -> Profile:
     stacks = StackTable()
     columns: list[tuple[int, int, int, int, int, int, int]] = []
     pc = st.sampled_from(PCS)
-    for _ in range(draw(st.integers(0, 30))):
-        frames = draw(st.lists(pc, min_size=1, max_size=6))
+    for _ in range(draw(st.integers(0, 16))):
+        frames = draw(st.lists(pc, min_size=1, max_size=5))
         stack = stacks.add(frames) if draw(st.booleans()) else 0
         columns.append(
             (
@@ -87,6 +87,7 @@ FILTERS = st.builds(
 )
 
 
+@settings(max_examples=40)
 @given(profiles(), FILTERS, st.sampled_from(Group))
 def test_self_weights_add_up_and_never_exceed_totals(
     profile: Profile, chosen: Filter, group: Group
@@ -98,6 +99,7 @@ def test_self_weights_add_up_and_never_exceed_totals(
     assert sum(table.unresolved.values()) <= table.samples
 
 
+@settings(max_examples=40)
 @given(profiles(), st.sampled_from(Group))
 def test_filters_by_vcpu_mode_and_time_partition_the_samples(
     profile: Profile, group: Group
@@ -113,6 +115,7 @@ def test_filters_by_vcpu_mode_and_time_partition_the_samples(
         assert sum(t.weight for t in tables) == whole.weight
 
 
+@settings(max_examples=40)
 @given(profiles())
 def test_total_counts_a_function_once_a_sample(profile: Profile) -> None:
     by_hand: dict[str, int] = {}
@@ -130,7 +133,8 @@ def test_total_counts_a_function_once_a_sample(profile: Profile) -> None:
     assert totals == by_hand
 
 
-@given(profiles(), st.integers(0, 30), st.sampled_from(Group))
+@settings(max_examples=40)
+@given(profiles(), st.integers(0, 16), st.sampled_from(Group))
 def test_a_kept_resolution_changes_nothing(profile: Profile, cut: int, group: Group) -> None:
     known = Resolution()
     samples = profile.samples

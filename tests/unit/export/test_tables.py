@@ -1,0 +1,158 @@
+"""Tables as text, JSON and CSV."""
+
+from __future__ import annotations
+
+import csv
+import json
+from dataclasses import replace
+from io import BytesIO, StringIO
+
+import pytest
+
+from gprof.errors import UsageError
+from gprof.export.exporter import Exporter
+from gprof.export.folded import Folded
+from gprof.export.table import REMEDIES, CsvTable, JsonTable, TextTable, sort_keys
+from gprof.profile.profile import Profile
+from gprof.profile.view import Group, SortKey, tabulate
+from gprof.sampling.source import SampleBatch
+from symbols.space import Reason
+from tests.profiles import HOSTILE, hostile, synthetic
+
+
+def written(exporter: Exporter, profile: Profile) -> str:
+    out = BytesIO()
+    exporter.write(profile, out)
+    again = BytesIO()
+    exporter.write(profile, again)
+    assert out.getvalue() == again.getvalue()
+    return out.getvalue().decode()
+
+
+def harmless(text: str) -> bool:
+    return all(c == "\n" or c.isprintable() for c in text)
+
+
+def test_the_json_object_is_what_was_promised() -> None:
+    profile = synthetic(500, stacks=True)
+    content = json.loads(written(JsonTable(), profile))
+    assert list(content) == [
+        *("samples", "duration_s", "guests", "halted_percent", "rate", "unresolved", "rows"),
+    ]
+    assert content["samples"] == 500
+    assert content["duration_s"] == pytest.approx(profile.facts.covered_ns / 1e9)
+    assert content["rate"] == {"asked": 99.0, "reached": profile.facts.reached_hz}
+    assert content["guests"][0]["name"] == "web1"
+    assert set(content["unresolved"]) == {
+        *("no_image", "no_symbols", "between_symbols", "user_space"),
+    }
+    for row in content["rows"]:
+        assert list(row) == [
+            *("symbol", "module", "mode", "self", "self_percent", "total", "total_percent"),
+            "address",
+        ]
+    assert content["rows"][0]["symbol"] is None
+    assert content["rows"][0]["module"] == "[user]"
+    weights = [row["self"] for row in content["rows"]]
+    assert weights == sorted(weights, reverse=True)
+    assert sum(weights) == 500
+    assert sum(row["self_percent"] for row in content["rows"]) == pytest.approx(100, abs=1e-3)
+    idle = next(row for row in content["rows"] if row["symbol"] == "default_idle")
+    assert int(idle["address"], 16) == profile.space(0).find("default_idle")[0].symbol.start
+
+
+def test_rows_that_are_no_symbols_have_their_name() -> None:
+    rows = json.loads(written(JsonTable(group=Group.VCPU), synthetic(20)))["rows"]
+    assert [row["name"] for row in rows] == ["vcpu 0", "vcpu 1"]
+
+
+def test_the_text_has_every_row_and_says_what_is_missing() -> None:
+    profile = synthetic(500, stacks=True)
+    text = TextTable().text(profile)
+    rows = [line for line in text.splitlines() if not line.startswith("#")]
+    assert len(rows) == len(tabulate(profile).rows)
+    assert rows[0].split()[-3:] == ["[user]", "[user]", "user"]
+    assert "# guest    web1 (x86_64, 2 vcpus, 6.1.0-56-cloud-amd64)" in text
+    assert f"guest halted {profile.facts.halted_percent:.2f} % of the time" in text
+    for reason in (Reason.NO_IMAGE, Reason.NO_SYMBOLS, Reason.USER_SPACE):
+        assert f"{reason.sentence}; {REMEDIES[reason]}" in text
+    limited = TextTable(limit=3).text(profile)
+    assert f"# {len(rows) - 3} more rows are not shown" in limited
+
+
+def test_every_reason_has_a_remedy() -> None:
+    assert set(REMEDIES) == set(Reason) - {Reason.RESOLVED}
+
+
+@pytest.mark.parametrize("width", [60, 80, 200])
+@pytest.mark.parametrize("group", list(Group))
+def test_rows_fit_into_the_terminal(width: int, group: Group) -> None:
+    from rich.cells import cell_len
+
+    for profile in (synthetic(300, stacks=True), hostile()):
+        for line in TextTable(group=group, width=width).text(profile).splitlines():
+            if not line.startswith("#"):
+                assert cell_len(line) <= width, line
+    whole = TextTable(group=Group.SYMBOL).text(synthetic(300))
+    assert "native_queued_spin_lock_slowpath" in whole
+
+
+def test_an_empty_profile_has_no_rows() -> None:
+    profile = synthetic(0)
+    assert "# no samples" in TextTable().text(profile)
+    assert json.loads(written(JsonTable(), profile))["rows"] == []
+    assert written(CsvTable(), profile).count("\n") == 1
+    assert written(Folded(), profile) == ""
+
+
+def test_sort_keys_are_words_and_order_rows() -> None:
+    assert sort_keys("Total, symbol") == (SortKey.TOTAL, SortKey.SYMBOL)
+    for word in ("", "self,colour", "\x1b"):
+        with pytest.raises(UsageError) as caught:
+            sort_keys(word)
+        assert "self, total, symbol" in caught.value.remedy
+        assert harmless(caught.value.problem)
+    rows = JsonTable(sort=sort_keys("module,self")).table(synthetic(300)).rows
+    assert [r.module for r in rows] == sorted(r.module for r in rows)
+    kernel = [r.self_weight for r in rows if r.module == "[kernel]"]
+    assert kernel == sorted(kernel, reverse=True)
+
+
+def test_csv_reads_back() -> None:
+    profile = synthetic(300)
+    rows = list(csv.DictReader(StringIO(written(CsvTable(), profile))))
+    assert sum(int(row["self"]) for row in rows) == 300
+    assert rows[0]["symbol"] == "[user]"
+    assert {row["guest"] for row in rows} == {"0"}
+
+
+def test_hostile_names_stay_text() -> None:
+    profile = hostile()
+    table = tabulate(profile)
+    assert len(table.rows) == len(HOSTILE)
+    for exporter in (TextTable(), TextTable(width=80), JsonTable(), CsvTable(), Folded()):
+        assert harmless(written(exporter, profile)), exporter
+    assert TextTable(ascii_only=True).text(profile).isascii()
+    assert len(list(csv.reader(StringIO(written(CsvTable(), profile))))) == len(HOSTILE) + 1
+    cells = [cell for row in csv.reader(StringIO(written(CsvTable(), profile))) for cell in row]
+    assert not any(cell.startswith(("=", "+", "-", "@")) for cell in cells)
+
+
+def test_folded_lines_are_frames_and_a_count() -> None:
+    for profile in (synthetic(300), synthetic(300, stacks=True), hostile()):
+        lines = written(Folded(), profile).splitlines()
+        counts = []
+        for line in lines:
+            frames, _, count = line.rpartition(" ")
+            assert all(frames.split(";"))
+            counts.append(int(count))
+        assert sum(counts) == tabulate(profile).weight
+        assert len(set(lines)) == len(lines)
+
+
+def test_weights_other_than_one_are_called_so() -> None:
+    profile = synthetic(10)
+    weighty = replace(profile, samples=SampleBatch.of(profile.samples.pc.tolist(), weight=1000))
+    assert "Weight" in TextTable().text(weighty)
+    assert json.loads(written(JsonTable(), weighty))["samples"] == 10
+    assert tabulate(weighty).weight == 10_000
