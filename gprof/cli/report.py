@@ -53,7 +53,7 @@ def command(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),
     )
-    out = click.get_binary_stream("stdout")
+    out = sys.stdout.buffer
     if form == "json":
         JsonTable(chosen, Group(group), keys).write(profile, out)
     elif form == "csv":
