@@ -25,7 +25,7 @@ from tui.actions import LOOKING, SORTING, TIME, bindings
 from tui.choice import Choice
 from tui.glyphs import Glyphs
 from tui.messages import PictureTaken
-from tui.picture import Picture, State, groups_of, take_picture
+from tui.picture import Pause, Picture, State, groups_of, take_picture
 from tui.screens.annotate import AnnotateScreen
 from tui.toned import Piece, Tone
 from tui.widgets.header import Header
@@ -70,7 +70,7 @@ class TopScreen(Screen[None]):
         self._budget = budget_percent
         self._choice = Choice()
         self._picture: Picture | None = None
-        self._paused: Profile | None = None
+        self._pause: Pause | None = None
         self._facts: SourceFacts | None = None
         self._known = Resolution()  # used by the one worker that runs at a time
         self._busy = False
@@ -128,13 +128,17 @@ class TopScreen(Screen[None]):
             self._timer.stop()
             self._timer = None
         self._busy, self._again = True, False
-        self._take(self._choice, self._paused, self._facts)
+        self._take(self._choice, self._known, self._pause, self._facts)
 
     @work(thread=True, group="picture")
-    def _take(self, choice: Choice, paused: Profile | None, before: SourceFacts | None) -> None:
-        picture = take_picture(
-            self._session, choice, paused=paused, before=before, known=self._known
-        )
+    def _take(
+        self,
+        choice: Choice,
+        known: Resolution,
+        pause: Pause | None,
+        before: SourceFacts | None,
+    ) -> None:
+        picture = take_picture(self._session, choice, known, pause=pause, before=before)
         self.post_message(PictureTaken(picture))
 
     def on_picture_taken(self, message: PictureTaken) -> None:
@@ -278,16 +282,16 @@ class TopScreen(Screen[None]):
 
     def action_pause(self) -> None:
         """Hold the table at what it shows, or let it go on."""
-        if self._paused is not None:
-            self._paused = None
+        if self._pause is not None:
+            self._pause = None
         elif self._picture is not None and self._picture.state is not State.ENDED:
-            self._paused = self._picture.live
+            self._pause = Pause(self._picture.live, Resolution())
         self._look()
 
     def action_reset(self) -> None:
         """Forget the samples so far."""
         self._session.reset()
-        self._paused = None
+        self._pause = None
         self._look()
 
     def action_interval(self, step: int) -> None:
