@@ -76,6 +76,7 @@ class TopScreen(Screen[None]):
         self._busy = False
         self._again = False
         self._timer: Timer | None = None
+        self._typing = False
         self._typing_from = ""
         self._complaint: GprofError | None = None
         self._hint = ""
@@ -181,9 +182,13 @@ class TopScreen(Screen[None]):
 
     # Filter
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
+        """While a filter is typed, a slash is text."""
+        return not (action == "filter" and self._typing)
+
     def action_filter(self) -> None:
         """Open the line where a filter is typed."""
-        self._typing_from = self._choice.text
+        self._typing, self._typing_from = True, self._choice.text
         box = self.query_one("#filter", Input)
         box.display = True
         box.value = self._choice.text
@@ -192,6 +197,8 @@ class TopScreen(Screen[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The table follows what is being typed."""
+        if not self._typing:  # keys that arrived behind the one that closed the box
+            return
         try:
             choice = self._choice.filtered(event.value)
         except GprofError as error:
@@ -210,16 +217,16 @@ class TopScreen(Screen[None]):
 
     def action_clear_filter(self) -> None:
         """While typing, go back to the filter before; else remove it."""
-        typing = self.query_one("#filter").display
-        text = self._typing_from if typing else ""
+        text = self._typing_from if self._typing else ""
         self._close_filter()
         if text != self._choice.text:
             self._choose(self._choice.filtered(text))
 
     def _close_filter(self) -> None:
         self._complaint = None
+        self._typing = False
         self.query_one("#filter").display = False
-        self.table.focus()
+        self.set_focus(self.table)
         self._notice()
 
     # What is shown
