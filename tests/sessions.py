@@ -8,7 +8,7 @@ import numpy as np
 
 from gprof.errors import GprofError
 from gprof.profile.profile import Profile
-from gprof.sampling.source import Mode, SampleBatch
+from gprof.sampling.source import SampleBatch
 from tests.profiles import synthetic
 
 
@@ -35,24 +35,12 @@ class FrozenSession:
         self.profile = replace(self.profile, samples=SampleBatch.empty())
 
 
-def idling(samples: int = 2000, *, stacks: bool = False, vcpus: int = 2) -> Profile:
-    """The synthetic profile, with idle samples where its vcpus idle.
-
-    Args:
-        samples: how many.
-        stacks: kernel samples have call stacks.
-        vcpus: how many vcpus took turns.
-    """
+def frozen(samples: int = 2000, *, stacks: bool = False, vcpus: int = 2) -> Profile:
+    """The synthetic profile, with its samples taken from any number of vcpus in turn."""
     profile = synthetic(samples, stacks)
-    idle = profile.space(0).find("default_idle")[0].symbol
-    pc = profile.samples.pc
-    mode = profile.samples.mode.copy()
-    mode[(pc >= np.uint64(idle.start)) & (pc < np.uint64(idle.end))] = Mode.IDLE
     vcpu = (np.arange(samples) % vcpus).astype(np.uint16)
     guest = replace(profile.guests[0], vcpus=tuple(range(vcpus)))
-    return replace(
-        profile, samples=replace(profile.samples, mode=mode, vcpu=vcpu), guests={0: guest}
-    )
+    return replace(profile, samples=replace(profile.samples, vcpu=vcpu), guests={0: guest})
 
 
 def grown(profile: Profile, more: SampleBatch) -> Profile:

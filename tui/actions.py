@@ -19,7 +19,7 @@ class Action:
         help: a sentence for the help screen; empty where another action's sentence covers it.
         shown: the keys as people read them.
         footer: it is worth a place in the footer of an 80 column terminal.
-        priority: it works even while text is being typed.
+        priority: it comes before the focused widget.
     """
 
     keys: str
@@ -67,6 +67,9 @@ LOOKING = ActionGroup(
             "slash", "filter", "Filter",
             "Only samples whose symbol or module has this text, or matches /this expression/.",
             "/", footer=True,
+            # Else a paste, or a fast hand on a slow line, loses what follows the slash: keys
+            # are handed to the focused widget before the action of an earlier one has run.
+            priority=True,
         ),
         Action("escape", "clear_filter", "Clear filter", "Remove the filter.", "Esc"),
         Action(

@@ -48,8 +48,8 @@ def cost_items(facts: SourceFacts, budget_percent: float | None) -> list[Item]:
                 (f" of {facts.asked_hz:g} Hz", Tone.PLAIN),
             ]
         )
-    # Less than one part in a hundred thousand and nothing at all are not the same.
-    halted = f"{facts.halted_percent:.2f}" if facts.halted_ns or not facts.taken else "0"
+    # A little and nothing at all are not the same.
+    halted = f"{facts.halted_percent:.2f}" if facts.halted_ns else "0"
     over = budget_percent is not None and facts.halted_percent > budget_percent
     item: Item = [("halted ", Tone.DIM), (halted, Tone.WARN if over else Tone.PLAIN)]
     item.append((" %" if budget_percent is None else f" of {budget_percent:g} %", Tone.PLAIN))

@@ -14,7 +14,7 @@ from gprof.live import Session
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.view import Group, Row, Table, tabulate
-from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt16s, UInt32s
 from tui.choice import Choice
 from tui.columns import columns_for, key_of
 from tui.widgets.column import Column, Rows
@@ -59,7 +59,8 @@ class Picture:
         rows: those rows in the chosen order.
         sort: key of the column they are sorted by, and whether the largest comes first.
         vcpus: modes of every vcpu in `live`, unfiltered.
-        modes: weights by mode in `shown`, of the vcpu that was chosen.
+        modes: weights by mode in `shown`, of the vcpu that was chosen; as the table has them,
+            where kernel code in an idle function is idle.
     """
 
     state: State
@@ -80,33 +81,49 @@ class Picture:
         return 100.0 * self.modes.get(mode, 0) / total if total else 0.0
 
 
+@dataclass(frozen=True, slots=True)
+class Pause:
+    """Where the table stays while sampling goes on.
+
+    Attributes:
+        profile: what it stays at.
+        known: the addresses that were looked up for it; the live profile needs its own.
+    """
+
+    profile: Profile
+    known: Resolution
+
+
 def take_picture(
     session: Session,
     choice: Choice,
+    known: Resolution,
     *,
-    paused: Profile | None = None,
+    pause: Pause | None = None,
     before: SourceFacts | None = None,
-    known: Resolution | None = None,
 ) -> Picture:
     """Look at a session. Costs what `tabulate` costs; meant for a worker thread.
 
     Args:
         session: what to look at.
         choice: what to show of it.
-        paused: the profile that the table stays at.
+        known: keeps looked-up addresses from one picture to the next; in one thread at a time.
+        pause: what the table stays at.
         before: the facts of the last picture; tells whether sampling is being held off now.
-        known: keeps looked-up addresses from one picture to the next.
     """
     # Asked before the snapshot: what comes with the end is then in the last picture.
     ended, failure = session.ended, session.failure
     live = session.snapshot()
-    shown = live if paused is None else paused
-    table = tabulate(shown, choice.filter(), choice.group, known)
+    vcpus = shown_vcpus = vcpu_modes(live.samples, known.of(live).mode)
+    shown, looked_up = live, known
+    if pause is not None:
+        shown, looked_up = pause.profile, pause.known
+        shown_vcpus = vcpu_modes(shown.samples, looked_up.of(shown).mode)
+    table = tabulate(shown, choice.filter(), choice.group, looked_up)
     columns = columns_for(choice.group, shown, table)
     rows, sort = _ordered(table.rows, columns, choice)
-    vcpus = vcpu_modes(live.samples)
     return Picture(
-        state=_state(live.facts, before, ended=ended, paused=paused is not None),
+        state=_state(live.facts, before, ended=ended, paused=pause is not None),
         failure=failure,
         live=live,
         shown=shown,
@@ -116,18 +133,21 @@ def take_picture(
         rows=Rows.of(rows, key_of(choice.group)),
         sort=sort,
         vcpus=vcpus,
-        modes=_summed(vcpus if paused is None else vcpu_modes(shown.samples), choice.vcpu),
+        modes=_summed(shown_vcpus, choice.vcpu),
     )
 
 
-def vcpu_modes(samples: SampleBatch) -> tuple[VcpuModes, ...]:
-    """The modes of every vcpu that has samples, by guest and index."""
+def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
+    """The modes of every vcpu that has samples, by guest and index.
+
+    Args:
+        samples: the samples.
+        modes: the mode of each; below `len(Mode)`.
+    """
     found = []
     for guest in np.flatnonzero(np.bincount(samples.guest)):
-        # A guest's columns are taken out only where there are several: most profiles have one.
         chosen = samples.guest == guest
-        part = samples if chosen.all() else samples.select(chosen)
-        weights = _weights(part)
+        weights = _weights(samples.vcpu[chosen], modes[chosen], samples.weight[chosen])
         found += [
             VcpuModes(int(guest), int(vcpu), {mode: int(weights[vcpu, mode]) for mode in Mode})
             for vcpu in np.flatnonzero(weights.any(axis=1))
@@ -135,15 +155,12 @@ def vcpu_modes(samples: SampleBatch) -> tuple[VcpuModes, ...]:
     return tuple(found)
 
 
-def _weights(samples: SampleBatch) -> NDArray[np.int64]:
-    """Summed weights as an array of vcpus by modes; modes that nobody knows count as unknown."""
-    known = len(Mode)
-    mode = np.where(samples.mode < known, samples.mode, Mode.UNKNOWN).astype(np.int64)
-    cell = samples.vcpu.astype(np.int64) * known + mode
+def _weights(vcpu: UInt16s, mode: UInt8s, weight: UInt32s) -> NDArray[np.int64]:
+    """Summed weights as an array of vcpus by modes."""
+    cell = vcpu.astype(np.int64) * len(Mode) + mode
+    rows = int(vcpu.max(initial=0)) + 1
     # Weights sum as doubles: exact below 2^53.
-    counted = np.bincount(cell, samples.weight).astype(np.int64)
-    counted.resize(-(-len(counted) // known) * known)
-    return counted.reshape(-1, known)
+    return np.bincount(cell, weight, rows * len(Mode)).astype(np.int64).reshape(rows, len(Mode))
 
 
 def _summed(vcpus: tuple[VcpuModes, ...], chosen: int | None) -> dict[Mode, int]:

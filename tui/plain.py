@@ -80,7 +80,7 @@ def print_plain(
         while not session.ended and not stop.is_set() and (left := wake - clock()) > 0:
             stop.wait(min(left, _NOTICE_S))
         over = session.ended or stop.is_set() or (end is not None and clock() >= end)
-        picture = take_picture(session, choice, before=facts, known=known)
+        picture = take_picture(session, choice, known, before=facts)
         for line in block(picture, rows, budget_percent):
             out.write(line + "\n")
         out.flush()

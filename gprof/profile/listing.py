@@ -15,7 +15,7 @@ from symbols.memory import Memory, MemoryFault
 from symbols.space import AddressSpace, SymbolAt
 
 #: No function of a kernel comes near; a symbol table can claim anything.
-LARGEST = 1 << 18
+LARGEST = 1 << 16
 
 _BLOCK_STARTS = "samples lie on the starts of translation blocks: read shares per block"
 
@@ -124,7 +124,7 @@ def annotate(
             text=f"{instruction.mnemonic} {instruction.operands}".rstrip(),
             target=instruction.target,
             target_name=_target_name(instruction.target, at, space),
-            note=f"({within:,} of them inside it)" if within else "",
+            note=f"({within:,} inside)" if within else "",
         )
         for instruction, samples, within in zip(instructions, counted, inside, strict=True)
     )

@@ -25,7 +25,7 @@ from tui.actions import LOOKING, SORTING, TIME, bindings
 from tui.choice import Choice
 from tui.glyphs import Glyphs
 from tui.messages import PictureTaken
-from tui.picture import Picture, State, groups_of, take_picture
+from tui.picture import Pause, Picture, State, groups_of, take_picture
 from tui.screens.annotate import AnnotateScreen
 from tui.toned import Piece, Tone
 from tui.widgets.header import Header
@@ -70,12 +70,13 @@ class TopScreen(Screen[None]):
         self._budget = budget_percent
         self._choice = Choice()
         self._picture: Picture | None = None
-        self._paused: Profile | None = None
+        self._pause: Pause | None = None
         self._facts: SourceFacts | None = None
         self._known = Resolution()  # used by the one worker that runs at a time
         self._busy = False
         self._again = False
         self._timer: Timer | None = None
+        self._typing = False
         self._typing_from = ""
         self._complaint: GprofError | None = None
         self._hint = ""
@@ -128,13 +129,17 @@ class TopScreen(Screen[None]):
             self._timer.stop()
             self._timer = None
         self._busy, self._again = True, False
-        self._take(self._choice, self._paused, self._facts)
+        self._take(self._choice, self._known, self._pause, self._facts)
 
     @work(thread=True, group="picture")
-    def _take(self, choice: Choice, paused: Profile | None, before: SourceFacts | None) -> None:
-        picture = take_picture(
-            self._session, choice, paused=paused, before=before, known=self._known
-        )
+    def _take(
+        self,
+        choice: Choice,
+        known: Resolution,
+        pause: Pause | None,
+        before: SourceFacts | None,
+    ) -> None:
+        picture = take_picture(self._session, choice, known, pause=pause, before=before)
         self.post_message(PictureTaken(picture))
 
     def on_picture_taken(self, message: PictureTaken) -> None:
@@ -177,9 +182,13 @@ class TopScreen(Screen[None]):
 
     # Filter
 
+    def check_action(self, action: str, parameters: tuple[object, ...]) -> bool | None:  # noqa: ARG002 - Textual's signature
+        """While a filter is typed, a slash is text."""
+        return not (action == "filter" and self._typing)
+
     def action_filter(self) -> None:
         """Open the line where a filter is typed."""
-        self._typing_from = self._choice.text
+        self._typing, self._typing_from = True, self._choice.text
         box = self.query_one("#filter", Input)
         box.display = True
         box.value = self._choice.text
@@ -188,6 +197,8 @@ class TopScreen(Screen[None]):
 
     def on_input_changed(self, event: Input.Changed) -> None:
         """The table follows what is being typed."""
+        if not self._typing:  # keys that arrived behind the one that closed the box
+            return
         try:
             choice = self._choice.filtered(event.value)
         except GprofError as error:
@@ -206,16 +217,16 @@ class TopScreen(Screen[None]):
 
     def action_clear_filter(self) -> None:
         """While typing, go back to the filter before; else remove it."""
-        typing = self.query_one("#filter").display
-        text = self._typing_from if typing else ""
+        text = self._typing_from if self._typing else ""
         self._close_filter()
         if text != self._choice.text:
             self._choose(self._choice.filtered(text))
 
     def _close_filter(self) -> None:
         self._complaint = None
+        self._typing = False
         self.query_one("#filter").display = False
-        self.table.focus()
+        self.set_focus(self.table)
         self._notice()
 
     # What is shown
@@ -278,16 +289,16 @@ class TopScreen(Screen[None]):
 
     def action_pause(self) -> None:
         """Hold the table at what it shows, or let it go on."""
-        if self._paused is not None:
-            self._paused = None
+        if self._pause is not None:
+            self._pause = None
         elif self._picture is not None and self._picture.state is not State.ENDED:
-            self._paused = self._picture.live
+            self._pause = Pause(self._picture.live, Resolution())
         self._look()
 
     def action_reset(self) -> None:
         """Forget the samples so far."""
         self._session.reset()
-        self._paused = None
+        self._pause = None
         self._look()
 
     def action_interval(self, step: int) -> None:

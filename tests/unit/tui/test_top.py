@@ -17,7 +17,7 @@ from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 from tests.screen_text import assert_golden, screen_text, settled
-from tests.sessions import FrozenSession, grown, idling
+from tests.sessions import FrozenSession, frozen, grown
 from tui.app import GprofApp, make_app
 from tui.glyphs import ASCII, BLOCKS, Glyphs
 from tui.picture import State
@@ -39,7 +39,7 @@ def with_app(
     """Run a scenario on the app over a session; returns the app as it was left."""
     # No timer may go off while a test looks.
     app = make_app(
-        session or FrozenSession(idling()), refresh_s=3600, budget_percent=1.0, glyphs=glyphs
+        session or FrozenSession(frozen()), refresh_s=3600, budget_percent=1.0, glyphs=glyphs
     )
 
     async def run() -> None:
@@ -88,7 +88,7 @@ def test_the_screen() -> None:
 
 
 def test_stacks_give_totals() -> None:
-    golden("top-stacks-120x30", FrozenSession(idling(stacks=True)), size=(120, 30))
+    golden("top-stacks-120x30", FrozenSession(frozen(stacks=True)), size=(120, 30))
 
 
 def test_everything_essential_fits_80_columns_and_24_lines() -> None:
@@ -107,7 +107,7 @@ def test_a_terminal_without_block_glyphs_gets_ascii_alone() -> None:
 
 
 def test_many_vcpus_share_bars() -> None:
-    golden("top-64-vcpus-80x24", FrozenSession(idling(vcpus=64)), size=(80, 24))
+    golden("top-64-vcpus-80x24", FrozenSession(frozen(vcpus=64)), size=(80, 24))
 
 
 def test_grouping_by_module() -> None:
@@ -115,12 +115,12 @@ def test_grouping_by_module() -> None:
 
 
 def test_no_samples_yet() -> None:
-    empty = replace(idling(), samples=SampleBatch.empty())
+    empty = replace(frozen(), samples=SampleBatch.empty())
     assert "No samples yet." in golden("top-empty-80x24", FrozenSession(empty), size=(80, 24))
 
 
 def test_m_goes_through_the_groups() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
         seen = []
         for _ in range(5):
             await pilot.press("m")
@@ -298,7 +298,7 @@ def more(profile: Profile, count: int) -> Profile:
 
 @pytest.mark.parametrize("key", ["space", "z"])
 def test_pause_holds_the_table_and_lets_the_header_go_on(key: str) -> None:
-    session = FrozenSession(idling(), ended=False)
+    session = FrozenSession(frozen(), ended=False)
 
     async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
         assert " LIVE\n" in screen_text(app)
@@ -319,7 +319,7 @@ def test_pause_holds_the_table_and_lets_the_header_go_on(key: str) -> None:
 
 
 def test_reset_forgets_the_samples_and_the_pause() -> None:
-    session = FrozenSession(idling(), ended=False)
+    session = FrozenSession(frozen(), ended=False)
 
     async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("space", "r")
@@ -350,7 +350,7 @@ def test_plus_and_minus_change_how_often_is_looked() -> None:
 
 
 def test_the_screen_looks_again_by_itself() -> None:
-    session = FrozenSession(idling(), ended=False)
+    session = FrozenSession(frozen(), ended=False)
     app = make_app(session, refresh_s=0.01, glyphs=BLOCKS)
 
     async def run() -> None:
@@ -373,7 +373,7 @@ def test_the_screen_looks_again_by_itself() -> None:
 
 
 def test_held_off_sampling_is_told() -> None:
-    session = FrozenSession(idling(), ended=False)
+    session = FrozenSession(frozen(), ended=False)
 
     async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
         facts = replace(session.profile.facts, held_ns=3_000_000_000)
@@ -389,12 +389,12 @@ def test_held_off_sampling_is_told() -> None:
 
 
 def test_help_opens_and_closes() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
         for opens, closes in (("question_mark", "escape"), ("f1", "f1")):
             await pilot.press(opens)
-            assert isinstance(app.screen, HelpScreen)
+            assert [type(screen) for screen in app.screen_stack] == [TopScreen, HelpScreen]
             await pilot.press(closes)
-            assert app.screen is top
+            assert [type(screen) for screen in app.screen_stack] == [TopScreen]
 
     with_app(scenario)
 
@@ -405,7 +405,7 @@ def test_the_help() -> None:
 
 def test_a_failed_session_stays_on_screen_and_is_handed_on() -> None:
     failure = TargetGone("localhost:1234 closed the connection.", "Start the guest again.")
-    session = FrozenSession(idling(), failure=failure)
+    session = FrozenSession(frozen(), failure=failure)
 
     async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
         text = screen_text(app)
@@ -429,7 +429,7 @@ def test_quitting(key: str) -> None:
 
 
 def test_several_guests_get_a_column_and_a_group() -> None:
-    profile = idling()
+    profile = frozen()
     guest = profile.samples.guest.copy()
     guest[1000:] = 1
     session = FrozenSession(
@@ -467,14 +467,14 @@ def hostile_profile() -> Profile:
     end = base + 16 * len(HOSTILE)
     image = LoadedImage("[/red]\x1b[2J", ImageKind.KERNEL, base, end, table, 0)
     return replace(
-        idling(2),
+        frozen(2),
         samples=SampleBatch.of(
             [base + 16 * i for i in range(len(HOSTILE)) for _ in range(i, len(HOSTILE))]
         ),
         spaces={0: AddressSpace([image])},
         guests={0: Guest(0, "\x1b[5m[/]" + "g" * 10_000, "[b]", (0,), "6.1\x1b[0m\u202e")},
         facts=replace(
-            idling(2).facts, target="[/]\x1b[H" + "t" * 10_000, notes=("[/] \x1b[2J note\nlines",)
+            frozen(2).facts, target="[/]\x1b[H" + "t" * 10_000, notes=("[/] \x1b[2J note\nlines",)
         ),
     )
 
