@@ -137,7 +137,7 @@ class Attached:
         return self.sources.code(self.machine.memory, self.slide)
 
 
-def attach(address: str, sources: Sources, name: str = "") -> Attached:
+def attach(address: Address, sources: Sources, name: str = "") -> Attached:
     """Connect to a guest and find out where its kernel is.
 
     Args:
@@ -146,12 +146,12 @@ def attach(address: str, sources: Sources, name: str = "") -> Attached:
         name: of the guest; its address where empty.
 
     Raises:
-        TargetError, PermissionProblem, UsageError: the guest cannot be reached.
+        TargetError, PermissionProblem: the guest cannot be reached.
         SymbolsError: the symbols are of another kernel.
     """
-    stub = Stub(Address.parse(address))
+    stub = Stub(address)
     try:
-        return _attached(Machine(stub), sources, name or address)
+        return _attached(Machine(stub), sources, name or address.text)
     except BaseException:
         stub.close()
         raise

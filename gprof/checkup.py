@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from gprof.attach import Attached, Sources, attach
+from gprof.guest.address import Address
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
@@ -66,7 +67,7 @@ def examine(
 ) -> list[Check]:
     """Look at the files, the guest, whether they match, and what sampling costs.
 
-    Never raises for what is wrong with any of them: that is what it tells.
+    What is wrong with any of them is told, not raised.
 
     Args:
         address: of the gdbstub.
@@ -75,11 +76,15 @@ def examine(
         modules: a copy of /proc/modules.
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
+
+    Raises:
+        UsageError: the address is none.
     """
     checks: list[Check] = []
     sources = _files(checks, vmlinux, kallsyms, modules)
+    where = Address.parse(address)
     try:
-        attached = attach(address, sources)
+        attached = attach(where, sources)
     except GprofError as error:
         checks.append(_failed("gdbstub", error))
         if error.exit_code != 5:  # not because of symbols: nothing more can be asked
@@ -87,7 +92,7 @@ def examine(
         # The guest is there, only the symbols are not its own: go on without them.
         checks[-1] = _failed("symbols", error)
         try:
-            attached = attach(address, Sources())
+            attached = attach(where, Sources())
         except GprofError as again:
             checks.append(_failed("gdbstub", again))
             return checks

@@ -61,12 +61,15 @@ def _run(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
     from gprof.attach import Sources
     from gprof.cli.looking import look
     from gprof.cli.running import begin
+    from gprof.guest.address import Address
     from gprof.guest.demo import DemoGuest
 
     with DemoGuest() as guest:
         options = LiveOptions(guest.gdb_address, 99.0, duration, None, 1.0)
+        # Where its socket lies is of no interest to anybody.
+        address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)
-        live, attached = begin(options, sources, writer=writer, name="demo")
+        live, attached = begin(options, sources, address=address, writer=writer, name="demo")
         look(
             live,
             {0: attached.code},

@@ -13,6 +13,7 @@ import click
 
 from gprof.attach import Attached, Sources, attach
 from gprof.cli.options import LiveOptions
+from gprof.guest.address import Address
 from gprof.live import Live
 from gprof.profile.profile import Profile
 from gprof.recording.writer import Writer
@@ -20,14 +21,26 @@ from gprof.sampling.halting import HaltingOptions, HaltingSource
 
 
 def begin(
-    options: LiveOptions, sources: Sources, *, writer: Writer | None = None, name: str = ""
+    options: LiveOptions,
+    sources: Sources,
+    *,
+    address: Address | None = None,
+    writer: Writer | None = None,
+    name: str = "",
 ) -> tuple[Live, Attached]:
     """Attach to the guest and make a session over it, not yet started.
+
+    Args:
+        options: how to sample.
+        sources: its symbols.
+        address: of its stub; that of the options where None.
+        writer: takes everything down.
+        name: of the guest; its address where empty.
 
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
-    attached = attach(options.gdb, sources, name)
+    attached = attach(address or Address.parse(options.gdb), sources, name)
     try:
         source = HaltingSource(
             attached.machine,

@@ -75,8 +75,8 @@ class HaltingSource:
         self._notes: list[str] = []
         if machine.stub.accelerated is False:
             self._note(
-                "The guest is emulated (TCG): a pc lies on the start of a translation block, so "
-                "shares of functions are right, shares of instructions are not."
+                "Emulated guest (TCG): shares of functions are right, of instructions not: a pc "
+                "lies on the start of a translation block."
             )
 
     def batches(self) -> Iterator[SampleBatch]:
