@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 import zstandard
@@ -145,7 +146,7 @@ def perf_file(
     *,
     attributes: tuple[bytes, ...] | None = None,
     ids: tuple[tuple[int, ...], ...] = ((1, 2),),
-    features: dict[int, bytes] | None = None,
+    features: Mapping[int, bytes] | None = None,
     data_size: int | None = None,
 ) -> bytes:
     """A file with its header, tables and records."""
@@ -189,7 +190,7 @@ def perf_pipe(
     attributes: tuple[bytes, ...] | None = None,
     ids: tuple[tuple[int, ...], ...] = ((1, 2),),
     names: tuple[str, ...] = (),
-    features: dict[int, bytes] | None = None,
+    features: Mapping[int, bytes] | None = None,
 ) -> bytes:
     """A stream that describes itself."""
     attributes = attributes or (attribute(order),)
