@@ -70,8 +70,15 @@ class Sources:
         architecture: str,
         memory: Memory | None = None,
         vector: Vector | None = None,
+        given: int | None = None,
     ) -> Slide | None:
         """Where the guest runs this kernel; None where there are no symbols of one.
+
+        Args:
+            architecture: of the guest; empty where unknown.
+            memory: the guest's.
+            vector: what a register says.
+            given: a slide that is known from elsewhere.
 
         Raises:
             MismatchError: the files are of another kernel, or of different ones.
@@ -84,7 +91,9 @@ class Sources:
                     f"the guest is {architecture}",
                     "Give the vmlinux of the kernel that the guest runs.",
                 )
-            return find_slide(self.image, kallsyms=self.kallsyms, memory=memory, vector=vector)
+            return find_slide(
+                self.image, kallsyms=self.kallsyms, memory=memory, vector=vector, given=given
+            )
         if self.kallsyms is not None:
             return find_kallsyms_slide(
                 self.kallsyms, memory=memory, vector=vector, architecture=architecture

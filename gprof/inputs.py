@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from gprof.attach import Sources
-from gprof.errors import FormatError
+from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
+from gprof.perf_spaces import PerfSpaces
 from gprof.profile.profile import Profile
-from gprof.recording.reader import read
-from gprof.recording.recognition import kind_of
+from gprof.recording.reader import read, read_from
+from gprof.recording.recognition import kind_of, kind_of_stdin
+from gprof.sampling.perf import PerfFile
+from gprof.sampling.source import SampleBatch
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, identity_of
 from symbols.memory import Memory
@@ -31,24 +35,41 @@ class Input:
     code: dict[int, Memory]
 
 
-def load(path: Path, sources: Sources) -> Input:
-    """Read a recording.
+def load(
+    path: Path,
+    given: GivenSymbols,
+    *,
+    host: bool = False,
+    event: str = "",
+    exits: bool = False,
+) -> Input:
+    """Read a whole recording, of gprof or of perf.
 
     Args:
-        path: of the file.
-        sources: symbols to use instead of those that the recording carries.
+        path: of the file; `-` is standard input.
+        given: symbols to use instead of those that the recording carries.
+        host: keep perf's samples of the host itself too, as those of a guest of their own.
+        event: of perf's events the one to take; the first that sampled a guest where empty.
+        exits: take the guest's address at every VM exit that perf recorded, instead of samples.
 
     Raises:
         FormatError: gprof reads no such file.
         UsageError, PermissionProblem: it cannot be opened.
         SymbolsError: the symbols are of another kernel than the recording's.
     """
-    if kind_of(path) != "gprof":
-        raise FormatError(
-            f"{path} is a recording of perf, which this version does not read",
-            "Record with `gprof record`.",
+    if str(path) == "-":
+        kind = kind_of_stdin()
+        return (
+            _recorded(read_from(sys.stdin.buffer, "standard input"), given.only())
+            if kind == "gprof"
+            else _perf(PerfFile("-", host=host, event=event, exits=exits), given)
         )
-    profile = read(path)
+    if path.is_dir() or kind_of(path) == "perf":
+        return _perf(PerfFile(path, host=host, event=event, exits=exits), given)
+    return _recorded(read(path), given.only())
+
+
+def _recorded(profile: Profile, sources: Sources) -> Input:
     slides = {guest: _slide(profile, guest, sources) for guest in profile.guests}
     if sources:
         spaces = {
@@ -60,6 +81,14 @@ def load(path: Path, sources: Sources) -> Input:
         guest: sources.code(profile.texts.get(guest), slides[guest]) for guest in profile.guests
     }
     return Input(profile, code)
+
+
+def _perf(source: PerfFile, given: GivenSymbols) -> Input:
+    samples = SampleBatch.concatenate(list(source.batches()))
+    found = PerfSpaces(given)
+    guests, spaces = found.follow(source)
+    found.refuse_doubtful(samples)
+    return Input(Profile(samples, source.facts(), guests, spaces), found.code)
 
 
 def _slide(profile: Profile, number: int, sources: Sources) -> Slide | None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import time
-from collections.abc import Mapping
-from typing import Protocol
+from collections.abc import Callable, Mapping
+from typing import Protocol, TypeAlias
 
 from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
@@ -17,6 +17,9 @@ from gprof.recording.writer import Writer
 from gprof.sampling.source import SampleBatch, Source
 from symbols.memory import Memory
 from symbols.space import AddressSpace
+
+#: The guests of a profile, and their address spaces, both by id.
+Known: TypeAlias = tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]
 
 
 class Session(Protocol):
@@ -73,8 +76,8 @@ class Live:
 
     Args:
         source: where samples come from; closed with this.
-        guests: whom they are of, by id.
-        spaces: what their addresses mean, by guest id.
+        known: whom they are of and what their addresses mean, by guest id; asked again after
+            every batch, in the sampler's thread, since guests may appear while it goes on.
         recorder: takes everything down, resets or not.
         duration_s: after this long it ends by itself; None for never.
         memories: the guests' memory by id, from which the code of hot functions is recorded.
@@ -89,8 +92,7 @@ class Live:
     def __init__(
         self,
         source: Source,
-        guests: Mapping[int, Guest],
-        spaces: Mapping[int, AddressSpace],
+        known: Callable[[], Known],
         *,
         recorder: Writer | None = None,
         duration_s: float | None = None,
@@ -98,8 +100,8 @@ class Live:
         stacks: StackTable | None = None,
     ) -> None:
         self._source = source
-        self._guests = guests
-        self._spaces = spaces
+        self._ask = known
+        self._known = known()
         self._recorder = recorder
         self._duration_s = duration_s
         self._memories = memories or {}
@@ -147,11 +149,12 @@ class Live:
 
     def _profile(self, since: int) -> Profile:
         samples = self._everything.frozen(since)
+        guests, spaces = self._known
         return Profile(
             samples=samples,
             facts=self._source.facts(),
-            guests=self._guests,
-            spaces=self._spaces,
+            guests=guests,
+            spaces=spaces,
             stacks=self._stacks,
             started_ns=self._started_ns,
         )
@@ -159,6 +162,7 @@ class Live:
     def _sample(self) -> None:
         try:
             for batch in self._source.batches():
+                self._known = self._ask()
                 self._given.put(batch)
         except GprofError as error:
             self._failure = error
@@ -203,7 +207,7 @@ class Live:
 
     def _flush(self) -> None:
         if self._recorder is not None:
-            self._recorder.flush(self._source.facts(), self._guests, self._spaces)
+            self._recorder.flush(self._source.facts(), *self._known)
 
     def _finish(self) -> None:
         self._sampler.join()

@@ -8,10 +8,11 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    INPUT,
+    given_symbols,
     live_choice,
     live_options,
-    open_sources,
-    refuse_both,
+    refuse_several,
     symbol_options,
 )
 
@@ -21,7 +22,7 @@ _DEFAULT_DURATION = 10.0
 
 @click.command("annotate")
 @click.argument("symbol", metavar="SYMBOL|0xADDRESS")
-@click.option("-i", "--input", "path", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("-i", "--input", "path", type=INPUT, metavar="FILE",
               help="A recording; without it a live guest is sampled for 10 s.")  # fmt: skip
 @live_options
 @symbol_options
@@ -38,13 +39,13 @@ def command(symbol: str, path: Path | None, syntax: Any, encodings: bool, **give
     from gprof.export.listing import listing_text
     from gprof.profile.listing import annotate
 
-    refuse_both(given["gdb"], path)
+    refuse_several(given["gdb"], path)
     options = live_choice(given)
-    sources = open_sources(given)
+    symbols = given_symbols(given)
     if path is not None:
         from gprof.inputs import load
 
-        loaded = load(path, sources)
+        loaded = load(path, symbols)
         profile, code = loaded.profile, loaded.code
     else:
         from dataclasses import replace
@@ -52,7 +53,7 @@ def command(symbol: str, path: Path | None, syntax: Any, encodings: bool, **give
         from gprof.cli.running import begin, run_with_progress, tell_end
 
         options = replace(options, duration_s=options.duration_s or _DEFAULT_DURATION)
-        live, attached = begin(options, sources)
+        live, attached = begin(options, symbols.only())
         code = {0: attached.code}
         try:
             # Before sampling: a wrong name must not cost ten seconds, and what was read once is

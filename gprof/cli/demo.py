@@ -80,19 +80,18 @@ def _run(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
 
 
 def _replay(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
-    from gprof.attach import Sources
     from gprof.cli.looking import look
+    from gprof.given_symbols import GivenSymbols
     from gprof.guest.demo import demo_file
     from gprof.inputs import load
     from gprof.live import Live
     from gprof.sampling.replay import Replay
 
-    loaded = load(demo_file("demo.gprof"), Sources())
+    loaded = load(demo_file("demo.gprof"), GivenSymbols())
     profile = loaded.profile
     live = Live(
         Replay(profile),
-        profile.guests,
-        profile.spaces,
+        lambda: (profile.guests, profile.spaces),
         recorder=writer,
         duration_s=duration,
         memories=loaded.code,

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import live_choice, live_options, symbol_options
+from gprof.cli.options import given_symbols, live_choice, live_options, symbol_options
 
 
 @click.command("doctor")
@@ -24,11 +24,12 @@ def command(as_json: bool, **given: Any) -> int:
     from gprof.checkup import Verdict, examine
 
     options = live_choice(given)
+    symbols = given_symbols(given)
     checks = examine(
         options.gdb,
-        given["guestvmlinux"],
-        given["guestkallsyms"],
-        given["guestmodules"],
+        symbols.vmlinux.get(None),
+        symbols.kallsyms.get(None),
+        symbols.modules.get(None),
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
     )

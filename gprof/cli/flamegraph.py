@@ -8,12 +8,12 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import open_sources, symbol_options
+from gprof.cli.options import INPUT, given_symbols, symbol_options
 
 
 @click.command("flamegraph")
-@click.option("-i", "--input", "path", type=click.Path(path_type=Path), required=True,
-              metavar="FILE", help="The recording.")  # fmt: skip
+@click.option("-i", "--input", "path", type=INPUT, required=True, metavar="FILE",
+              help="A recording of gprof or perf; - is stdin.")  # fmt: skip
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
               metavar="OUT.svg", help="The picture; - writes it to stdout.")  # fmt: skip
 @symbol_options
@@ -31,7 +31,7 @@ def command(path: Path, output: Path, title: str, no_idle: bool, force: bool, **
     from gprof.profile.view import Filter
     from gprof.sampling.source import Mode
 
-    profile = load(path, open_sources(given)).profile
+    profile = load(path, given_symbols(given)).profile
     chosen = Filter(modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None)
     with writing(output, force=force) as out:
         FlameGraph(title, chosen).write(profile, out)

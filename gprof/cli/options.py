@@ -12,7 +12,8 @@ import click
 from gprof.errors import UsageError
 
 if TYPE_CHECKING:
-    from gprof.attach import Sources
+    from gprof.given_symbols import GivenSymbols
+    from gprof.sampling.perf_live import PerfLive
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
 
@@ -62,21 +63,31 @@ class VcpuList(click.ParamType[tuple[int, ...]]):
 
 
 _PATH = click.Path(path_type=Path)
+#: A file to read, or `-`.
+INPUT = click.Path(path_type=Path, allow_dash=True)
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def symbol_options(command: _Command) -> _Command:
     """`--guestvmlinux`, `--guestkallsyms`, `--guestmodules`, as perf names them."""
     for option in reversed((
-        click.option("--guestvmlinux", type=_PATH, metavar="FILE",
+        click.option("--guestvmlinux", multiple=True, metavar="[PID=]FILE",
                      help="The guest kernel's vmlinux, with symbols."),
-        click.option("--guestkallsyms", type=_PATH, metavar="FILE",
+        click.option("--guestkallsyms", multiple=True, metavar="[PID=]FILE",
                      help="A copy of the guest's /proc/kallsyms, of this boot."),
-        click.option("--guestmodules", type=_PATH, metavar="FILE",
+        click.option("--guestmodules", multiple=True, metavar="[PID=]FILE",
                      help="A copy of the guest's /proc/modules."),
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def mount_option(command: _Command) -> _Command:
+    """`--guestmount`, for recordings of several guests."""
+    return click.option(
+        "--guestmount", type=_PATH, metavar="DIR",
+        help="A directory with <pid>/proc/kallsyms and modules of each guest.",
+    )(command)  # fmt: skip
 
 
 def live_options(command: _Command) -> _Command:
@@ -98,16 +109,19 @@ def live_options(command: _Command) -> _Command:
     return command
 
 
-def open_sources(given: dict[str, Any]) -> Sources:
-    """Open the files that the symbol options among a command's parameters name; takes them out.
+def given_symbols(given: dict[str, Any]) -> GivenSymbols:
+    """The symbol options among a command's parameters, taken out of them.
 
     Raises:
-        SymbolsError: a file is not what it should be.
+        UsageError: they contradict each other.
     """
-    from gprof.attach import Sources
+    from gprof.given_symbols import GivenSymbols
 
-    return Sources.open(
-        given.pop("guestvmlinux"), given.pop("guestkallsyms"), given.pop("guestmodules")
+    return GivenSymbols.of(
+        given.pop("guestvmlinux"),
+        given.pop("guestkallsyms"),
+        given.pop("guestmodules"),
+        given.pop("guestmount", None),
     )
 
 
@@ -122,13 +136,60 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
     )
 
 
-def refuse_both(gdb: str | None, path: Path | None) -> None:
-    """A recording and a live guest exclude each other.
+def perf_option(command: _Command) -> _Command:
+    """`--perf` and what goes with it."""
+    for option in reversed((
+        click.option("--perf", is_flag=True,
+                     help="Let perf sample the guests of this host, without stopping them."),
+        click.option("-e", "--event", default="cpu-clock", show_default=True, metavar="EVENT",
+                     help="With --perf, what to sample by."),
+        click.option("-p", "--pid", type=click.IntRange(min=1), metavar="PID",
+                     help="With --perf, the guest of this QEMU only."),
+        exits_option,
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def exits_option(command: _Command) -> _Command:
+    """`--exits`, for hosts on which perf cannot sample guests."""
+    return click.option(
+        "--exits", is_flag=True,
+        help="From perf, take the guest's address at every VM exit instead of samples: it shows "
+             "what leaves the guest, not where time goes.",
+    )(command)  # fmt: skip
+
+
+def open_perf(given: dict[str, Any], hz: float) -> PerfLive:
+    """The perf that the options of `perf_option` ask for; takes them out.
 
     Raises:
-        UsageError: both are given.
+        TargetError, PermissionProblem: perf cannot record here.
     """
-    if gdb is not None and path is not None:
+    import platform
+
+    from gprof.sampling.perf_live import PerfLive, exit_command, sample_command
+
+    event, pid, exits = given.pop("event"), given.pop("pid"), given.pop("exits")
+    command = (
+        exit_command(platform.machine(), pid=pid)
+        if exits
+        else sample_command(event, round(hz), pid=pid)
+    )
+    return PerfLive(command, exits=exits)
+
+
+def refuse_several(gdb: str | None, path: Path | None, *, perf: bool = False) -> None:
+    """A recording, a stub and perf exclude each other.
+
+    Raises:
+        UsageError: more than one is given.
+    """
+    ways = {"--gdb": gdb is not None, "-i": path is not None, "--perf": perf}
+    chosen = [option for option, given in ways.items() if given]
+    if len(chosen) > 1:
         raise UsageError(
-            "--gdb and -i are both given", "-i reads a file, --gdb samples a guest: choose one."
+            f"{' and '.join(chosen)} are given together",
+            "-i reads a file, --gdb samples a guest by its stub, --perf samples guests by perf: "
+            "choose one.",
         )

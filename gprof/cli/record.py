@@ -9,30 +9,55 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import live_choice, live_options, open_sources, symbol_options
+from gprof.cli.options import (
+    given_symbols,
+    live_choice,
+    live_options,
+    mount_option,
+    open_perf,
+    perf_option,
+    refuse_several,
+    symbol_options,
+)
 
 
 @click.command("record")
 @live_options
+@perf_option
 @symbol_options
+@mount_option
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
               help="The recording.  [default: gprof-<time>.gprof]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a recording that is there.")
-def command(output: Path | None, force: bool, **given: Any) -> int:
+def command(
+    *,
+    perf: bool,
+    output: Path | None,
+    force: bool,
+    **given: Any,
+) -> int:
     """Sample a guest into a file.
 
     Ends after --duration, with Ctrl-C, or when the guest goes away; the recording is complete in
     every case.
     """
-    from gprof.cli.running import begin, run_with_progress, tell_end
+    from gprof.cli.running import begin, begin_perf, run_with_progress, tell_end
     from gprof.recording.writer import Writer
 
+    refuse_several(given["gdb"], None, perf=perf)
     options = live_choice(given)
-    sources = open_sources(given)
+    symbols = given_symbols(given)
     path = output or Path(f"gprof-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.gprof")
+    # Opened before the guest is touched: a wrong file must cost it nothing.
+    sources = symbols.only() if not perf else None
     writer = Writer.open(path, force=force, started_ns=time.time_ns())
     try:
-        live, _ = begin(options, sources, writer=writer)
+        if sources is None:
+            live, _ = begin_perf(
+                open_perf(given, options.hz), symbols, writer=writer, duration_s=options.duration_s
+            )
+        else:
+            live, _ = begin(options, sources, writer=writer)
     except BaseException:
         writer.close()
         path.unlink(missing_ok=True)  # nothing was sampled

@@ -9,15 +9,26 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import VcpuList, open_sources, symbol_options
+from gprof.cli.options import (
+    INPUT,
+    VcpuList,
+    exits_option,
+    given_symbols,
+    mount_option,
+    symbol_options,
+)
 
 GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
 
 
 @click.command("report")
-@click.option("-i", "--input", "path", type=click.Path(path_type=Path), required=True,
-              metavar="FILE", help="The recording.")  # fmt: skip
+@click.option("-i", "--input", "path", type=INPUT, required=True, metavar="FILE",
+              help="A recording of gprof or perf; - is stdin.")  # fmt: skip
 @symbol_options
+@mount_option
+@click.option("--host", is_flag=True, help="Show perf's samples of the host itself too.")
+@click.option("--event", default="", metavar="NAME", help="Of perf's events, the one to show.")
+@exits_option
 @click.option("--sort", default="self", show_default=True, metavar="KEY,...",
               help="self, total, symbol, module, mode, vcpu, guest or address.")  # fmt: skip
 @click.option("--group", type=click.Choice(GROUPS), default="symbol", show_default=True,
@@ -30,6 +41,9 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
 def command(
     *,
     path: Path,
+    host: bool,
+    event: str,
+    exits: bool,
     sort: str,
     group: str,
     no_idle: bool,
@@ -48,7 +62,7 @@ def command(
     from gprof.sampling.source import Mode
 
     keys = sort_keys(sort)
-    profile = load(path, open_sources(given)).profile
+    profile = load(path, given_symbols(given), host=host, event=event, exits=exits).profile
     chosen = Filter(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),

@@ -13,11 +13,16 @@ import click
 
 from gprof.attach import Attached, Sources, attach
 from gprof.cli.options import LiveOptions
+from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
+from gprof.perf_spaces import PerfSpaces
 from gprof.profile.profile import Profile
 from gprof.recording.writer import Writer
 from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.perf import PerfFile
+from gprof.sampling.perf_live import PerfLive
+from symbols.memory import Memory
 
 
 def begin(
@@ -55,13 +60,31 @@ def begin(
         raise
     live = Live(
         source,
-        {0: attached.guest},
-        {0: attached.space},
+        lambda: ({0: attached.guest}, {0: attached.space}),
         recorder=writer,
         duration_s=options.duration_s,
         memories={0: attached.machine.memory},
     )
     return live, attached
+
+
+def begin_perf(
+    source: PerfFile | PerfLive,
+    given: GivenSymbols,
+    *,
+    writer: Writer | None = None,
+    duration_s: float | None = None,
+) -> tuple[Live, dict[int, Memory]]:
+    """A session over what perf records now, not yet started, and the code of its guests."""
+    found = PerfSpaces(given)
+    live = Live(
+        source,
+        lambda: found.follow(source),
+        recorder=writer,
+        duration_s=duration_s,
+        memories=found.code,
+    )
+    return live, found.code
 
 
 @contextmanager
@@ -117,11 +140,15 @@ def tell_end(profile: Profile, path: Path | None) -> None:
     facts = profile.facts
     for note in facts.notes:
         click.echo(note, err=True)
-    click.echo(
+    taken = (
         f"{len(profile.samples)} samples in {facts.covered_ns / 1e9:.1f} s, "
-        f"{facts.reached_hz:.0f} Hz a vcpu; the guest was halted {facts.halted_ns / 1e6:.1f} ms "
-        f"({facts.halted_percent:.2f} % of the time).",
-        err=True,
+        f"{facts.reached_hz:.0f} Hz a vcpu"
     )
+    if facts.halted_ns:
+        taken += (
+            f"; the guest was halted {facts.halted_ns / 1e6:.1f} ms "
+            f"({facts.halted_percent:.2f} % of the time)"
+        )
+    click.echo(f"{taken}.", err=True)
     if path is not None:
         click.echo(f"Wrote {path}. Look at it with: gprof report -i {path}", err=True)

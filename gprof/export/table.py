@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import unicodedata
+from collections.abc import Mapping
 from dataclasses import dataclass
 from io import StringIO
 from typing import Any, BinaryIO
@@ -90,13 +91,13 @@ class TextTable(_Choice):
         """The whole table."""
         table = self.table(profile)
         lines = [f"# {line}".rstrip() for line in _heading(profile, table)]
-        lines += ["#", *self._rows(table)]
+        lines += ["#", *self._rows(table, profile.guests)]
         lines += [f"# {line}".rstrip() for line in _without_symbol(table)]
         if self.ascii_only:
             lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
         return "\n".join(lines) + "\n"
 
-    def _rows(self, table: Table) -> list[str]:
+    def _rows(self, table: Table, guests: Mapping[int, Guest]) -> list[str]:
         if not table.rows:
             return ["# no samples"]
         shown = table.rows[: self.limit]
@@ -107,6 +108,8 @@ class TextTable(_Choice):
             columns.append(["Module", *(self._safe(row.module) for row in shown)])
         if self.group in {Group.SYMBOL, Group.MODULE}:
             columns.append(["Mode", *(row.mode.label for row in shown)])
+        if len(guests) > 1 and self.group is not Group.GUEST:
+            columns.append(["Guest", *(self._safe(guest_name(guests, row)) for row in shown)])
         widths = [max(map(_cells, column)) for column in columns]
         if self.width is not None:
             # The name takes what the others leave of the line, two columns between all.
@@ -154,10 +157,10 @@ class JsonTable(_Choice):
             "halted_percent": round(facts.halted_percent, 6),
             "rate": {"asked": facts.asked_hz, "reached": facts.reached_hz},
             "unresolved": {reason.name.lower(): n for reason, n in table.unresolved.items()},
-            "rows": [self._row(table, row) for row in table.rows],
+            "rows": [self._row(table, row, profile.guests) for row in table.rows],
         }
 
-    def _row(self, table: Table, row: Row) -> dict[str, Any]:
+    def _row(self, table: Table, row: Row, guests: Mapping[int, Guest]) -> dict[str, Any]:
         content: dict[str, Any] = {
             "symbol": row.symbol,
             "module": row.module,
@@ -167,6 +170,7 @@ class JsonTable(_Choice):
             "total": row.total_weight,
             "total_percent": round(table.percent(row.total_weight), 6),
             "address": f"{row.address:#x}",
+            "guest": guest_name(guests, row),
         }
         if self.group is not Group.SYMBOL:
             content["name"] = row.label
@@ -221,10 +225,10 @@ def _heading(profile: Profile, table: Table) -> list[str]:
     if facts.asked_hz:
         source += f", {facts.reached_hz:.1f} Hz of {facts.asked_hz:.1f} Hz asked"
     lines.append(source)
-    lines.append(
-        f"sampled  {table.samples} samples in {facts.covered_ns / 1e9:.1f} s, "
-        f"guest halted {facts.halted_percent:.2f} % of the time"
-    )
+    sampled = f"sampled  {table.samples} samples in {facts.covered_ns / 1e9:.1f} s"
+    if facts.halted_ns:
+        sampled += f", guest halted {facts.halted_percent:.2f} % of the time"
+    lines.append(sampled)
     trouble = [
         f"{n} {what}"
         for n, what in ((facts.late, "late"), (facts.errors, "failed"), (facts.lost, "lost"))
@@ -233,6 +237,11 @@ def _heading(profile: Profile, table: Table) -> list[str]:
     if trouble:
         lines.append(f"         {', '.join(trouble)}")
     return lines + [f"note     {printable(note)}" for note in facts.notes]
+
+
+def guest_name(guests: Mapping[int, Guest], row: Row) -> str:
+    """What the guest of a row is called; empty where the row holds several."""
+    return guests[row.guest].name if row.guest in guests else ""
 
 
 def describe(guest: Guest) -> str:

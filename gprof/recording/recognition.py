@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import sys
+from io import BufferedReader
 from pathlib import Path
 from typing import Literal, TypeAlias
 
 from gprof.errors import FormatError
 from gprof.recording.files import open_input
 from gprof.recording.format import MAGIC
+from symbols.names import printable
 
 InputKind: TypeAlias = Literal["gprof", "perf"]
 
 #: tools/perf/util/header.c: PERFILE2 as a u64 in the byte order of the machine that recorded.
 _BEGINNINGS: dict[bytes, InputKind] = {MAGIC: "gprof", b"PERFILE2": "perf", b"2ELIFREP": "perf"}
+_LONGEST = max(map(len, _BEGINNINGS))
 
 
 def kind_of(path: Path) -> InputKind:
@@ -24,11 +28,25 @@ def kind_of(path: Path) -> InputKind:
         FormatError: gprof reads no such file.
     """
     with open_input(path) as file:
-        beginning = file.read(max(map(len, _BEGINNINGS)))
+        return _kind(file.read(_LONGEST), str(path))
+
+
+def kind_of_stdin() -> InputKind:
+    """What standard input will give; nothing of it is consumed.
+
+    Raises:
+        FormatError: gprof reads no such thing.
+    """
+    stdin = sys.stdin.buffer
+    assert isinstance(stdin, BufferedReader)
+    return _kind(stdin.peek(_LONGEST)[:_LONGEST], "standard input")
+
+
+def _kind(beginning: bytes, name: str) -> InputKind:
     for magic, kind in _BEGINNINGS.items():
         if beginning.startswith(magic):
             return kind
     raise FormatError(
-        f"{path} is neither a recording of gprof nor a perf.data file",
+        f"{printable(name)} is neither a recording of gprof nor a perf.data file",
         "Give a file that `gprof record` or `perf record` wrote.",
     )

@@ -12,10 +12,12 @@ class InterruptiblePipe:
 
     Args:
         descriptor: of the pipe; it stays the caller's.
+        begun: what was read from it before.
     """
 
-    def __init__(self, descriptor: int) -> None:
+    def __init__(self, descriptor: int, begun: bytes = b"") -> None:
         self._descriptor = descriptor
+        self._begun = begun
         self._wake_reading, self._wake_writing = os.pipe()
         self._poll = select.poll()
         self._poll.register(descriptor, select.POLLIN)
@@ -29,6 +31,10 @@ class InterruptiblePipe:
 
     def read(self, size: int = -1, /) -> bytes:
         """What is there, at most `size` bytes; nothing at the end or after `interrupt`."""
+        if self._begun:
+            size = size if size > 0 else len(self._begun)
+            given, self._begun = self._begun[:size], self._begun[size:]
+            return given
         ready = [] if self._interrupted else self._poll.poll()
         if self._wake_reading in dict(ready) or not ready:
             return b""

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
+from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -151,7 +152,9 @@ class PerfFile:
         """A stream that `close` can end; a file that is none as it is."""
         if file.seekable():
             return file
-        self._pipe = InterruptiblePipe(file.fileno())
+        # What somebody has looked at already is in the file's buffer, no longer in the pipe.
+        begun = file.peek(1) if isinstance(file, BufferedReader) else b""
+        self._pipe = InterruptiblePipe(file.fileno(), begun)
         return cast("BinaryIO", self._pipe)
 
     # Which samples
