@@ -277,6 +277,14 @@ def test_what_is_no_perf_data_is_refused_with_a_remedy(data: bytes) -> None:
     assert caught.value.remedy
 
 
+def test_records_beyond_every_file_are_none() -> None:
+    data = bytearray(write.perf_file(write.sample()))
+    data[47] = 0x80  # the records' offset, beyond what a file can have
+    perf, found = read(bytes(data))
+    assert found == []
+    assert perf.problems == ["the file is cut off"]
+
+
 def test_a_missing_file_is_refused(tmp_path: Path) -> None:
     with pytest.raises(PerfDataError, match="cannot be read"):
         PerfData.open(tmp_path / "none")
