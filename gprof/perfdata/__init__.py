@@ -10,9 +10,10 @@ from gprof.perfdata.attributes import Attribute, EventType, Flag, SampleField
 from gprof.perfdata.errors import PerfDataError
 from gprof.perfdata.features import Feature
 from gprof.perfdata.maps import Mapping
-from gprof.perfdata.reader import Event, PerfData
+from gprof.perfdata.reader import PerfData
 from gprof.perfdata.records import CpuMode, RecordType
 from gprof.perfdata.samples import Ragged, Samples
+from gprof.perfdata.tables import Event
 from gprof.perfdata.threads import Thread, Threads
 from gprof.perfdata.tracepoints import Tracepoint, TracingData
 

@@ -5,55 +5,25 @@ from __future__ import annotations
 import struct
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.perfdata import features
-from gprof.perfdata.attributes import Attribute, EventType, parse_attribute
+from gprof.perfdata.attributes import parse_attribute
 from gprof.perfdata.compressed import Inflater
-from gprof.perfdata.cursor import Cursor, Order
+from gprof.perfdata.cursor import Cursor
 from gprof.perfdata.errors import PerfDataError
-from gprof.perfdata.features import BuildId, Feature
+from gprof.perfdata.features import Feature
 from gprof.perfdata.header import Section
-from gprof.perfdata.ids import EventIds, IdOrigin, parse_id_index
-from gprof.perfdata.maps import Mapping, parse_mapping
 from gprof.perfdata.records import Frames, RecordType, Words, frame, head_words
 from gprof.perfdata.samples import Samples, head_size, id_position
 from gprof.perfdata.storage import Storage, open_storage
-from gprof.perfdata.threads import Threads
-from gprof.perfdata.tracepoints import TracingData, parse_tracing_data
+from gprof.perfdata.tables import Tables
 
-#: PERF_EVENT_UPDATE__NAME of enum perf_event_update_type: the update carries a name.
-_UPDATE_NAME = 2
-#: enum perf_hw_id and enum perf_sw_ids: names of events that the file does not name.
-_GENERIC_NAMES: dict[tuple[int, int], str] = {
-    (EventType.HARDWARE, 0): "cycles",
-    (EventType.HARDWARE, 1): "instructions",
-    (EventType.SOFTWARE, 0): "cpu-clock",
-    (EventType.SOFTWARE, 1): "task-clock",
-    (EventType.SOFTWARE, 9): "dummy",
-}
 #: Features of files that are kept; those of pipes come by themselves.
 _READ_FEATURES = frozenset(Feature)
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """One event of a recording.
-
-    Attributes:
-        index: its number in the file.
-        name: as perf shows it.
-        attribute: how it was asked for.
-    """
-
-    index: int
-    name: str
-    attribute: Attribute
 
 
 class _Stream:
@@ -68,7 +38,7 @@ class _Stream:
         self.inflated: _Stream | None = None
 
 
-class PerfData:
+class PerfData(Tables):
     """A recording of perf, read from front to back.
 
     The tables (`events`, `mappings`, `threads`, …) hold what was read so far: of a file, the
@@ -79,38 +49,19 @@ class PerfData:
         storage: where the bytes come from; see `open` and `from_file`.
 
     Attributes:
-        order: byte order of the file.
         pipe: it is a stream of records that describes itself.
-        mappings: what was mapped, host and guests, in the order of the file.
-        threads: names and processes of the host's threads.
-        ids: which event an id belongs to.
-        origins: where each counter counted, by its id.
         counts: how many records of each type were read, known or not.
-        lost: how many samples the kernel says that it dropped.
         damaged: how many records were too short for what they should hold.
         unattributed: how many samples belong to no known event.
-        problems: sentences about what is wrong with the file.
     """
 
     def __init__(self, storage: Storage) -> None:
+        super().__init__(storage.header.order)
         self._storage = storage
-        header = storage.header
-        self.order: Order = header.order
-        self.pipe = header.pipe
-        self.mappings: list[Mapping] = []
-        self.threads = Threads()
-        self.ids = EventIds()
-        self.origins: dict[int, IdOrigin] = {}
+        self.pipe = storage.header.pipe
         self.counts: Counter[int] = Counter()
-        self.lost = 0
         self.damaged = 0
         self.unattributed = 0
-        self.problems: list[str] = []
-        self._attributes: list[Attribute] = []
-        self._names: dict[int, str] = {}
-        self._features: dict[int, bytes] = {}
-        self._build_ids: list[BuildId] = []
-        self._tracing: TracingData | None = None
         if not self.pipe:
             self._read_file_header()
 
@@ -131,52 +82,6 @@ class PerfData:
             PerfDataError: it is no perf.data.
         """
         return cls(Storage(file))
-
-    @property
-    def events(self) -> list[Event]:
-        """The events, in the order of the file; `Samples.event` indexes this."""
-        return [
-            Event(index, self._event_name(index, attribute), attribute)
-            for index, attribute in enumerate(self._attributes)
-        ]
-
-    @property
-    def tracing(self) -> TracingData:
-        """The formats of tracepoints; none where nothing of the kind was recorded.
-
-        Raises:
-            PerfDataError: they are damaged.
-        """
-        if self._tracing is None:
-            data = self.feature(Feature.TRACING_DATA)
-            if data is None:
-                return TracingData()
-            self._tracing = parse_tracing_data(data)
-        return self._tracing
-
-    @property
-    def build_ids(self) -> list[BuildId]:
-        """Build ids by file, of the header and of records."""
-        data = self.feature(Feature.BUILD_ID)
-        told = features.parse_build_ids(data, self.order) if data else []
-        return told + self._build_ids
-
-    @property
-    def command_line(self) -> tuple[bytes, ...]:
-        """How perf was called; empty where the file does not tell."""
-        data = self.feature(Feature.CMDLINE)
-        return features.parse_command_line(data, self.order) if data else ()
-
-    def text(self, feature: Feature) -> str:
-        """A feature that is a string, such as ARCH; empty where the file lacks it."""
-        data = self.feature(feature)
-        if not data:
-            return ""
-        return features.parse_string(data, self.order).decode("utf-8", "backslashreplace")
-
-    def feature(self, number: int) -> bytes | None:
-        """The bytes of a feature of `Feature`; None where the file lacks it."""
-        return self._features.get(number)
 
     def chunks(self) -> Iterator[tuple[Samples, ...]]:
         """The samples, block by block, each block's grouped by event; empty where it has none.
@@ -212,7 +117,7 @@ class PerfData:
         budget = self._storage.size
         for index in range(len(table) // entry):
             cursor = Cursor(table, self.order, index * entry, what="table of events")
-            self._attributes.append(parse_attribute(cursor.take(entry - 16), self.order))
+            self.attributes.append(parse_attribute(cursor.take(entry - 16), self.order))
             section = Section(*cursor.u64s(2))
             budget -= section.size
             if budget < 0:
@@ -244,31 +149,9 @@ class PerfData:
                 section = Section(*cursor.u64s(2))
                 budget -= section.size
                 if number in _READ_FEATURES and budget >= 0:
-                    self._features[number] = self._storage.section(section)
-            described = self.feature(Feature.EVENT_DESC)
-            if described is not None:
-                self._name_events(described)
+                    self.add_feature(number, self._storage.section(section))
         except PerfDataError as error:
             self.problems.append(error.problem)
-
-    def _name_events(self, described: bytes) -> None:
-        for index, event in enumerate(features.parse_event_descriptions(described, self.order)):
-            self._names[index] = event.name.decode("utf-8", "backslashreplace")
-            if index < len(self._attributes) and not self.ids.of_event(index):
-                self.ids.add(event.ids, index)
-
-    def _event_name(self, index: int, attribute: Attribute) -> str:
-        if index in self._names:
-            return self._names[index]
-        if attribute.type == EventType.TRACEPOINT:
-            try:
-                tracepoint = self.tracing.tracepoints.get(attribute.config)
-            except PerfDataError:
-                tracepoint = None
-            if tracepoint is not None:
-                return tracepoint.full_name
-        known = _GENERIC_NAMES.get((attribute.type, attribute.config))
-        return known or f"type {attribute.type} config {attribute.config:#x}"
 
     # Streams of records
 
@@ -317,7 +200,7 @@ class PerfData:
         kind, misc = struct.unpack_from(self.order + "IH", block, at)
         self.counts[kind] += 1
         try:
-            self._learn(kind, misc, block[at + 8 : at + length])
+            self.learn(kind, misc, block[at + 8 : at + length])
         except PerfDataError:
             self.damaged += 1
 
@@ -340,45 +223,6 @@ class PerfData:
                 self.problems.append(error.problem)
             stream.inflated.ended = True
 
-    def _learn(self, kind: int, misc: int, body: bytes) -> None:
-        cursor = Cursor(body, self.order)
-        if kind in {RecordType.MMAP, RecordType.MMAP2}:
-            self.mappings.append(parse_mapping(body, kind, misc, self.order))
-        elif kind in {RecordType.COMM, RecordType.FORK}:
-            self.threads.apply(kind, body, self.order)
-        elif kind == RecordType.LOST:
-            self.lost += cursor.u64s(2)[1]
-        elif kind == RecordType.LOST_SAMPLES:
-            self.lost += cursor.u64()
-        elif kind == RecordType.HEADER_ATTR:
-            self._learn_attribute(body)
-        elif kind == RecordType.EVENT_UPDATE:
-            update, number = cursor.u64s(2)
-            event = self.ids.event(number)
-            if update == _UPDATE_NAME and event is not None:
-                self._names[event] = cursor.line().decode("utf-8", "backslashreplace")
-        elif kind == RecordType.HEADER_FEATURE:
-            self._features[cursor.u64()] = body[8:]
-        elif kind == RecordType.HEADER_TRACING_DATA:
-            # The record's own 4 bytes of size and 4 of padding come before the data.
-            size = cursor.u32()
-            start = len(body) - (size + 7 & ~7)
-            self._features[Feature.TRACING_DATA] = body[start : start + size]
-            self._tracing = None
-        elif kind == RecordType.HEADER_BUILD_ID:
-            self._build_ids.append(features.parse_build_id(body, misc, self.order))
-        elif kind == RecordType.ID_INDEX:
-            for origin in parse_id_index(body, self.order):
-                self.origins[origin.id] = origin
-
-    def _learn_attribute(self, body: bytes) -> None:
-        """HEADER_ATTR: an attribute of the size that it says itself, and the ids behind it."""
-        size = Cursor(body, self.order, 4).u32() or 64
-        cursor = Cursor(body, self.order)
-        attribute = parse_attribute(cursor.take(size), self.order)
-        self._attributes.append(attribute)
-        self.ids.add(cursor.u64s(cursor.left // 8), len(self._attributes) - 1)
-
     # Samples
 
     def _samples(self, block: bytes, frames: Frames) -> tuple[Samples, ...]:
@@ -386,10 +230,10 @@ class PerfData:
         if not count:
             return ()
         self.counts[RecordType.SAMPLE] += count
-        if not self._attributes:
+        if not self.attributes:
             self.unattributed += count
             return ()
-        width = max(head_size(attribute) for attribute in self._attributes)
+        width = max(head_size(attribute) for attribute in self.attributes)
         words = head_words(block, frames, width, self.order)
         offsets = frames.sample_offsets()
         events = self._events_of(words)
@@ -398,9 +242,9 @@ class PerfData:
             if event < 0:
                 self.unattributed += int((events < 0).sum())
                 continue
-            attribute = self._attributes[event]
+            attribute = self.attributes[event]
             samples = Samples(event, attribute, words, offsets, block, self.order)
-            if len(self._attributes) > 1:
+            if len(self.attributes) > 1:
                 mask = events == event
                 samples = samples if mask.all() else samples.select(mask)
             short = samples.size < 8 * head_size(attribute)
@@ -417,10 +261,10 @@ class PerfData:
         not, an event claims the samples that hold one of its ids at its own place.
         """
         events = np.zeros(len(words), np.int32)
-        if len(self._attributes) == 1:
+        if len(self.attributes) == 1:
             return events
         places: dict[int, list[int]] = {}
-        for event, attribute in enumerate(self._attributes):
+        for event, attribute in enumerate(self.attributes):
             place = id_position(attribute)
             if place is not None:
                 places.setdefault(place, []).append(event)

@@ -77,8 +77,10 @@ class Storage:
                 yield block
             return
         data = self.header.data
+        end = min(data.offset + data.size, self._size) if data.size else self._size
+        if data.offset >= end:
+            return
         at = self._file.seek(data.offset)
-        end = data.offset + data.size if data.size else self._size
         while at < end:
             block = self._file.read(min(_BLOCK, end - at))
             if not block:

@@ -26,7 +26,6 @@ from gprof.perfdata import (
     Feature,
     Flag,
     PerfData,
-    PerfDataError,
     Samples,
 )
 from gprof.sampling.exit_events import exit_pcs
@@ -117,7 +116,7 @@ class PerfFile:
                 if self._closed:
                     return
                 found = [self._batch(samples) for samples in chunk]
-                yield _by_time(SampleBatch.concatenate([batch for batch in found if batch]))
+                yield _by_time(_joined([batch for batch in found if batch]))
             if self._wanted and self._chosen is None:
                 self._choose()
         finally:
@@ -183,7 +182,7 @@ class PerfFile:
             parts.append(self._columns(theirs, guest, theirs.cpu.astype(np.uint16)))
         self._note_times(samples)
         self._taken += here
-        return SampleBatch.concatenate(parts) if parts else None
+        return _joined(parts) if parts else None
 
     def _exit_batch(self, samples: Samples) -> SampleBatch | None:
         found = exit_pcs(self._perf, samples)
@@ -296,13 +295,7 @@ class PerfFile:
                 "vcpus are numbered in the order of their threads"
             )
         if not self._taken:
-            yield from why_no_guest_samples(self._perf.events, self._cpu())
-
-    def _cpu(self) -> str:
-        try:
-            return self._perf.text(Feature.CPUID)
-        except PerfDataError:
-            return ""
+            yield from why_no_guest_samples(self._perf.events, self._perf.text(Feature.CPUID))
 
 
 def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
@@ -359,6 +352,11 @@ def _weight(samples: Samples) -> UInt32s:
         return np.ones(len(samples), np.uint32)
     most = np.uint64(np.iinfo(np.uint32).max)
     return np.clip(samples.period, np.uint64(1), most).astype(np.uint32)
+
+
+def _joined(parts: Sequence[SampleBatch]) -> SampleBatch:
+    """All samples of several batches; the one batch itself where there is but one."""
+    return parts[0] if len(parts) == 1 else SampleBatch.concatenate(parts)
 
 
 def _by_time(batch: SampleBatch) -> SampleBatch:

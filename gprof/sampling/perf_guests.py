@@ -149,9 +149,11 @@ class PerfGuests:
         pid, tid = samples.pid.astype(np.int64), samples.tid.astype(np.int64)
         if told is None:
             told = np.full(len(pid), -1, np.int64)
-        machine, vcpu = self._origins(samples)
-        pid = np.where(machine > 0, machine, pid)
-        told = np.where(vcpu >= 0, vcpu, told)
+        for origin in self._perf.origins.values():
+            if origin.machine_pid:
+                mine = samples.id == np.uint64(origin.id)
+                pid[mine] = origin.machine_pid
+                told = np.where(mine, origin.vcpu, told)
         # All three in one word: there are few distinct ones, however many samples.
         told_part = np.clip(told, -1, 4094) + 1
         key = (told_part << 52) | ((tid & 0x3FFFFFF) << 26) | (pid & 0x3FFFFFF)
@@ -182,16 +184,6 @@ class PerfGuests:
 
     def _id(self, pid: int) -> int:
         return self._ids.setdefault(pid, min(len(self._ids), _LAST))
-
-    def _origins(self, samples: Samples) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Machine pid and vcpu of each sample as the index of ids tells them, 0 and -1 if not."""
-        machine = np.zeros(len(samples), np.int64)
-        vcpu = np.full(len(samples), -1, np.int64)
-        for origin in self._perf.origins.values():
-            if origin.machine_pid:
-                mine = samples.id == np.uint64(origin.id)
-                machine[mine], vcpu[mine] = origin.machine_pid, origin.vcpu
-        return machine, vcpu
 
     def _guest(self, pid: int, number: int) -> PerfGuest:
         if pid == HOST:

@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from gprof.perfdata import Feature, PerfData
+from gprof.sampling.perf import PerfFile
+from gprof.sampling.source import Mode, SampleBatch
 
 FIXTURES = Path(__file__).parents[2] / "fixtures" / "perf"
 _ROW = re.compile(r"^\| ([\w-]+) \| ((?:\d+ \| ){7}\d+) \|$", re.MULTILINE)
@@ -22,9 +24,12 @@ TABLE = {
 NAMES = sorted(path.name.removesuffix(".data.xz") for path in FIXTURES.glob("*.data.xz"))
 
 
+def file_of(name: str) -> io.BytesIO:
+    return io.BytesIO(lzma.decompress((FIXTURES / f"{name}.data.xz").read_bytes()))
+
+
 def recording(name: str) -> PerfData:
-    data = lzma.decompress((FIXTURES / f"{name}.data.xz").read_bytes())
-    return PerfData.from_file(io.BytesIO(data))
+    return PerfData.from_file(file_of(name))
 
 
 def test_every_recording_is_in_the_table() -> None:
@@ -79,3 +84,48 @@ def test_threads_carry_the_names_of_vcpus() -> None:
     list(perf.chunks())
     names = {thread.name for thread in perf.threads}
     assert {b"CPU 0/KVM", b"CPU 1/KVM"} <= names
+
+
+@pytest.mark.parametrize("name", [name for name in NAMES if TABLE[name][0]])
+def test_the_source_gives_every_guest_sample_its_right_mode(name: str) -> None:
+    kernel, user, *_, kernel_high, kernel_low, user_high, user_low = TABLE[name]
+    source = PerfFile(file_of(name))
+    batch = SampleBatch.concatenate(list(source.batches()))
+    assert len(batch) == kernel + user
+    assert int((batch.mode == Mode.KERNEL).sum()) == kernel_high + user_high
+    assert int((batch.mode == Mode.USER).sum()) == kernel_low + user_low
+    assert f"wrong mode of {kernel_low + user_high} of" in " ".join(source.facts().notes)
+    assert [guest.vcpus for guest in source.guests()] == [(0, 1)] * len(source.guests())
+    assert source.facts().asked_hz in {300, 500}
+
+
+def test_two_guests_are_two_each_with_its_own_kernel() -> None:
+    source = PerfFile(file_of("two-guestmount"))
+    batch = SampleBatch.concatenate(list(source.batches()))
+    found = {
+        guest.pid: (
+            guest.reference and guest.reference.address,
+            len(guest.modules),
+            guest.build_id.hex()[:8],
+            int((batch.guest == guest.id).sum()),
+        )
+        for guest in source.guests()
+    }
+    assert found == {
+        1310: (0xFFFFFFFF9C800000, 17, "eb4fbcd0", 4033),
+        1313: (0xFFFFFFFFB0600000, 17, "eb4fbcd0", 4044),
+    }
+    plain = PerfFile(file_of("two-plain"))
+    list(plain.batches())
+    assert sorted((guest.pid, guest.reference) for guest in plain.guests()) == [
+        (1310, None),
+        (1313, None),
+    ]
+
+
+def test_exits_of_a_real_recording_give_addresses() -> None:
+    source = PerfFile(file_of("two-kvmstat"), exits=True)
+    batch = SampleBatch.concatenate(list(source.batches()))
+    assert len(batch) == 3838
+    assert sorted(guest.pid for guest in source.guests()) == [848, 851]
+    assert set(batch.vcpu.tolist()) == {0, 1}

@@ -8,7 +8,6 @@ import struct
 import threading
 from pathlib import Path
 
-import numpy as np
 import pytest
 
 from gprof.errors import PermissionProblem, TargetError, TargetGone, UsageError
@@ -326,4 +325,3 @@ def test_commands_ask_for_what_is_measured() -> None:
     command = exit_command("x86_64")
     assert command[-2:] == ["-o", "-"]
     assert {"kvm:kvm_entry", "kvm:kvm_exit"} <= set(command)
-    assert np.array(command).dtype.kind == "U"

@@ -1,0 +1,153 @@
+"""Reading a large perf.data: gprof against perf itself, wall time and peak memory side by side.
+
+Makes recordings of any size by repeating the samples of a real one (fixtures/perf), in a
+temporary directory, and reads each with every reader, best of some runs, in a process of its own:
+
+    python benchmarks/perfdata.py --samples 5000000 --runs 3
+
+`gprof` here is all of reading but names: decode, tell guests and vcpus apart, correct modes,
+collect every sample in a table, and count by guest, mode and address.
+"""
+
+from __future__ import annotations
+
+import argparse
+import lzma
+import os
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+ROOT = Path(__file__).parents[1]
+RECORDING = ROOT / "fixtures" / "perf" / "two-plain.data.xz"
+_SAMPLE, _FINISHED_ROUND = 9, 68
+#: The word of these samples that holds the time: header, ip, tid, time.
+_TIME = 3
+
+OURS = """
+import sys
+import numpy as np
+from gprof.profile.samples import SampleTable
+from gprof.sampling.perf import PerfFile
+
+source, table = PerfFile(sys.argv[1]), SampleTable()
+for batch in source.batches():
+    table.append(batch)
+samples = table.frozen()
+rows = 0
+for guest in range(len(source.guests())):
+    for mode in (1, 2):
+        mine = (samples.guest == guest) & (samples.mode == mode)
+        rows += len(np.unique(samples.pc[mine]))
+print(f"{len(samples)} guest samples, {rows} addresses")
+"""
+
+
+@dataclass(frozen=True)
+class Run:
+    """What one reading took."""
+
+    seconds: float
+    megabytes: float
+    said: str
+
+
+def repeated(recording: bytes, samples: int, path: Path) -> int:
+    """Write a recording with about as many samples, all other records once; the count written.
+
+    Each repetition is later than the one before and ends a round, as if perf had gone on. The
+    features behind the records move with them: their table holds absolute offsets.
+    """
+    offset, size = struct.unpack_from("<QQ", recording, 40)
+    records, rest = recording[offset : offset + size], recording[offset + size :]
+    others, sampled, at = [], [], 0
+    while at < len(records):
+        kind, _, length = struct.unpack_from("<IHH", records, at)
+        (sampled if kind == _SAMPLE else others).append(records[at : at + length])
+        at += length
+    words = np.frombuffer(b"".join(sampled), "<u8").reshape(len(sampled), -1).copy()
+    span = int(words[:, _TIME].max() - words[:, _TIME].min()) + 1
+    times = max(samples // len(sampled), 1)
+    round_end = struct.pack("<IHH", _FINISHED_ROUND, 0, 8)
+    head = b"".join(others)
+    new_size = len(head) + times * (words.nbytes + len(round_end))
+    header = bytearray(recording[:offset])
+    struct.pack_into("<Q", header, 48, new_size)
+    features = sum(word.bit_count() for word in struct.unpack_from("<4Q", recording, 72))
+    table = bytearray(rest)
+    for i in range(features):
+        (place,) = struct.unpack_from("<Q", table, 16 * i)
+        struct.pack_into("<Q", table, 16 * i, place + new_size - size)
+    with path.open("wb") as file:
+        file.write(header)
+        file.write(head)
+        for _ in range(times):
+            file.write(words.tobytes())
+            file.write(round_end)
+            words[:, _TIME] += np.uint64(span)
+        file.write(table)
+    return times * len(sampled)
+
+
+def run(command: list[str]) -> Run:
+    """Run to the end and take the time and the peak memory that the kernel counted."""
+    with tempfile.TemporaryFile() as output:
+        started = time.perf_counter()
+        process = subprocess.Popen(
+            command,
+            cwd=ROOT,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.DEVNULL,
+            env={**os.environ, "PYTHONPATH": str(ROOT), "PAGER": "cat"},
+        )
+        _, status, usage = os.wait4(process.pid, 0)
+        seconds = time.perf_counter() - started
+        process.returncode = os.waitstatus_to_exitcode(status)
+        output.seek(0)
+        said = output.read(200).decode(errors="replace").strip().splitlines()
+    if process.returncode:
+        raise SystemExit(f"{command[0]} failed with code {process.returncode}")
+    return Run(seconds, usage.ru_maxrss / 1024, said[0] if said else "")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description="Read a large perf.data with gprof and perf")
+    parser.add_argument("--samples", type=int, default=5_000_000)
+    parser.add_argument("--runs", type=int, default=3)
+    parser.add_argument("--script", action="store_true", help="time perf script too (slow)")
+    arguments = parser.parse_args()
+    recording = lzma.decompress(RECORDING.read_bytes())
+    with tempfile.TemporaryDirectory() as directory:
+        for samples in (arguments.samples // 10, arguments.samples):
+            path = Path(directory) / f"{samples}.data"
+            written = repeated(recording, samples, path)
+            print(f"{written} samples, {path.stat().st_size / 1e6:.0f} MB")
+            commands = {"gprof": [sys.executable, "-c", OURS, str(path)]}
+            if shutil.which("perf"):
+                commands["perf kvm report"] = [
+                    "perf", "kvm", "--guest", "-i", str(path), "report", "--stdio", "--sort", "sym",
+                ]  # fmt: skip
+                commands["perf report"] = [
+                    "perf", "report", "--stdio", "--sort", "sym", "-i", str(path),
+                ]  # fmt: skip
+                if arguments.script:
+                    commands["perf script"] = [
+                        "perf", "script", "-F", "pid,tid,time,ip", "-i", str(path),
+                    ]  # fmt: skip
+            for name, command in commands.items():
+                best = min((run(command) for _ in range(arguments.runs)), key=lambda r: r.seconds)
+                said = f"  {best.said}" if name == "gprof" else ""
+                print(f"  {name:16} {best.seconds:7.2f} s {best.megabytes:7.0f} MB{said}")
+            path.unlink()
+
+
+if __name__ == "__main__":
+    main()
