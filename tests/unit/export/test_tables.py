@@ -49,7 +49,7 @@ def test_the_json_object_is_what_was_promised() -> None:
     for row in content["rows"]:
         assert list(row) == [
             *("symbol", "module", "mode", "self", "self_percent", "total", "total_percent"),
-            "address",
+            *("address", "guest"),
         ]
     assert content["rows"][0]["symbol"] is None
     assert content["rows"][0]["module"] == "[user]"
