@@ -40,6 +40,8 @@ _HOT, _WARM = 10.0, 3.0
 class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """Columns, a header line, rows, and a cursor that stays on its row when rows change.
 
+    On the first row it stays on the first, whichever that is.
+
     Args:
         glyphs: the marks to draw with.
         id: of the widget.
@@ -107,7 +109,9 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         key = self._key_under_cursor()
         seen = self._first_line() <= self._cursor < self._first_line() + self._page()
         self._columns, self._rows, self._sort = tuple(columns), rows, sort
-        self._cursor = rows.positions.get(key, min(self._cursor, max(len(rows) - 1, 0)))
+        # At the top it stays at the top: who follows the hottest row wants no other.
+        if self._cursor:
+            self._cursor = rows.positions.get(key, min(self._cursor, max(len(rows) - 1, 0)))
         self.virtual_size = Size(self.size.width, len(rows) + 1)
         self._refit()
         if seen:
