@@ -9,7 +9,7 @@ own STOP and RESUME events to a tenth; `benchmarks/halt.py` shows both side by s
 Looking without pause costs CPU time, so only some samples are timed like that. Where the host
 takes the CPU away from us just then, report and answers come together: those say nothing and do
 not count. Where it does so a moment later the time is too long, so a low quantile counts. On a
-host too busy for any of this the quickest whole exchange is an upper bound.
+host too busy for any of this, the quickest whole exchange is an upper bound at least.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from collections import deque
 
 from gprof.guest.gdbstub import Exchange
 
-#: Stops that are remembered, and how many of them must have been caught to be believed.
-_REMEMBERED = 41
+#: Stops that are remembered, and how many must have been caught to be believed.
+_REMEMBERED = 200
 _ENOUGH = 10
 
 
@@ -50,6 +50,7 @@ class StopCost:
     @property
     def ns(self) -> float:
         """Cost of one stop in nanoseconds; 0 before the first was seen."""
+        bound = min(self._whole, default=0)
         if self.known:
-            return float(sorted(self._caught)[len(self._caught) // 10])
-        return float(min(self._whole, default=0))
+            return float(min(bound, sorted(self._caught)[len(self._caught) // 10]))
+        return float(bound)
