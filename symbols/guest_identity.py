@@ -37,10 +37,10 @@ class Identity:
         return bool(self.release or self.build_id)
 
     def __str__(self) -> str:
-        known = [self.release or "a kernel of unknown release"]
+        known = [self.release] if self.release else []
         if self.build_id:
             known.append(f"build id {self.build_id.hex()}")
-        return ", ".join(known)
+        return ", ".join(known) or "a kernel of unknown release"
 
 
 def identity_of(image: Image) -> Identity:

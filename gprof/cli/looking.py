@@ -5,7 +5,6 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
 
 from gprof.cli.running import ending_gently
 from gprof.live import Live, Session
@@ -14,9 +13,6 @@ from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.errors import SymbolsError
 from symbols.memory import Memory
-
-if TYPE_CHECKING:
-    from tui.app import GprofApp
 
 
 def look(
@@ -77,20 +73,20 @@ def _show(
     if live is None:
         app.run()
         return
-    with ending_gently(live):
+    with ending_gently(live) as asked:
         live.start()
-        if leave_at_end:
-            threading.Thread(target=_leave, args=(app, live), daemon=True).start()
+
+        def leave() -> None:
+            live.wait()
+            if leave_at_end or asked.is_set():
+                app.call_from_thread(app.exit)
+
+        threading.Thread(target=leave, daemon=True).start()
         try:
             app.run()
         finally:
             live.stop()
             live.wait()
-
-
-def _leave(app: GprofApp, live: Live) -> None:
-    live.wait()
-    app.call_from_thread(app.exit)
 
 
 def listing_of(code: Mapping[int, Memory]) -> Callable[[Row, Profile], Listing]:
