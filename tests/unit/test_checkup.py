@@ -1,0 +1,72 @@
+"""What doctor finds, on a model of a stub."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gprof import checkup
+from gprof.checkup import Check, Verdict, examine
+from gprof.guest.demo import demo_file
+from tests.stub_model import StubModel
+
+
+@pytest.fixture
+def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubModel]:
+    monkeypatch.setattr(checkup, "_TRIAL_S", 0.05)
+    model = StubModel(tmp_path / "gdb")
+    yield model
+    model.close()
+
+
+def looked_at(model: StubModel, vmlinux: Path | None = None) -> dict[str, Check]:
+    found = examine(str(model.path), vmlinux, None, None, hz=99, max_halted=1)
+    return {check.name: check for check in found}
+
+
+def test_a_guest_without_symbols(model: StubModel) -> None:
+    found = looked_at(model)
+    assert found["gdbstub"].verdict is Verdict.FINE
+    assert found["guest"].seen == "x86_64, 2 vcpus, emulated (TCG)"
+    assert found["symbols"].verdict is Verdict.MISSING
+    assert "--guestvmlinux" in found["symbols"].seen
+    assert found["cost"].seen.startswith("a stop halts the guest for ")
+    assert "no symbols of the kernel were given" in found["samples"].seen
+    assert model.running
+
+
+def test_a_vmlinux_that_is_not_the_guests_does_not_end_the_checkup(model: StubModel) -> None:
+    # A page of another program where the file has its notes.
+    elf = demo_file("demo.elf")
+    model.memory = {0xFFFF_FFFF_8100_0: bytes(4096)}
+    found = looked_at(model, elf)
+    assert found["vmlinux"].verdict is Verdict.FINE
+    assert found["guest"].verdict is Verdict.FINE
+    assert model.running
+
+
+def test_files_that_are_something_else(model: StubModel) -> None:
+    found = examine(
+        str(model.path), Path("/etc/passwd"), demo_file("demo.elf"), None, hz=99, max_halted=1
+    )
+    failed = {check.name: check for check in found if check.verdict is Verdict.FAILED}
+    assert set(failed) == {"vmlinux", "kallsyms"}
+    assert all(check.exit_code == 5 for check in failed.values())
+
+
+def test_nobody_there(tmp_path: Path) -> None:
+    found = examine(str(tmp_path / "none"), None, None, None, hz=99, max_halted=1)
+    assert found[-1].verdict is Verdict.FAILED
+    assert found[-1].exit_code == 4
+    assert "gdbserver" in found[-1].remedy
+
+
+def test_a_guest_that_stands_still_is_left_so(tmp_path: Path) -> None:
+    model = StubModel(tmp_path / "gdb", running=False)
+    found = looked_at(model)
+    assert found["state"].verdict is Verdict.NOTICE
+    assert "cost" not in found
+    assert not model.running
+    model.close()
