@@ -224,7 +224,7 @@ def by_chance(
 
 @pytest.mark.timeout(1200)
 def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGuest) -> None:
-    """gprof from outside, and the kernel's timer tick inside, over the same time.
+    """Samples from outside, and the kernel's timer tick inside, over the same time.
 
     The tick is an interrupt, so it never sees code that runs with interrupts off, its own among
     it; it finds `_raw_spin_unlock_irqrestore` instead, where they are switched on again. gprof
@@ -262,9 +262,10 @@ def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGu
     sizes = (ours.total(), ticks.total())
     possible = by_chance(ours, sizes, rng)
     agreed = overlap(ours, ticks)
+    seconds = (ended - began) / 1e9
     lines = [
-        f"{ours.total()} samples, {ticks.total()} ticks in {(ended - began) / 1e9:.0f} s: "
-        f"overlap {100 * agreed:.1f} %, equal distributions would give {100 * possible:.1f} %"
+        f"{ours.total()} samples, {ticks.total()} ticks in {seconds:.0f} s",
+        f"overlap {100 * agreed:.1f} %; of equal distributions {100 * possible:.1f} %",
     ]
     lines += [
         f"{100 * ours[name] / sizes[0]:6.2f} % {100 * ticks[name] / sizes[1]:6.2f} %  {name}"
