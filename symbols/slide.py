@@ -249,6 +249,7 @@ def _unproven(
     if seen:
         raise _other_kernel(image, seen)
     if not image.banner:
+        _refuse_absent(image, memory)
         # A program without an operating system runs where it was linked.
         return Slide(0, Method.LINK_ADDRESS, (Method.LINK_ADDRESS,), Verified.NOTHING)
     # A vector may be a trampoline's, and only memory can tell.
@@ -265,6 +266,22 @@ def _unproven(
         "Try again once the guest has booted; or copy its /proc/kallsyms and give it as "
         "--guestkallsyms.",
     )
+
+
+def _refuse_absent(image: Image, memory: Memory) -> None:
+    """Refuse a program that is not there while a kernel is; before either, nothing is known."""
+    if image.architecture != "x86_64" or image.notes is None:
+        return
+    notes = image.notes[0]
+    if _can_read(memory, notes):
+        return
+    first = _first_mapped(memory)
+    if first is not None and not any(start <= first < end for start, end in image.text_ranges):
+        raise MismatchError(
+            f"{image.path} is not what the guest runs: nothing is mapped at {notes:#x}, where it "
+            f"was linked, and another kernel is at {first:#x}",
+            "Give the vmlinux of the kernel that the guest runs.",
+        )
 
 
 def _can_read(memory: Memory, address: int) -> bool:

@@ -17,7 +17,7 @@ PATIENCE = 1200
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
-        if asked & {"booted_linux_guest", "demo_guest"}:
+        if asked & {"booted_linux_guest", "demo_guest", "qemu"}:
             item.add_marker(pytest.mark.guest)
         if "booted_linux_guest" in asked:
             item.add_marker(pytest.mark.timeout(PATIENCE))
@@ -54,8 +54,13 @@ def linux_guest(booted_linux_guest: LinuxGuest) -> Iterator[LinuxGuest]:
 
 
 @pytest.fixture
-def demo_guest() -> Iterator[DemoGuest]:
-    """The bundled guest on two vcpus, for this test alone: it may be stopped or broken."""
+def qemu() -> None:
+    """Nothing but the certainty that QEMU is installed."""
     _require_qemu()
+
+
+@pytest.fixture
+def demo_guest(qemu: None) -> Iterator[DemoGuest]:
+    """The bundled guest on two vcpus, for this test alone: it may be stopped or broken."""
     with DemoGuest() as guest:
         yield guest

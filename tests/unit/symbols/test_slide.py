@@ -229,6 +229,19 @@ def test_memory_of_something_else_is_unknown(image: Image) -> None:
         find_slide(image, memory=BytesMemory([(TEXT, bytes(64 << 10))]))
 
 
+def test_a_program_without_an_operating_system_is_not_the_guests_kernel(
+    image: Image, tmp_path: Path
+) -> None:
+    file = kernel(build_id=b"\xcd" * 20)
+    file.symbols = [s for s in file.symbols if s.name not in {"linux_banner", "_text"}]
+    program = file.write(tmp_path / "program")
+    with pytest.raises(MismatchError, match="program is not what the guest runs"):
+        find_slide(program, memory=RunningAt(image, SLIDE))
+    # Where nothing is mapped yet, the program may still be on its way.
+    found = find_slide(program, memory=NothingReadable())
+    assert found == Slide(0, Method.LINK_ADDRESS, (Method.LINK_ADDRESS,), Verified.NOTHING)
+
+
 def test_a_program_without_an_operating_system(tmp_path: Path) -> None:
     image = ElfFile(
         [Sec(".text", bytes(range(64)), 0x10_0000, flags=ALLOC | EXECUTE)],

@@ -1,0 +1,93 @@
+"""Shares that are known by construction, through everything between the guest and a report."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from gprof.attach import Sources, attach
+from gprof.guest.demo import DemoGuest, demo_file
+from gprof.live import Live
+from gprof.profile.view import Filter, tabulate
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.source import Mode
+from tests.command_line import end, gprof, started
+from tests.monitor import Monitor
+
+SHARES: dict[str, Any] = json.loads(demo_file("shares.json").read_text())
+
+#: One standard deviation of the largest share is then 0.8 points: 3 points are a wide margin.
+ENOUGH = 4000
+MARGIN = 3.0
+#: A host that is busy itself wakes a resting vcpu late, and takes samples away from busy ones.
+IDLE_MARGIN = 20.0
+
+
+def check_work(shares: Mapping[str, float]) -> None:
+    """Compare percentages of busy samples with what the guest was built to do."""
+    for name, expected in SHARES["work_percent"].items():
+        assert shares.get(name, 0.0) == pytest.approx(expected, abs=MARGIN), shares
+
+
+def test_live_session_finds_the_shares(demo_guest: DemoGuest) -> None:
+    attached = attach(demo_guest.gdb_address, Sources.open(demo_guest.image, None, None))
+    source = HaltingSource(attached.machine, HaltingOptions(hz=499, max_halted=1.0))
+    live = Live(source, {0: attached.guest}, {0: attached.space})
+    live.start()
+    deadline = time.monotonic() + 100
+    while not live.wait(0.1) and time.monotonic() < deadline:
+        samples = live.snapshot().samples
+        if (samples.mode == Mode.KERNEL).sum() >= ENOUGH:
+            live.stop()
+    assert live.ended
+    assert live.failure is None
+
+    profile = live.snapshot()
+    busy = tabulate(profile, Filter(modes=frozenset(Mode) - {Mode.IDLE}))
+    assert busy.samples >= ENOUGH
+    assert not busy.unresolved
+    check_work({row.label: busy.percent(row.self_weight) for row in busy.rows})
+
+    idle = [100 * (profile.samples.mode[profile.samples.vcpu == i] == Mode.IDLE).mean()
+            for i in (0, 1)]  # fmt: skip
+    assert idle[0] == pytest.approx(SHARES["idle_percent"]["first_vcpu"], abs=IDLE_MARGIN)
+    assert idle[1] == pytest.approx(SHARES["idle_percent"]["other_vcpus"], abs=IDLE_MARGIN)
+    assert idle[0] < idle[1]
+    resting = tabulate(profile, Filter(modes=frozenset({Mode.IDLE})))
+    assert resting.rows[0].symbol == SHARES["idle_function"]
+
+
+def test_record_and_report_find_the_shares(demo_guest: DemoGuest, tmp_path: Path) -> None:
+    path = tmp_path / "demo.gprof"
+    options = ("-F", "499", "--max-halted", "100", "--guestvmlinux", demo_guest.image)
+    with (
+        Monitor(demo_guest.qmp_address) as monitor,
+        started("record", "--gdb", demo_guest.gdb_address, *options, "-o", path) as process,
+    ):
+        # A stop gives two samples, at least half of them busy.
+        monitor.await_event("STOP", ENOUGH)
+        assert end(process, signal.SIGINT)[0] == 0
+        assert monitor.is_running()
+
+    report = json.loads(gprof("report", "-i", path, "--json", "--no-idle").stdout)
+    assert report["samples"] >= ENOUGH / 2
+    assert report["unresolved"] == {}
+    assert report["rate"]["asked"] == 499
+    assert 0 < report["halted_percent"] < 100
+    check_work({row["symbol"]: row["self_percent"] for row in report["rows"]})
+
+
+@pytest.mark.usefixtures("qemu")
+def test_demo_prints_tables_records_and_ends(tmp_path: Path) -> None:
+    path = tmp_path / "demo.gprof"
+    done = gprof("demo", "--plain", "-d", "3", "-o", path)
+    assert "checksum_blocks" in done.stdout
+    assert "\x1b" not in done.stdout
+    report = json.loads(gprof("report", "-i", path, "--json").stdout)
+    assert {row["symbol"] for row in report["rows"]} >= SHARES["work_percent"].keys()
