@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from gprof.attach import Sources, attach
+from gprof.guest.address import Address
 from gprof.guest.emulator import Emulator, find_qemu
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import Mode, SampleBatch
@@ -74,7 +75,7 @@ def test_the_program_is_what_it_says() -> None:
 
 def test_both_vcpus_are_where_the_program_has_them() -> None:
     with BareGuest() as guest:
-        found = attach(guest.gdb_address, Sources())
+        found = attach(Address.parse(guest.gdb_address), Sources())
         assert found.guest.architecture == "aarch64"
         assert found.guest.vcpus == (0, 1)
         source = HaltingSource(found.machine, HaltingOptions(hz=499, max_halted=1.0))

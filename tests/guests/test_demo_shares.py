@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from gprof.attach import Sources, attach
+from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest, demo_file
 from gprof.live import Live
 from gprof.profile.view import Filter, tabulate
@@ -36,9 +37,11 @@ def check_work(shares: Mapping[str, float]) -> None:
 
 
 def test_live_session_finds_the_shares(demo_guest: DemoGuest) -> None:
-    attached = attach(demo_guest.gdb_address, Sources.open(demo_guest.image, None, None))
+    attached = attach(
+        Address.parse(demo_guest.gdb_address), Sources.open(demo_guest.image, None, None)
+    )
     source = HaltingSource(attached.machine, HaltingOptions(hz=499, max_halted=1.0))
-    live = Live(source, {0: attached.guest}, {0: attached.space})
+    live = Live(source, lambda: ({0: attached.guest}, {0: attached.space}))
     live.start()
     deadline = time.monotonic() + 100
     while not live.wait(0.1) and time.monotonic() < deadline:

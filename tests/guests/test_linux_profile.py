@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from gprof.attach import Attached, Sources, attach
+from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
 from gprof.live import Live
 from gprof.sampling.halting import HaltingOptions, HaltingSource
@@ -73,7 +74,7 @@ def record(guest: LinuxGuest, folder: Path, *symbols: str | Path) -> Report:
 
 @contextmanager
 def attached(guest: LinuxGuest, sources: Sources) -> Iterator[Attached]:
-    found = attach(guest.gdb_address, sources)
+    found = attach(Address.parse(guest.gdb_address), sources)
     try:
         yield found
     finally:
@@ -231,9 +232,9 @@ def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGu
     sees both. These functions hold a seventh of the time here, which the bound allows for.
     """
     sources = Sources.open(linux_guest.vmlinux, linux_guest.kallsyms, linux_guest.modules)
-    found = attach(linux_guest.gdb_address, sources)
+    found = attach(Address.parse(linux_guest.gdb_address), sources)
     source = HaltingSource(found.machine, HaltingOptions(hz=499, max_halted=1.0))
-    live = Live(source, {0: found.guest}, {0: found.space})
+    live = Live(source, lambda: ({0: found.guest}, {0: found.space}))
     live.start()
     try:
         linux_guest.reset_profile()
