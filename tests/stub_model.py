@@ -2,7 +2,7 @@
 
 The rules are those of gdb_read_byte and gdb_vm_state_change (gdbstub/gdbstub.c and system.c of
 QEMU 7.2 and 10.1): connecting stops the machine; any byte to a running machine stops it; a reply
-stays pending until `$` or `+`, and swallows other bytes until then; up to 8.0 every stop is
+stays pending until `$` or `+`, is sent again for `-`, and swallows other bytes; up to 8.0 every stop is
 reported, later only those that a command waits for.
 """
 
@@ -49,7 +49,7 @@ class StubModel:
         self.stops = 0
         self.seen: list[bytes] = []
         self._client: socket.socket | None = None
-        self._pending = False
+        self._pending = b""
         self._awaited = False  # a command waits for a stop to be reported
         self._buffer = bytearray()
         self._chosen = 0
@@ -98,7 +98,7 @@ class StubModel:
                             self._byte(byte)
             with self._lock:
                 self._client = None
-                self._pending = False
+                self._pending = b""
                 self._buffer.clear()
 
     def _stop(self) -> None:
@@ -112,12 +112,14 @@ class StubModel:
 
     def _byte(self, byte: int) -> None:
         if self._pending:
+            if byte == ord("-"):
+                self._send(self._pending)
             if byte in b"+$":
-                self._pending = False
+                self._pending = b""
             if byte != ord("$"):
                 return
         if self.running:
-            self._awaited = self._awaited or byte == 3
+            self._awaited = byte == 3
             self._buffer.clear()
             self._stop()
             return
@@ -193,8 +195,8 @@ class StubModel:
         self._reply(b"OK")
 
     def _reply(self, body: bytes) -> None:
-        self._pending = True
-        self._send(packet(body))
+        self._pending = packet(body)
+        self._send(self._pending)
 
     def _send(self, data: bytes) -> None:
         if self._client is not None:

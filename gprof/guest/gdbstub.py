@@ -10,8 +10,11 @@ Three rules of that function shape the rest:
 - A byte that arrives while the guest runs stops it, whatever it is: nothing is sent but exchanges.
 - While a reply of the stub is unacknowledged, an interrupt is swallowed. `continue` has no reply,
   so after an exchange nothing is pending; after reading a reply of a stopped guest we acknowledge.
-- `continue` resumes a guest that somebody else has stopped. A stop of theirs shows as a packet we
-  did not ask for, and as an exchange that does not begin with one: then the guest is *held*.
+- `continue` resumes a guest that somebody else has stopped. A stop of theirs shows as a report we
+  did not ask for. It may be on its way while we write; then ours is not the stop that it reports.
+  So each write begins with a negative acknowledgement: a running guest is stopped by it as by any
+  byte, but a report that is pending is sent again, and twice means theirs. The guest is *held*.
+  How often a stop of our own is reported is learned from the first: once up to 8.0, later never.
 """
 
 from __future__ import annotations
@@ -34,6 +37,8 @@ ANSWER_LIMIT = 2.0
 #: that much at once), so that one write is one turn of its receive loop.
 WRITE_LIMIT = 4000
 
+#: Stops a running guest, and asks for a pending report of a stop once more.
+_STOP = b"-" + INTERRUPT
 _CONTINUE = packet(b"c")
 _MOST_VCPUS = 1024
 _THREAD = re.compile(rb"(?:p([0-9a-f]+)\.)?([0-9a-f]+)")
@@ -64,7 +69,7 @@ class Exchange:
     Attributes:
         replies: one payload for each request; the output of a monitor command is its text.
         asked_ns: CLOCK_MONOTONIC before the write.
-        stopped_ns: when the stub's word that the guest stopped was read.
+        stopped_ns: when the stub's first word after the stop was read.
         answered_ns: when the last reply was read.
         caught: that word came alone, so `stopped_ns` is when it was sent. Otherwise we were away
             until there was more, and it says nothing.
@@ -101,6 +106,7 @@ class Stub:
         # A screen may read memory while the sampler samples: one exchange at a time.
         self._turn = threading.RLock()
         self.held = False
+        self._own_reports: int | None = None
         try:
             self._greet()
         except BaseException:
@@ -173,7 +179,8 @@ class Stub:
     def _attach_clusters(self) -> None:
         """Attach to every cluster of vcpus; a client starts with the first alone."""
         for process in range(2, _MOST_VCPUS):
-            if not is_stop(self.exchange([b"vAttach;%x" % process]).replies[0]):
+            # Its reply is a stop as well, so it must not come first.
+            if not is_stop(self.exchange([b"qC", b"vAttach;%x" % process]).replies[1]):
                 return
 
     def _list_vcpus(self) -> tuple[Vcpu, ...]:
@@ -203,7 +210,7 @@ class Stub:
         is asked without being resumed; check `held` afterwards to tell the two apart.
 
         Args:
-            requests: payloads of packets.
+            requests: payloads of packets, one at least.
             timed: take the times without the delay of waking up, at the price of busy waiting.
 
         Raises:
@@ -221,27 +228,41 @@ class Stub:
         )
 
     def _exchange(self, requests: Sequence[bytes], *, spin: bool = False) -> Exchange:
-        self.other_stop()
-        ask = INTERRUPT + b"".join(map(packet, requests))
+        self._take_reports()
+        ask = b"".join(map(packet, requests))
         asked = time.monotonic_ns()
-        self._connection.send(ask if self.held else ask + _CONTINUE)
+        self._connection.send(INTERRUPT + ask if self.held else _STOP + ask + _CONTINUE)
         first = self._reply(spin=spin)
         stopped = time.monotonic_ns()
         caught = spin and not self._connection.waiting
-        ours = is_stop(first)
-        replies = self._replies(requests, None if ours else first, spin=spin)
+        reports = 0
+        while is_stop(first):
+            reports += 1
+            first = self._reply(spin=spin)
+        replies = self._replies(requests, first, spin=spin)
         answered = time.monotonic_ns()
         if self.held:
-            if ours:  # it ran again: this stop was our own
+            if reports:  # it ran again: this stop was our own
                 self._connection.send(_CONTINUE)
                 self._set_held(False)
             else:
                 self._acknowledge()
-        elif not ours:
+        elif not self._is_own(reports):
             # It stood already, and our continue has just resumed it: stop it once more.
             self._connection.send(INTERRUPT)
             self._hold(self._connection.receive(ANSWER_LIMIT))
-        return Exchange(replies, asked, stopped, answered, caught and ours)
+        return Exchange(replies, asked, stopped, answered, caught and not self.held)
+
+    def _is_own(self, reports: int) -> bool:
+        """Whether a stop that was reported so often was ours."""
+        if self._own_reports is None and reports < 2:
+            self._own_reports = reports
+        return reports == self._own_reports
+
+    def _take_reports(self) -> None:
+        """Read what the stub reported unasked: stops by somebody else."""
+        while (unasked := self._connection.receive(0)) is not None:
+            self._hold(unasked)
 
     def _replies(
         self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False
@@ -300,8 +321,7 @@ class Stub:
     def other_stop(self) -> bool:
         """Whether somebody has stopped the guest since the last exchange; free for the guest."""
         with self._turn:
-            if not self.held and (unasked := self._connection.receive(0)) is not None:
-                self._hold(unasked)
+            self._take_reports()
             return self.held
 
     def read_object(self, kind: str, annex: str) -> bytes | None:
@@ -341,10 +361,14 @@ class Stub:
             elif not self.other_stop():
                 clusters = sorted({vcpu.cluster for vcpu in vcpus})
                 detach = [packet(b"D;%x" % int(c, 16) if c else b"D") for c in clusters]
-                self._connection.send(INTERRUPT + b"".join(detach))
+                self._connection.send(_STOP + b"".join(detach))
+                reports = 0
                 for _ in detach:
                     while is_stop(self._reply()):
-                        pass
+                        reports += 1
+                if not self._is_own(reports):  # theirs, and detaching has resumed it
+                    self._acknowledge()
+                    self._connection.send(INTERRUPT)
         except (TargetGone, ProtocolError):
             pass  # nothing is left to detach from
         finally:

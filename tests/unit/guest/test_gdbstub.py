@@ -134,15 +134,23 @@ def eventually_running(model: StubModel) -> bool:
     return model.running
 
 
-def test_a_stop_between_our_look_and_our_write_is_put_back(model: StubModel) -> None:
+def test_a_stop_whose_report_crosses_our_write_is_put_back(
+    model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
     stub = connect(model)
     assert eventually(lambda: model.running)
-    # Without its report, as if it came an instant after we looked.
-    model.running = False
+    # We look, then they stop, then our write arrives.
+    monkeypatch.setattr(stub, "_take_reports", model.stop_by_other)
     stub.exchange([b"qC"])
     assert stub.held
     assert not model.running
+    monkeypatch.undo()
+    model.resume_by_other()
+    assert stub.released()
+    assert eventually(lambda: model.running)
+    monkeypatch.setattr(stub, "_take_reports", model.stop_by_other)
     stub.close()
+    assert eventually(lambda: model._client is None)
     assert not model.running
 
 
