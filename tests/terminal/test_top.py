@@ -31,9 +31,7 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         terminal.press("Escape")
         terminal.wait(lambda screen: "checksum_blocks" in screen and "What is shown" not in screen)
 
-        terminal.press("/")
-        terminal.wait(lambda screen: "Annotate" not in screen)
-        terminal.type("copy")
+        terminal.type("/copy")
         terminal.press("Enter")
         terminal.wait(lambda screen: "copy_pages" in screen and "checksum_blocks" not in screen)
         terminal.wait_for("Annotate")
