@@ -9,7 +9,9 @@ from typing import ClassVar
 
 from textual.app import App
 from textual.binding import BindingType
+from textual.events import Key
 from textual.theme import Theme
+from textual.widgets import Input
 
 from gprof.errors import GprofError
 from gprof.live import Session
@@ -63,6 +65,17 @@ class GprofApp(App[GprofError]):
     def get_default_screen(self) -> TopScreen:
         """The first screen."""
         return self._top
+
+    def on_key(self, event: Key) -> None:
+        """Give a line that was just opened the keys that were already on their way.
+
+        Keys that come in one burst, from a fast hand on a slow connection, all go to where the
+        first of them found the focus, and come here when nothing there wants them.
+        """
+        line = self.focused
+        if isinstance(line, Input) and event.character is not None and event.is_printable:
+            line.insert_text_at_cursor(event.character)
+            event.stop()
 
     async def action_quit(self) -> None:
         """Leave, with the session's failure as the result."""

@@ -31,14 +31,15 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         terminal.press("Escape")
         terminal.wait(lambda screen: "checksum_blocks" in screen and "What is shown" not in screen)
 
-        terminal.press("/")
-        terminal.type("copy")
+        terminal.type("/copy")
         terminal.press("Enter")
         terminal.wait(lambda screen: "copy_pages" in screen and "checksum_blocks" not in screen)
+        terminal.wait_for("Annotate")
         terminal.press("Escape")
         terminal.wait_for("checksum_blocks", "copy_pages")
 
         terminal.press("g")
+        terminal.wait(lambda screen: any("▸" in x and "checksum" in x for x in screen.split("\n")))
         terminal.press("Enter")
         terminal.wait_for("checksum_blocks", "%r", "Back")
         terminal.press("Escape")

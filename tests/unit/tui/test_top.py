@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from textual.events import Key
 from textual.pilot import Pilot
 
 from gprof.errors import GprofError, TargetGone
@@ -252,6 +253,20 @@ def test_a_filter_follows_what_is_typed_and_is_shown() -> None:
         await settled(pilot)
         assert "filter ext4" not in screen_text(app)
         assert {row.module for row in top.table.rows.items} > {"ext4"}
+
+    with_app(scenario)
+
+
+def test_a_filter_that_comes_in_one_burst_of_keys() -> None:
+    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+        for key in ("slash", *"ext4"):
+            app.post_message(Key(key, "/" if key == "slash" else key))
+        for _ in range(200):  # each key travels to the table and back before it finds the line
+            if top.choice.text == "ext4":
+                break
+            await pilot.pause()
+        assert top.choice.text == "ext4"
+        assert top.choice.group is Group.SYMBOL
 
     with_app(scenario)
 
