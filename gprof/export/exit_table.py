@@ -15,10 +15,11 @@ _NUMBERS = (
     "count", "share_percent", "total_ns", "time_percent", "min_ns", "max_ns", "mean_ns",
     "deviation_percent", "p50_ns", "p99_ns",
 )  # fmt: skip
+_TIMES = {"host": "time outside the guest", "guest": "time in the guest"}
 
 
 def exit_json(table: ExitTable, guests: Mapping[int, str]) -> str:
-    """One JSON object, on one line.
+    """One JSON object, on one line. Columns may be added, never renamed.
 
     Args:
         table: what to print.
@@ -28,8 +29,6 @@ def exit_json(table: ExitTable, guests: Mapping[int, str]) -> str:
         "events": table.events,
         "unpaired": table.unpaired,
         "lost": table.lost,
-        "measures": table.measures,
-        "notes": list(table.notes),
         "rows": [_fields(row, guests) for row in table.rows],
     }
     return json.dumps(content) + "\n"
@@ -45,17 +44,24 @@ def exit_csv(table: ExitTable, guests: Mapping[int, str]) -> str:
     return text.getvalue()
 
 
+def exit_notes(table: ExitTable) -> list[str]:
+    """What a person must know of the figures, whatever form they have."""
+    notes = [printable(note) for note in table.notes]
+    if table.measures == "guest":
+        notes.insert(0, "this architecture tells how long the guest ran before each exit, not how "
+                        "long the host took for it")  # fmt: skip
+    return notes
+
+
 def exit_text(
     table: ExitTable, guests: Mapping[int, str], *, limit: int | None = None
 ) -> Iterator[str]:
     """The lines of a table for people; times in microseconds."""
-    time = "time outside the guest" if table.measures == "host" else "time in the guest"
     yield (
-        f"# {table.events} exits, {table.total_ns / 1e6:.3f} ms of {time}; "
+        f"# {table.events} exits, {table.total_ns / 1e6:.3f} ms of {_TIMES[table.measures]}; "
         f"{table.unpaired} unpaired, {table.lost} lost"
     )
-    for note in table.notes:
-        yield f"# note: {printable(note)}"
+    yield from (f"# note: {note}" for note in exit_notes(table))
     yield "#"
     if not table.rows:
         yield "# no exits"

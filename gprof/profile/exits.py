@@ -185,7 +185,7 @@ class ExitReader:
 
     def exits(self) -> Exits:
         """What was measured in all that was read so far."""
-        return pair(self._parts)
+        return pair(tuple(self._parts))  # another thread may be adding to them
 
     def reasons(self) -> ExitReasons:
         """The names of what happened."""
