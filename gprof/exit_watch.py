@@ -11,11 +11,12 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from gprof.errors import GprofError
+from gprof.errors import FormatError, GprofError
 from gprof.given_symbols import GivenSymbols
 from gprof.perf_spaces import PerfSpaces
 from gprof.perfdata import Feature, PerfData
 from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
+from gprof.recording.recognition import kind_of
 from gprof.sampling.exit_events import ExitEvent
 from gprof.sampling.interruptible import InterruptiblePipe, pipe_of
 from gprof.sampling.perf_guests import PerfGuest, PerfGuests
@@ -33,7 +34,8 @@ class ExitWatch:
         pid: with a perf of our own, of one hypervisor; all guests of the host where None.
 
     Raises:
-        PerfDataError: the file is no perf.data.
+        FormatError: the file is no perf.data.
+        UsageError: there is none.
         TargetError, PermissionProblem: perf cannot be started.
     """
 
@@ -56,7 +58,7 @@ class ExitWatch:
             self._pipe = pipe_of(stdin)
             perf = PerfData.from_file(cast("BinaryIO", self._pipe or stdin))
         else:
-            perf = PerfData.open(path)
+            perf = PerfData.open(_checked(path))
         self._perf = perf
         self._guests = PerfGuests(perf, arguments_of if self._running else None)
         self._reader = ExitReader(perf, event, self._guests)
@@ -138,3 +140,13 @@ class ExitWatch:
     def names(self) -> dict[int, str]:
         """The names of the guests by id."""
         return {guest.id: guest.name for guest in self.guests()}
+
+
+def _checked(path: Path) -> Path:
+    """A path where perf has written something."""
+    if not path.is_dir() and kind_of(path) == "gprof":
+        raise FormatError(
+            f"{path} is a recording of gprof, which has samples and no VM exits",
+            "Give what `perf kvm stat record` wrote.",
+        )
+    return path

@@ -54,3 +54,5 @@ def _streams(out: io.BytesIO, err: io.BytesIO, stdin: Any) -> Iterator[None]:
         yield
     for stream in written:
         stream.detach()
+    if not given.buffer.closed:  # a file that could be sought is closed by its reader
+        given.detach().detach()

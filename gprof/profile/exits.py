@@ -202,11 +202,15 @@ class ExitReader:
             )
         if not self._parts:
             steps = exit_events.plan(self.architecture, self.event)
-            names = " ".join(f"-e {name}" for name in sorted({s.tracepoint for s in steps}))
-            found.append(
-                f"the recording has no events for {self.event.value}: record with "
-                f"`perf kvm stat record -a`, or `perf record -a -c 1 -R {names}`"
-            )
+            wanted = {step.tracepoint for step in steps}
+            if wanted <= {event.name.split(":u")[0] for event in self.perf.events}:
+                found.append("no guest ran under KVM while this was recorded")
+            else:
+                names = " ".join(f"-e {name}" for name in sorted(wanted))
+                found.append(
+                    f"the recording has no events for {self.event.value}: record with "
+                    f"`perf kvm stat record -a`, or `perf record -a -c 1 -R {names}`"
+                )
         return tuple(found)
 
 

@@ -285,7 +285,12 @@ class PerfFile:
                 "the recording does not name the vcpus' threads; "
                 "vcpus are numbered in the order of their threads"
             )
-        if not self._taken:
+        if not self._taken and self._exits:
+            yield (
+                "no VM exit was recorded: no guest ran under KVM, or not with "
+                "`-e kvm:kvm_entry -e kvm:kvm_exit`"
+            )
+        elif not self._taken:
             yield from why_no_guest_samples(self._perf.events, self._perf.text(Feature.CPUID))
 
 
@@ -310,11 +315,6 @@ def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
             "the recording leaves guests out (exclude_guest): record with `perf kvm --guest record`"
         )
         return
-    if "Intel" in cpu and any(event.attribute.precise for event in sampling):
-        yield (
-            "the event is precise (PEBS), which cannot sample a guest on Intel: "
-            "record with `-e cycles` or `-e cpu-clock`, without :p or :P"
-        )
     if any(event.attribute.type != EventType.SOFTWARE for event in sampling):
         yield (
             "no guest was sampled: a hardware counter cannot where the host has none or gives it "
@@ -324,6 +324,12 @@ def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
         yield (
             "no guest was sampled: none ran, or the kernel was built without "
             "CONFIG_GUEST_PERF_EVENTS; the addresses at VM exits need neither"
+        )
+    # The last note is the one that a screen shows: the most exact one.
+    if "Intel" in cpu and any(event.attribute.precise for event in sampling):
+        yield (
+            "the event is precise (PEBS), which cannot sample a guest on Intel: "
+            "record with `-e cycles` or `-e cpu-clock`, without :p or :P"
         )
 
 
