@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
+from gprof.export.table import no_formula
 from gprof.profile.exits import ExitRow, ExitTable
 from symbols.names import printable
 
@@ -40,7 +41,10 @@ def exit_csv(table: ExitTable, guests: Mapping[int, str]) -> str:
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["guest", "vcpu", "reason", "symbol", *_NUMBERS])
     for row in table.rows:
-        lines.writerow("" if value is None else value for value in _fields(row, guests).values())
+        values = _fields(row, guests).values()
+        lines.writerow(
+            no_formula(v) if isinstance(v, str) else "" if v is None else v for v in values
+        )
     return text.getvalue()
 
 
@@ -69,7 +73,7 @@ def exit_text(
     shown = table.rows[:limit]
     several = len({row.guest for row in table.rows} - {None}) > 1
     texts = {
-        "Guest": [_guest(row, guests) for row in shown] if several else [],
+        "Guest": [printable(_guest(row, guests)) for row in shown] if several else [],
         "Vcpu": [] if all(row.vcpu is None for row in shown) else [_number(r.vcpu) for r in shown],
         "Reason": [printable(row.reason) for row in shown] if any(r.reason for r in shown) else [],
         "Symbol": []

@@ -208,8 +208,8 @@ class CsvTable(_Choice):
                     f"{table.percent(row.total_weight):.4f}",
                     row.self_weight,
                     row.total_weight,
-                    _no_formula(row.label),
-                    _no_formula(row.module),
+                    no_formula(row.label),
+                    no_formula(row.module),
                     row.mode.label,
                     row.guest if row.guest >= 0 else "",
                     row.vcpu if row.vcpu >= 0 else "",
@@ -320,7 +320,7 @@ def _fit(text: str, width: int, mark: str = "…") -> str:
     return text + " " * (width - _cells(text))
 
 
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

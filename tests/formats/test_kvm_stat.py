@@ -15,7 +15,7 @@ import pytest
 from gprof.perfdata import PerfData
 from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
 from gprof.sampling.exit_events import ExitEvent
-from tests.command_line import gprof
+from tests.in_process import gprof
 from tests.perf_fixtures import FIXTURES, guest_mount, unpacked
 
 _HEADER = re.compile(r"^## perf kvm stat report ?(.*)$", re.MULTILINE)

@@ -25,7 +25,7 @@ from typing import Any
 import pytest
 
 from gprof.perfdata import PerfData
-from tests.command_line import gprof
+from tests.in_process import gprof
 from tests.perf_fixtures import FIXTURES, guest_mount, unpacked
 
 USER = "[user]"

@@ -23,7 +23,7 @@ import pytest
 from gprof.perfdata import EventType, Feature, SampleField
 from gprof.recording.reader import read
 from tests import perf_writer as write
-from tests.command_line import Said, gprof
+from tests.in_process import Said, gprof
 from tui import plain
 
 FIXTURES = Path(__file__).parents[2] / "fixtures"
