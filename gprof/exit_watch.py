@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import platform
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from gprof.errors import GprofError
+import numpy as np
+
+from gprof.errors import FormatError, GprofError
 from gprof.given_symbols import GivenSymbols
 from gprof.perf_spaces import PerfSpaces
 from gprof.perfdata import Feature, PerfData
 from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
+from gprof.recording.recognition import kind_of
 from gprof.sampling.exit_events import ExitEvent
-from gprof.sampling.interruptible import InterruptiblePipe
+from gprof.sampling.interruptible import InterruptiblePipe, pipe_of
 from gprof.sampling.perf_guests import PerfGuest, PerfGuests
 from gprof.sampling.perf_live import RunningPerf, arguments_of, exit_command
 from symbols.names import printable
@@ -26,11 +30,12 @@ class ExitWatch:
     Args:
         event: what to measure.
         given: symbol files, for rows by symbol.
-        path: the recording; a perf of our own is started where None.
+        path: the recording, `-` for standard input; a perf of our own is started where None.
         pid: with a perf of our own, of one hypervisor; all guests of the host where None.
 
     Raises:
-        PerfDataError: the file is no perf.data.
+        FormatError: the file is no perf.data.
+        UsageError: there is none.
         TargetError, PermissionProblem: perf cannot be started.
     """
 
@@ -48,8 +53,12 @@ class ExitWatch:
             self._running = RunningPerf(exit_command(platform.machine(), event, pid=pid))
             self._pipe = InterruptiblePipe(self._running.output.fileno())
             perf = self._opened(self._running, self._pipe)
+        elif str(path) == "-":
+            stdin = sys.stdin.buffer
+            self._pipe = pipe_of(stdin)
+            perf = PerfData.from_file(cast("BinaryIO", self._pipe or stdin))
         else:
-            perf = PerfData.open(path if str(path) != "-" else "/dev/stdin")
+            perf = PerfData.open(_checked(path))
         self._perf = perf
         self._guests = PerfGuests(perf, arguments_of if self._running else None)
         self._reader = ExitReader(perf, event, self._guests)
@@ -92,19 +101,25 @@ class ExitWatch:
         return True
 
     def stop(self) -> None:
-        """End a perf of our own; `wait` then comes to its end."""
+        """End a perf of our own, or a stream; `wait` then comes to its end."""
         if self._running is not None:
             self._running.stop()
+        elif self._pipe is not None:
+            self._pipe.interrupt()
 
     def table(self, by: Sequence[ExitGroup], sort: ExitSort) -> ExitTable:
         """What was counted until now.
 
         Raises:
-            SymbolsError: a symbol file is of another kernel.
+            SymbolsError: a symbol file is of another kernel, or of another boot.
         """
-        spaces = self._spaces.follow(self)[1] if ExitGroup.SYMBOL in by else {}
+        exits, spaces = self._reader.exits(), {}
+        if ExitGroup.SYMBOL in by:
+            spaces = dict(self._spaces.follow(self)[1])
+            upper = exits.pc >> np.uint64(63) > 0
+            self._spaces.refuse_doubtful(exits.guest[upper], exits.pc[upper])
         return exit_table(
-            self._reader.exits(),
+            exits,
             self._reader.reasons(),
             by=by,
             sort=sort,
@@ -125,3 +140,13 @@ class ExitWatch:
     def names(self) -> dict[int, str]:
         """The names of the guests by id."""
         return {guest.id: guest.name for guest in self.guests()}
+
+
+def _checked(path: Path) -> Path:
+    """A path where perf has written something."""
+    if not path.is_dir() and kind_of(path) == "gprof":
+        raise FormatError(
+            f"{path} is a recording of gprof, which has samples and no VM exits",
+            "Give what `perf kvm stat record` wrote.",
+        )
+    return path

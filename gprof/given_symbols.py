@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from gprof.attach import Sources
 from gprof.errors import UsageError
+from symbols.names import printable
 
 
 @dataclass(slots=True)
@@ -55,6 +56,38 @@ class GivenSymbols:
     def __bool__(self) -> bool:
         return bool(self.vmlinux or self.kallsyms or self.modules or self.mount)
 
+    @property
+    def pids(self) -> frozenset[int]:
+        """The hypervisors whose guests have files of their own."""
+        pids = {*self.vmlinux, *self.kallsyms, *self.modules}
+        return frozenset(pid for pid in pids if pid is not None)
+
+    def open(self) -> None:
+        """Open every file, so that a wrong one is told before anything is sampled.
+
+        Raises:
+            SymbolsError: a file is not what it should be.
+        """
+        for pid in (None, *sorted(self.pids)):
+            self.of_guest(pid)
+
+    def refuse_strangers(self, present: Collection[int]) -> None:
+        """Refuse files for guests that are not in a recording: a pid was mistyped.
+
+        Args:
+            present: the pids of the hypervisors of all guests in it.
+
+        Raises:
+            UsageError: there is no such guest.
+        """
+        strangers = sorted(self.pids - set(present))
+        if strangers:
+            known = ", ".join(map(str, sorted(present))) or "none"
+            raise UsageError(
+                f"files are given for guest {strangers[0]}, which the recording does not have",
+                f"PID is that of a guest's QEMU on the host; those recorded: {known}.",
+            )
+
     def only(self) -> Sources:
         """The files for the one guest that is sampled or was recorded.
 
@@ -62,6 +95,11 @@ class GivenSymbols:
             UsageError: files are given for several.
             SymbolsError: a file is not what it should be.
         """
+        if self.mount is not None:
+            raise UsageError(
+                "--guestmount is for guests that perf samples",
+                "Give this one's files with --guestvmlinux, --guestkallsyms and --guestmodules.",
+            )
         pids = {*self.vmlinux, *self.kallsyms, *self.modules}
         if len(pids) > 1:
             raise UsageError(
@@ -104,5 +142,8 @@ def _by_pid(option: str, values: Sequence[str]) -> dict[int | None, Path]:
                 f"{option} is given twice for {'all guests' if pid is None else f'guest {pid}'}",
                 "Give it once, or as PID=FILE with the pid of each guest's QEMU.",
             )
-        found[pid] = Path(rest if pid is not None else value)
+        file = rest if pid is not None else value
+        if not file:
+            raise UsageError(f"{option} {printable(value)!r} names no file", "Give [PID=]FILE.")
+        found[pid] = Path(file)
     return found

@@ -10,11 +10,11 @@ from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
 from gprof.perf_spaces import PerfSpaces
-from gprof.profile.profile import Profile
+from gprof.profile.profile import Guest, Profile
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of, kind_of_stdin
 from gprof.sampling.perf import PerfFile
-from gprof.sampling.source import SampleBatch
+from gprof.sampling.source import Mode, SampleBatch
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, identity_of
 from symbols.memory import Memory
@@ -60,34 +60,44 @@ def load(
     if str(path) == "-":
         kind = kind_of_stdin()
         return (
-            _recorded(read_from(sys.stdin.buffer, "standard input"), given.only())
+            _recorded(read_from(sys.stdin.buffer, "standard input"), given)
             if kind == "gprof"
             else _perf(PerfFile("-", host=host, event=event, exits=exits), given)
         )
     if path.is_dir() or kind_of(path) == "perf":
         return _perf(PerfFile(path, host=host, event=event, exits=exits), given)
-    return _recorded(read(path), given.only())
+    return _recorded(read(path), given)
 
 
-def _recorded(profile: Profile, sources: Sources) -> Input:
-    slides = {guest: _slide(profile, guest, sources) for guest in profile.guests}
-    if sources:
-        spaces = {
-            guest.id: sources.space(slides[guest.id], BY_NAME.get(guest.architecture))
-            for guest in profile.guests.values()
-        }
-        profile = replace(profile, spaces=spaces)
-    code = {
-        guest: sources.code(profile.texts.get(guest), slides[guest]) for guest in profile.guests
-    }
-    return Input(profile, code)
+def _recorded(profile: Profile, given: GivenSymbols) -> Input:
+    spaces, code = dict(profile.spaces), {}
+    pids = [guest.pid for guest in profile.guests.values() if guest.pid > 0]
+    if pids:
+        given.refuse_strangers(pids)
+    for number, guest in profile.guests.items():
+        sources = _sources(guest, given)
+        slide = _slide(profile, number, sources)
+        if sources:
+            spaces[number] = sources.space(slide, BY_NAME.get(guest.architecture))
+        code[number] = sources.code(profile.texts.get(number), slide)
+    return Input(replace(profile, spaces=spaces), code)
+
+
+def _sources(guest: Guest, given: GivenSymbols) -> Sources:
+    """The files for one guest of a recording; its own names serve where there are none."""
+    if guest.pid < 0:
+        return Sources()  # the host
+    return given.of_guest(guest.pid) if guest.pid else given.only()
 
 
 def _perf(source: PerfFile, given: GivenSymbols) -> Input:
     samples = SampleBatch.concatenate(list(source.batches()))
     found = PerfSpaces(given)
     guests, spaces = found.follow(source)
-    found.refuse_doubtful(samples)
+    if guests:
+        given.refuse_strangers([guest.pid for guest in source.guests() if not guest.is_host])
+    kernel = samples.select(samples.mode == Mode.KERNEL)
+    found.refuse_doubtful(kernel.guest, kernel.pc)
     return Input(Profile(samples, source.facts(), guests, spaces), found.code)
 
 

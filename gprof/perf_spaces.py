@@ -2,29 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
 from gprof.profile.profile import Guest
 from gprof.sampling.perf_guests import PerfGuest
-from gprof.sampling.source import Mode, SampleBatch
+from gprof.sampling.source import Mode, SampleBatch, Source, SourceFacts
 from symbols.errors import MismatchError, SlideUnknown
 from symbols.guest_identity import Identity, identity_of
 from symbols.kernel_space import kernel_space
 from symbols.memory import Memory
 from symbols.modules import Module
-from symbols.slide import Method, Slide, Verified
+from symbols.slide import Method, Slide, Vector
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
-#: Shares of samples for a kernel at its link address to be believed: in its text, in its gigabyte.
+#: Shares of kernel samples for a place to be believed: of those in the kernel's gigabyte, in its
+#: text; of all, in what is known.
 _MOST = 0.95
 _FEW = 0.3
+#: Samples of a stream after which a place is judged.
+_ENOUGH = 100
+#: What proves nothing: files of any boot say so much.
+_DOUBTFUL = frozenset({Method.LINK_ADDRESS, Method.KALLSYMS})
 _NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
@@ -39,6 +45,10 @@ class PerfSource(Protocol):
     def guests(self) -> tuple[PerfGuest, ...]:
         """Every guest met so far."""
         ...
+
+
+class PerfStream(PerfSource, Source, Protocol):
+    """A source of guest samples that perf records now."""
 
 
 @dataclass(slots=True)
@@ -59,6 +69,7 @@ class PerfSpaces:
     code: dict[int, Memory] = field(default_factory=dict)
     slides: dict[int, Slide | None] = field(default_factory=dict)
     _known: dict[int, PerfGuest] = field(default_factory=dict)
+    _seen: dict[int, _Seen] = field(default_factory=dict)
 
     def follow(self, source: PerfSource) -> tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]:
         """Take in guests that are new or better known; the guests and spaces as they are now.
@@ -83,6 +94,7 @@ class PerfSpaces:
             self.spaces[guest.id] = _space(sources, guest, slide, architecture)
             self.code[guest.id] = sources.code(None, slide)
             self.slides[guest.id] = slide
+            self._seen.pop(guest.id, None)
         release = sources.image.linux_release if sources.image is not None else None
         self.guests[guest.id] = Guest(
             id=guest.id,
@@ -91,33 +103,120 @@ class PerfSpaces:
             vcpus=guest.vcpus,
             kernel=release or "",
             build_id=guest.build_id,
+            pid=guest.pid,
         )
 
-    def refuse_doubtful(self, samples: SampleBatch) -> None:
-        """Refuse a kernel of which nothing tells where it ran, if the samples lie elsewhere.
+    def refuse_doubtful(
+        self, guest: NDArray[np.uint16], pc: NDArray[np.uint64], *, at_least: int = 1
+    ) -> None:
+        """Refuse a kernel of which nothing proves where it ran, if samples lie elsewhere.
+
+        May be called for one part of the samples after another; it judges all of them together.
+
+        Args:
+            guest: of each sample in a kernel.
+            pc: of each, of the same length.
+            at_least: so few of a guest's samples tell nothing yet.
 
         Raises:
             SlideUnknown: names would be wrong, or chance.
         """
         for number, slide in self.slides.items():
-            if slide is None or slide.verified is not Verified.NOTHING:
+            if slide is None or not _DOUBTFUL.issuperset(slide.agreeing):
                 continue
-            if slide.method is not Method.LINK_ADDRESS:
-                continue
-            pcs = samples.pc[(samples.guest == number) & (samples.mode == Mode.KERNEL)]
-            kernels = [i for i in self.spaces[number].images if i.kind is ImageKind.KERNEL]
-            if not len(pcs) or not kernels:
-                continue
-            # Modules lie elsewhere in any case: what counts is the kernel's own gigabyte.
-            near = pcs[(pcs >> np.uint64(30)) == np.uint64(kernels[0].start >> 30)]
-            inside = self.spaces[number].resolve(near).image >= 0
-            if inside.sum() < _MOST * len(near) or len(near) < _FEW * len(pcs):
-                raise SlideUnknown(
-                    f"nothing in the recording tells where the guest {self.guests[number].name} "
-                    "ran its kernel, and its samples are not where the vmlinux was linked (KASLR)",
-                    "Give its /proc/kallsyms of that boot as --guestkallsyms; or record with "
-                    "`perf kvm --guestkallsyms FILE record`, which notes it.",
-                )
+            space, here = self.spaces[number], pc[guest == number]
+            kernel = next((i.start for i in space.images if i.kind is ImageKind.KERNEL), 0)
+            # Modules may lie elsewhere: what counts most is the kernel's own gigabyte.
+            near = here >> np.uint64(30) == np.uint64(kernel >> 30)
+            held = space.resolve(here).image >= 0
+            seen = self._seen.setdefault(number, _Seen())
+            seen.add(len(here), int(held.sum()), int(near.sum()), int((held & near).sum()))
+            if seen.samples >= at_least and seen.elsewhere(slide.method):
+                raise self._elsewhere(number, slide.method)
+
+    def _elsewhere(self, number: int, method: Method) -> SlideUnknown:
+        name = self.guests[number].name
+        if method is Method.KALLSYMS:
+            return SlideUnknown(
+                f"the kallsyms given for the guest {name} is of another boot or another guest: "
+                "its samples are not where the kernel is there",
+                "Give its /proc/kallsyms of the boot that was recorded, with several guests as "
+                "--guestkallsyms PID=FILE for each.",
+            )
+        return SlideUnknown(
+            f"nothing in the recording tells where the guest {name} ran its kernel, and its "
+            "samples are not where the vmlinux was linked (KASLR)",
+            "Give its /proc/kallsyms of that boot as --guestkallsyms; or record with "
+            "`perf kvm --guestkallsyms FILE record`, which notes it.",
+        )
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Kernel samples of one guest, against what its files say.
+
+    Attributes:
+        samples: all of them.
+        held: those that an image holds.
+        near: those in the kernel's gigabyte.
+        held_near: those in it that an image holds.
+    """
+
+    samples: int = 0
+    held: int = 0
+    near: int = 0
+    held_near: int = 0
+
+    def add(self, samples: int, held: int, near: int, held_near: int) -> None:
+        self.samples += samples
+        self.held += held
+        self.near += near
+        self.held_near += held_near
+
+    def elsewhere(self, method: Method) -> bool:
+        """They are not where the kernel should be."""
+        if self.held_near < _MOST * self.near:
+            return True
+        # A kallsyms knows the modules too, so that a guest may be in them most of the time.
+        known = self.held if method is Method.KALLSYMS else self.near
+        return known < _FEW * self.samples
+
+
+class NamedPerf:
+    """A source of perf's samples that ends in failure where the symbols given do not fit them.
+
+    Args:
+        source: what perf records.
+        spaces: follows its guests.
+    """
+
+    def __init__(self, source: PerfStream, spaces: PerfSpaces) -> None:
+        self._source = source
+        self._spaces = spaces
+
+    def batches(self) -> Iterator[SampleBatch]:
+        """See `Source.batches`.
+
+        Raises:
+            SymbolsError: the symbols are of another kernel, or another boot.
+        """
+        for batch in self._source.batches():
+            self.known()
+            kernel = batch.select(batch.mode == Mode.KERNEL)
+            self._spaces.refuse_doubtful(kernel.guest, kernel.pc, at_least=_ENOUGH)
+            yield batch
+
+    def known(self) -> tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]:
+        """The guests and what their addresses mean, as they are now."""
+        return self._spaces.follow(self._source)
+
+    def facts(self) -> SourceFacts:
+        """See `Source.facts`."""
+        return self._source.facts()
+
+    def close(self) -> None:
+        """See `Source.close`."""
+        self._source.close()
 
 
 def _refuse_other_kernel(sources: Sources, guest: PerfGuest) -> None:
@@ -131,22 +230,38 @@ def _refuse_other_kernel(sources: Sources, guest: PerfGuest) -> None:
 
 
 def _slide(sources: Sources, guest: PerfGuest, architecture: str) -> Slide | None:
-    """Where the guest's kernel ran: by kallsyms, or by the symbol that perf noted of it."""
-    reference = guest.reference
-    given = None
-    if reference is not None and sources.image is not None:
-        linked = sources.image.address_of(reference.symbol)
-        given = None if linked is None else reference.slide(linked)
+    """Where the guest's kernel ran: by kallsyms, or by the symbol that perf noted of it.
+
+    Raises:
+        MismatchError: what perf noted contradicts the files.
+    """
+    reference, image, kallsyms = guest.reference, sources.image, sources.kallsyms
+    given = vector = None
+    if reference is not None:
+        vector = Vector((reference.symbol,), reference.address)
+        if image is not None:
+            there = kallsyms.address_of(reference.symbol) if kallsyms is not None else None
+            if there not in {None, reference.address}:
+                raise MismatchError(
+                    f"the kallsyms given for the guest {guest.name} is of another boot: it has "
+                    f"{reference.symbol} at {there:#x}, perf noted {reference.address:#x}",
+                    "Leave it out: the recording tells where the vmlinux was.",
+                )
+            linked = image.address_of(reference.symbol)
+            given = None if linked is None else reference.slide(linked)
     known = architecture if architecture in BY_NAME else ""
-    return sources.find_slide(known, given=given)
+    return sources.find_slide(known, vector=vector, given=given)
 
 
 def _space(
     sources: Sources, guest: PerfGuest, slide: Slide | None, architecture: str
 ) -> AddressSpace:
-    modules = sources.modules or tuple(
+    noted_modules = tuple(
         Module(module.name, module.start, module.size) for module in guest.modules if module.size
     )
+    # Where a kallsyms has slid, it and the modules that came with it are of another boot.
+    slid = sources.image is None and slide is not None and slide.offset != 0
+    modules = noted_modules if slid else sources.modules or noted_modules
     half = BY_NAME.get(architecture, BY_NAME["x86_64"]).kernel_half
     noted: list[LoadedImage] = []
     if not sources and guest.reference is not None:

@@ -37,7 +37,7 @@ def source_items(facts: SourceFacts) -> list[Item]:
 
 
 def cost_items(facts: SourceFacts, budget_percent: float | None) -> list[Item]:
-    """Rate and halted time."""
+    """Rate, and halted time where the guest is halted at all."""
     items: list[Item] = []
     if facts.asked_hz:
         short = facts.covered_ns > 0 and facts.reached_hz < _SHORT * facts.asked_hz
@@ -48,6 +48,8 @@ def cost_items(facts: SourceFacts, budget_percent: float | None) -> list[Item]:
                 (f" of {facts.asked_hz:g} Hz", Tone.PLAIN),
             ]
         )
+    if facts.way == "perf":  # which stops nothing
+        return items
     # A little and nothing at all are not the same.
     halted = f"{facts.halted_percent:.2f}" if facts.halted_ns else "0"
     over = budget_percent is not None and facts.halted_percent > budget_percent

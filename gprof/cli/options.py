@@ -39,6 +39,23 @@ class LiveOptions:
     max_halted_percent: float
 
 
+@dataclass(frozen=True, slots=True)
+class PerfOptions:
+    """What to take of perf.
+
+    Attributes:
+        event: its name; empty for what is usual.
+        pid: of the one hypervisor to sample.
+        host: take the host's own samples too.
+        exits: take the guest's address at every VM exit instead of samples.
+    """
+
+    event: str
+    pid: int | None
+    host: bool
+    exits: bool
+
+
 class VcpuList(click.ParamType[tuple[int, ...]]):
     """`0,2-3`: indices of vcpus."""
 
@@ -137,18 +154,26 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
 
 
 def perf_option(command: _Command) -> _Command:
-    """`--perf` and what goes with it."""
+    """`--perf` and what goes with it, or with a recording of perf."""
     for option in reversed((
         click.option("--perf", is_flag=True,
                      help="Let perf sample the guests of this host, without stopping them."),
-        click.option("-e", "--event", default="cpu-clock", show_default=True, metavar="EVENT",
-                     help="With --perf, what to sample by."),
+        click.option("-e", "--event", default="", metavar="EVENT",
+                     help="With --perf, what to sample by.  [default: cpu-clock]"),
         click.option("-p", "--pid", type=click.IntRange(min=1), metavar="PID",
                      help="With --perf, the guest of this QEMU only."),
+        host_option,
         exits_option,
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def host_option(command: _Command) -> _Command:
+    """`--host`, for the samples that perf took of the host itself."""
+    return click.option(
+        "--host", is_flag=True, help="From perf, show samples of the host itself too."
+    )(command)
 
 
 def exits_option(command: _Command) -> _Command:
@@ -160,8 +185,54 @@ def exits_option(command: _Command) -> _Command:
     )(command)  # fmt: skip
 
 
-def open_perf(given: dict[str, Any], hz: float) -> PerfLive:
-    """The perf that the options of `perf_option` ask for; takes them out.
+def perf_choice(given: dict[str, Any]) -> PerfOptions:
+    """What `perf_option` gave, taken out of a command's parameters.
+
+    Raises:
+        UsageError: an option is given that nothing would heed.
+    """
+    options = PerfOptions(
+        event=given.pop("event"),
+        pid=given.pop("pid"),
+        host=given.pop("host"),
+        exits=given.pop("exits"),
+    )
+    if options.exits and options.event:
+        raise UsageError(
+            "--exits and --event are given together",
+            "At VM exits no event is sampled: leave one of the two out.",
+        )
+    return options
+
+
+def refuse_unheeded(perf: PerfOptions, live: LiveOptions, path: Path | None, *, runs: bool) -> None:
+    """Refuse options that have no meaning for what is looked at.
+
+    Args:
+        perf: of `perf_choice`.
+        live: of `live_choice`.
+        path: of a recording.
+        runs: perf is to be started.
+
+    Raises:
+        UsageError: an option would be ignored.
+    """
+    if perf.pid is not None and not runs:
+        raise UsageError("--pid is given without --perf", "It names the QEMU that perf samples.")
+    if live.vcpus is not None and (runs or path is not None):
+        raise UsageError(
+            "--vcpus chooses what is sampled through a gdbstub",
+            "Of what perf or a recording has, show some: gprof report -C, or ] on the screen.",
+        )
+    if path is None and not runs and (perf.event or perf.exits or perf.host):
+        raise UsageError(
+            "--event, --exits and --host are for samples of perf",
+            "Give --perf, or a recording of perf with -i.",
+        )
+
+
+def open_perf(perf: PerfOptions, hz: float) -> PerfLive:
+    """Start the perf that is asked for.
 
     Raises:
         TargetError, PermissionProblem: perf cannot record here.
@@ -170,13 +241,14 @@ def open_perf(given: dict[str, Any], hz: float) -> PerfLive:
 
     from gprof.sampling.perf_live import PerfLive, exit_command, sample_command
 
-    event, pid, exits = given.pop("event"), given.pop("pid"), given.pop("exits")
     command = (
-        exit_command(platform.machine(), pid=pid)
-        if exits
-        else sample_command(event, round(hz), pid=pid)
+        exit_command(platform.machine(), pid=perf.pid)
+        if perf.exits
+        else sample_command(
+            perf.event or "cpu-clock", max(round(hz), 1), pid=perf.pid, host=perf.host
+        )
     )
-    return PerfLive(command, exits=exits)
+    return PerfLive(command, host=perf.host, exits=perf.exits)
 
 
 def refuse_several(gdb: str | None, path: Path | None, *, perf: bool = False) -> None:

@@ -15,8 +15,10 @@ from gprof.cli.options import (
     live_options,
     mount_option,
     open_perf,
+    perf_choice,
     perf_option,
     refuse_several,
+    refuse_unheeded,
     symbol_options,
 )
 
@@ -45,16 +47,21 @@ def command(
     from gprof.recording.writer import Writer
 
     refuse_several(given["gdb"], None, perf=perf)
-    options = live_choice(given)
+    options, wanted = live_choice(given), perf_choice(given)
+    refuse_unheeded(wanted, options, None, runs=perf)
     symbols = given_symbols(given)
     path = output or Path(f"gprof-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.gprof")
     # Opened before the guest is touched: a wrong file must cost it nothing.
-    sources = symbols.only() if not perf else None
+    sources = None
+    if perf:
+        symbols.open()
+    else:
+        sources = symbols.only()
     writer = Writer.open(path, force=force, started_ns=time.time_ns())
     try:
         if sources is None:
             live, _ = begin_perf(
-                open_perf(given, options.hz), symbols, writer=writer, duration_s=options.duration_s
+                open_perf(wanted, options.hz), symbols, writer=writer, duration_s=options.duration_s
             )
         else:
             live, _ = begin(options, sources, writer=writer)

@@ -14,6 +14,7 @@ from gprof.cli.options import (
     VcpuList,
     exits_option,
     given_symbols,
+    host_option,
     mount_option,
     symbol_options,
 )
@@ -26,7 +27,7 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
               help="A recording of gprof or perf; - is stdin.")  # fmt: skip
 @symbol_options
 @mount_option
-@click.option("--host", is_flag=True, help="Show perf's samples of the host itself too.")
+@host_option
 @click.option("--event", default="", metavar="NAME", help="Of perf's events, the one to show.")
 @exits_option
 @click.option("--sort", default="self", show_default=True, metavar="KEY,...",

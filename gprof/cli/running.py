@@ -17,7 +17,7 @@ from gprof.cli.options import LiveOptions
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
-from gprof.perf_spaces import PerfSpaces
+from gprof.perf_spaces import NamedPerf, PerfSpaces
 from gprof.profile.profile import Profile
 from gprof.recording.writer import Writer
 from gprof.sampling.halting import HaltingOptions, HaltingSource
@@ -78,9 +78,10 @@ def begin_perf(
 ) -> tuple[Live, dict[int, Memory]]:
     """A session over what perf records now, not yet started, and the code of its guests."""
     found = PerfSpaces(given)
+    named = NamedPerf(source, found)
     live = Live(
-        source,
-        lambda: found.follow(source),
+        named,
+        named.known,
         recorder=writer,
         duration_s=duration_s,
         memories=found.code,
@@ -133,8 +134,9 @@ def progress(profile: Profile) -> str:
         f"{facts.covered_ns / 1e9:.0f} s",
         f"{len(profile.samples):,} samples".replace(",", " "),
         f"{facts.reached_hz:.0f} Hz (asked {facts.asked_hz:g})",
-        f"halted {facts.halted_percent:.2f} %",
     ]
+    if facts.way != "perf":  # which stops nothing
+        parts.append(f"halted {facts.halted_percent:.2f} %")
     if facts.errors:
         parts.append(f"errors {facts.errors}")
     if facts.late:

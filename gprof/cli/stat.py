@@ -28,7 +28,7 @@ SORTS = ("time", "count", "max", "min", "mean", "p99", "reason")
               help="With --perf, the guest of this QEMU only.")  # fmt: skip
 @click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS", help="End after this long.")
 @click.option("--interval", type=POSITIVE, metavar="SECONDS",
-              help="With --perf, print the table so often.")  # fmt: skip
+              help="While it is recorded, print the table so often.")  # fmt: skip
 @symbol_options
 @mount_option
 @click.option("--event", type=click.Choice(EVENTS), default="vmexit", show_default=True,
@@ -56,7 +56,7 @@ def command(
 ) -> int:
     """Count VM exits: how many, how long, by which function of the guest."""
     from gprof.exit_watch import ExitWatch
-    from gprof.export.exit_table import exit_csv, exit_json, exit_text
+    from gprof.export.exit_table import exit_csv, exit_json, exit_notes, exit_text
     from gprof.profile.exits import ExitSort
     from gprof.sampling.exit_events import ExitEvent
 
@@ -65,11 +65,17 @@ def command(
             "give either -i or --perf",
             "-i reads a recording, --perf records the guests of this host.",
         )
-    groups = _groups(by)
-    watch = ExitWatch(ExitEvent(event), given_symbols(given), path, pid=pid)
+    if pid is not None and not live:
+        raise UsageError("--pid is given without --perf", "It names the QEMU that perf samples.")
+    groups, symbols = _groups(by), given_symbols(given)
+    symbols.open()  # a wrong file is told before perf starts
+    watch = ExitWatch(ExitEvent(event), symbols, path, pid=pid)
 
     def show() -> None:
         table = watch.table(groups, ExitSort(sort))
+        if form is not None:
+            for note in exit_notes(table):
+                click.echo(f"# note: {note}", err=True)
         if form == "json":
             click.echo(exit_json(table, watch.names()), nl=False)
         elif form == "csv":
@@ -78,7 +84,7 @@ def command(
             for line in exit_text(table, watch.names(), limit=limit):
                 click.echo(line)
 
-    _follow(watch, duration, interval if live else None, show)
+    _follow(watch, duration, interval, show, blank=form is None)
     show()
     return 0
 
@@ -96,7 +102,12 @@ def _groups(text: str) -> list[ExitGroup]:
 
 
 def _follow(
-    watch: ExitWatch, duration: float | None, interval: float | None, show: Callable[[], None]
+    watch: ExitWatch,
+    duration: float | None,
+    interval: float | None,
+    show: Callable[[], None],
+    *,
+    blank: bool,
 ) -> None:
     """Wait for the recording's end, the duration's, or Ctrl-C; show what there is in between."""
     begun = time.monotonic()
@@ -109,7 +120,8 @@ def _follow(
                 duration = None
             if due is not None and interval is not None and now >= due:
                 show()
-                click.echo()
+                if blank:
+                    click.echo()
                 due = now + interval
     except KeyboardInterrupt:
         watch.stop()

@@ -14,8 +14,10 @@ from gprof.cli.options import (
     live_options,
     mount_option,
     open_perf,
+    perf_choice,
     perf_option,
     refuse_several,
+    refuse_unheeded,
     symbol_options,
 )
 
@@ -39,20 +41,25 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     from gprof.cli.running import begin, begin_perf
 
     refuse_several(given["gdb"], path, perf=perf)
-    options = live_choice(given)
+    options, wanted = live_choice(given), perf_choice(given)
+    refuse_unheeded(wanted, options, path, runs=perf)
     symbols = given_symbols(given)
-    if path is not None and str(path) != "-":
+    if path is not None and not _streams(path):
         from gprof.inputs import load
         from gprof.live import Finished
 
-        loaded = load(path, symbols)
+        loaded = load(path, symbols, host=wanted.host, event=wanted.event, exits=wanted.exits)
         look(Finished(loaded.profile), loaded.code, plain=plain)
         return 0
     if path is not None or perf:
         from gprof.sampling.perf import PerfFile
 
-        exits = bool(given["exits"])
-        source = open_perf(given, options.hz) if perf else PerfFile("-", exits=exits)
+        symbols.open()  # a wrong file is told before anything is sampled
+        source = (
+            open_perf(wanted, options.hz)
+            if perf
+            else PerfFile("-", host=wanted.host, event=wanted.event, exits=wanted.exits)
+        )
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
         look(live, code, plain=plain, leave_at_end=options.duration_s is not None)
         return 0
@@ -65,3 +72,10 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         leave_at_end=options.duration_s is not None,
     )
     return 0
+
+
+def _streams(path: Path) -> bool:
+    """Samples of perf come through standard input, perhaps while it records."""
+    from gprof.recording.recognition import kind_of_stdin
+
+    return str(path) == "-" and kind_of_stdin() == "perf"

@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
+from gprof.export.table import no_formula
 from gprof.profile.exits import ExitRow, ExitTable
 from symbols.names import printable
 
@@ -15,10 +16,11 @@ _NUMBERS = (
     "count", "share_percent", "total_ns", "time_percent", "min_ns", "max_ns", "mean_ns",
     "deviation_percent", "p50_ns", "p99_ns",
 )  # fmt: skip
+_TIMES = {"host": "time outside the guest", "guest": "time in the guest"}
 
 
 def exit_json(table: ExitTable, guests: Mapping[int, str]) -> str:
-    """One JSON object, on one line.
+    """One JSON object, on one line. Columns may be added, never renamed.
 
     Args:
         table: what to print.
@@ -28,8 +30,6 @@ def exit_json(table: ExitTable, guests: Mapping[int, str]) -> str:
         "events": table.events,
         "unpaired": table.unpaired,
         "lost": table.lost,
-        "measures": table.measures,
-        "notes": list(table.notes),
         "rows": [_fields(row, guests) for row in table.rows],
     }
     return json.dumps(content) + "\n"
@@ -41,21 +41,31 @@ def exit_csv(table: ExitTable, guests: Mapping[int, str]) -> str:
     lines = csv.writer(text, lineterminator="\n")
     lines.writerow(["guest", "vcpu", "reason", "symbol", *_NUMBERS])
     for row in table.rows:
-        lines.writerow("" if value is None else value for value in _fields(row, guests).values())
+        values = _fields(row, guests).values()
+        lines.writerow(
+            no_formula(v) if isinstance(v, str) else "" if v is None else v for v in values
+        )
     return text.getvalue()
+
+
+def exit_notes(table: ExitTable) -> list[str]:
+    """What a person must know of the figures, whatever form they have."""
+    notes = [printable(note) for note in table.notes]
+    if table.measures == "guest":
+        notes.insert(0, "this architecture tells how long the guest ran before each exit, not how "
+                        "long the host took for it")  # fmt: skip
+    return notes
 
 
 def exit_text(
     table: ExitTable, guests: Mapping[int, str], *, limit: int | None = None
 ) -> Iterator[str]:
     """The lines of a table for people; times in microseconds."""
-    time = "time outside the guest" if table.measures == "host" else "time in the guest"
     yield (
-        f"# {table.events} exits, {table.total_ns / 1e6:.3f} ms of {time}; "
+        f"# {table.events} exits, {table.total_ns / 1e6:.3f} ms of {_TIMES[table.measures]}; "
         f"{table.unpaired} unpaired, {table.lost} lost"
     )
-    for note in table.notes:
-        yield f"# note: {printable(note)}"
+    yield from (f"# note: {note}" for note in exit_notes(table))
     yield "#"
     if not table.rows:
         yield "# no exits"
@@ -63,7 +73,7 @@ def exit_text(
     shown = table.rows[:limit]
     several = len({row.guest for row in table.rows} - {None}) > 1
     texts = {
-        "Guest": [_guest(row, guests) for row in shown] if several else [],
+        "Guest": [printable(_guest(row, guests)) for row in shown] if several else [],
         "Vcpu": [] if all(row.vcpu is None for row in shown) else [_number(r.vcpu) for r in shown],
         "Reason": [printable(row.reason) for row in shown] if any(r.reason for r in shown) else [],
         "Symbol": []

@@ -17,14 +17,15 @@ from gprof.profile.view import Group, Row, SortKey, Table, tabulate
 from symbols.names import printable
 from symbols.space import Reason
 
-#: What would give a name to addresses that have none.
-REMEDIES = {
-    Reason.NO_KERNEL_SYMBOLS: "give --guestvmlinux or --guestkallsyms",
-    Reason.NO_IMAGE: "give --guestmodules, if modules are loaded there",
-    Reason.NO_SYMBOLS: "give --guestkallsyms, which names the symbols of modules too",
+#: What would give a name to addresses that have none; `{file}` is the value of the option.
+_REMEDIES = {
+    Reason.NO_KERNEL_SYMBOLS: "give --guestvmlinux {file} or --guestkallsyms {file}",
+    Reason.NO_IMAGE: "give --guestmodules {file}, if modules are loaded there",
+    Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
 }
+_OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
 
@@ -92,7 +93,7 @@ class TextTable(_Choice):
         table = self.table(profile)
         lines = [f"# {line}".rstrip() for line in _heading(profile, table)]
         lines += ["#", *self._rows(table, profile.guests)]
-        lines += [f"# {line}".rstrip() for line in _without_symbol(table)]
+        lines += [f"# {line}".rstrip() for line in _without_symbol(table, profile.guests)]
         if self.ascii_only:
             lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
         return "\n".join(lines) + "\n"
@@ -207,8 +208,8 @@ class CsvTable(_Choice):
                     f"{table.percent(row.total_weight):.4f}",
                     row.self_weight,
                     row.total_weight,
-                    _no_formula(row.label),
-                    _no_formula(row.module),
+                    no_formula(row.label),
+                    no_formula(row.module),
                     row.mode.label,
                     row.guest if row.guest >= 0 else "",
                     row.vcpu if row.vcpu >= 0 else "",
@@ -251,15 +252,37 @@ def describe(guest: Guest) -> str:
     return f"{printable(guest.name)} ({known})" if known else printable(guest.name)
 
 
-def _without_symbol(table: Table) -> list[str]:
-    """What has no symbol, why, and what would give it one."""
+def _without_symbol(table: Table, guests: Mapping[int, Guest]) -> list[str]:
+    """What has no symbol, why, and what would give it one; guest by guest where there are several.
+
+    User space is one line in any case: there is nothing to do about it.
+    """
     if not table.unresolved:
         return []
+    found: list[tuple[int, Reason, Guest | None]] = []
+    for (number, reason), n in table.unresolved_of.items():
+        if len(guests) > 1 and reason is not Reason.USER_SPACE:
+            found.append((n, reason, guests.get(number)))
+    alone = {reason for _, reason, _ in found}
+    found += [(n, reason, None) for reason, n in table.unresolved.items() if reason not in alone]
     lines = ["", "Samples without a symbol:"]
-    for reason, n in sorted(table.unresolved.items(), key=lambda item: (-item[1], item[0])):
-        share = 100 * n / table.samples
-        lines.append(f"{share:7.2f} %  {n:>7}  {reason.sentence}; {REMEDIES[reason]}")
+    for n, reason, guest in sorted(found, key=lambda one: (-one[0], one[1])):
+        whose = f"{printable(guest.name)}: " if guest else ""
+        line = f"{100 * n / table.samples:7.2f} %  {n:>7}  {whose}{reason.sentence}"
+        lines.append(f"{line}; {remedy(reason, guest)}")
     return lines
+
+
+def remedy(reason: Reason, guest: Guest | None = None) -> str:
+    """What would give a name to addresses that have none.
+
+    Args:
+        reason: why they have none.
+        guest: whose they are, where there are several.
+    """
+    if guest is not None and guest.pid < 0 and reason is not Reason.USER_SPACE:
+        return _OF_HOST
+    return _REMEDIES[reason].format(file=f"{guest.pid}=FILE" if guest and guest.pid else "FILE")
 
 
 def _guest(guest: Guest) -> dict[str, Any]:
@@ -270,6 +293,7 @@ def _guest(guest: Guest) -> dict[str, Any]:
         "vcpus": list(guest.vcpus),
         "kernel": printable(guest.kernel),
         "build_id": guest.build_id.hex(),
+        "pid": guest.pid,
     }
 
 
@@ -296,7 +320,7 @@ def _fit(text: str, width: int, mark: str = "…") -> str:
     return text + " " * (width - _cells(text))
 
 
-def _no_formula(text: str) -> str:
+def no_formula(text: str) -> str:
     """A text that no spreadsheet takes for a formula."""
     text = printable(text)
     return f"'{text}" if text.startswith(("=", "+", "-", "@")) else text

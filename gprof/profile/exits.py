@@ -185,7 +185,7 @@ class ExitReader:
 
     def exits(self) -> Exits:
         """What was measured in all that was read so far."""
-        return pair(self._parts)
+        return pair(tuple(self._parts))  # another thread may be adding to them
 
     def reasons(self) -> ExitReasons:
         """The names of what happened."""
@@ -202,11 +202,15 @@ class ExitReader:
             )
         if not self._parts:
             steps = exit_events.plan(self.architecture, self.event)
-            names = " ".join(f"-e {name}" for name in sorted({s.tracepoint for s in steps}))
-            found.append(
-                f"the recording has no events for {self.event.value}: record with "
-                f"`perf kvm stat record -a`, or `perf record -a -c 1 -R {names}`"
-            )
+            wanted = {step.tracepoint for step in steps}
+            if wanted <= {event.name.split(":u")[0] for event in self.perf.events}:
+                found.append("no guest ran under KVM while this was recorded")
+            else:
+                names = " ".join(f"-e {name}" for name in sorted(wanted))
+                found.append(
+                    f"the recording has no events for {self.event.value}: record with "
+                    f"`perf kvm stat record -a`, or `perf record -a -c 1 -R {names}`"
+                )
         return tuple(found)
 
 

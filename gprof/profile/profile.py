@@ -22,6 +22,7 @@ class Guest:
         vcpus: the indices of its vcpus that are sampled.
         kernel: the release that it runs, such as `6.1.0-56-cloud-amd64`; empty where unknown.
         build_id: of its kernel; empty where unknown.
+        pid: of its hypervisor on the host; 0 where unknown, -1 for the host itself.
     """
 
     id: int
@@ -30,6 +31,7 @@ class Guest:
     vcpus: tuple[int, ...] = ()
     kernel: str = ""
     build_id: bytes = b""
+    pid: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -93,12 +93,14 @@ class Table:
         samples: how many samples they stand for.
         weight: the sum of those samples' weights; the base of every percentage.
         unresolved: samples without a symbol, by reason (user space is one of them).
+        unresolved_of: the same by guest and reason.
     """
 
     rows: tuple[Row, ...]
     samples: int
     weight: int
     unresolved: dict[Reason, int]
+    unresolved_of: dict[tuple[int, Reason], int] = field(default_factory=dict)
 
     def percent(self, weight: int) -> float:
         """A weight as share of what is shown."""
@@ -112,7 +114,7 @@ class Table:
             reverse: turn the order round.
         """
         rows = sorted(self.rows, key=_ORDER[key], reverse=reverse)
-        return Table(tuple(rows), self.samples, self.weight, self.unresolved)
+        return replace(self, rows=tuple(rows))
 
 
 _MODE = {mode.value: mode for mode in Mode}  # several times faster than Mode(number)
@@ -157,17 +159,28 @@ def tabulate(
     else:
         rows = _rows_of_vcpus(profile, placement, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
-    reason = np.array([place.reason for place in placement.places], np.int64)
+    unresolved_of = _unresolved(placement)
+    unresolved: dict[Reason, int] = {}
+    for (_, reason), count in unresolved_of.items():
+        unresolved[reason] = unresolved.get(reason, 0) + count
     return Table(
         rows=tuple(rows),
         samples=len(profile.samples),
         weight=int(profile.samples.weight.sum(dtype=np.uint64)),
-        unresolved={
-            Reason(number): count
-            for number, count in enumerate(np.bincount(reason[placement.own]).tolist())
-            if count and number != Reason.RESOLVED
-        },
+        unresolved=dict(sorted(unresolved.items())),
+        unresolved_of=unresolved_of,
     )
+
+
+def _unresolved(placement: Placement) -> dict[tuple[int, Reason], int]:
+    """Samples without a symbol, by guest and reason."""
+    here = np.array([place.guest << 8 | place.reason for place in placement.places], np.int64)
+    found, counts = np.unique(here[placement.own], return_counts=True)
+    return {
+        (key >> 8, Reason(key & 0xFF)): count
+        for key, count in zip(found.tolist(), counts.tolist(), strict=True)
+        if key & 0xFF != Reason.RESOLVED
+    }
 
 
 def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> list[Row]:

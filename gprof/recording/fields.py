@@ -15,6 +15,7 @@ from symbols.names import printable
 #: Limits of single numbers, inclusive.
 U16 = (0, (1 << 16) - 1)
 U64 = (0, (1 << 64) - 1)
+I32 = (-(1 << 31), (1 << 31) - 1)
 I64 = (-(1 << 63), (1 << 63) - 1)
 
 _LONGEST_BUILD_ID = 64

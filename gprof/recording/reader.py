@@ -12,7 +12,7 @@ import numpy as np
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
-from gprof.recording.fields import I64, U16, U64, Fields
+from gprof.recording.fields import I32, I64, U16, U64, Fields
 from gprof.recording.files import open_input
 from gprof.recording.format import Damage, Kind, frames
 from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts, UInt64s
@@ -129,6 +129,7 @@ class _Recording:
             vcpus=fields.integers("vcpus", U16),
             kernel=fields.text("kernel"),
             build_id=fields.build_id("build_id"),
+            pid=fields.integer("pid", I32) if fields.has("pid") else 0,
         )
 
     def take_images(self, fields: Fields) -> None:

@@ -14,8 +14,14 @@ from symbols.names import printable
 
 InputKind: TypeAlias = Literal["gprof", "perf"]
 
-#: tools/perf/util/header.c: PERFILE2 as a u64 in the byte order of the machine that recorded.
-_BEGINNINGS: dict[bytes, InputKind] = {MAGIC: "gprof", b"PERFILE2": "perf", b"2ELIFREP": "perf"}
+#: tools/perf/util/header.c: PERFILE2 as a u64 in the byte order of the machine that recorded;
+#: until 2012 it was PERFFILE.
+_BEGINNINGS: dict[bytes, InputKind] = {
+    MAGIC: "gprof",
+    b"PERFILE2": "perf",
+    b"2ELIFREP": "perf",
+    b"PERFFILE": "perf",
+}
 _LONGEST = max(map(len, _BEGINNINGS))
 
 
@@ -46,6 +52,11 @@ def _kind(beginning: bytes, name: str) -> InputKind:
     for magic, kind in _BEGINNINGS.items():
         if beginning.startswith(magic):
             return kind
+    if not beginning:
+        raise FormatError(
+            f"{printable(name)} is empty",
+            "Whatever should have written it wrote nothing: see what it said on its stderr.",
+        )
     raise FormatError(
         f"{printable(name)} is neither a recording of gprof nor a perf.data file",
         "Give a file that `gprof record` or `perf record` wrote.",

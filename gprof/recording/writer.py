@@ -209,6 +209,7 @@ class Writer:
                 "vcpus": list(guest.vcpus),
                 "kernel": guest.kernel,
                 "build_id": guest.build_id,
+                "pid": guest.pid,
             },
         )
 

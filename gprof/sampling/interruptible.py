@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import select
 import threading
+from io import BufferedReader
+from typing import BinaryIO
 
 
 class InterruptiblePipe:
@@ -56,3 +58,12 @@ class InterruptiblePipe:
                 self._closed = True
                 os.close(self._wake_reading)
                 os.close(self._wake_writing)
+
+
+def pipe_of(file: BinaryIO) -> InterruptiblePipe | None:
+    """The pipe behind an open stream; None for a file that can be sought, which never blocks."""
+    if file.seekable():
+        return None
+    # What somebody has looked at already is in the file's buffer, no longer in the pipe.
+    begun = file.peek(1) if isinstance(file, BufferedReader) else b""
+    return InterruptiblePipe(file.fileno(), begun)

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from io import BufferedReader
 from pathlib import Path
 from typing import Any, BinaryIO, cast
 
@@ -29,7 +28,7 @@ from gprof.perfdata import (
     Samples,
 )
 from gprof.sampling.exit_events import exit_pcs
-from gprof.sampling.interruptible import InterruptiblePipe
+from gprof.sampling.interruptible import InterruptiblePipe, pipe_of
 from gprof.sampling.perf_guests import PerfGuest, PerfGuests
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt32s
 from symbols.names import printable
@@ -83,7 +82,8 @@ class PerfFile:
             self._perf = PerfData.open(target)
         else:
             self._target = name or str(getattr(target, "name", "a stream"))
-            self._perf = PerfData.from_file(self._interruptible(target))
+            self._pipe = pipe_of(target)
+            self._perf = PerfData.from_file(cast("BinaryIO", self._pipe or target))
         self._wanted, self._host, self._exits = event, host, exits
         self._chosen: int | None = None
         self._guests = PerfGuests(self._perf, arguments_of)
@@ -146,15 +146,6 @@ class PerfFile:
         self._closed = True
         if self._pipe is not None:
             self._pipe.interrupt()
-
-    def _interruptible(self, file: BinaryIO) -> BinaryIO:
-        """A stream that `close` can end; a file that is none as it is."""
-        if file.seekable():
-            return file
-        # What somebody has looked at already is in the file's buffer, no longer in the pipe.
-        begun = file.peek(1) if isinstance(file, BufferedReader) else b""
-        self._pipe = InterruptiblePipe(file.fileno(), begun)
-        return cast("BinaryIO", self._pipe)
 
     # Which samples
 
@@ -294,7 +285,12 @@ class PerfFile:
                 "the recording does not name the vcpus' threads; "
                 "vcpus are numbered in the order of their threads"
             )
-        if not self._taken:
+        if not self._taken and self._exits:
+            yield (
+                "no VM exit was recorded: no guest ran under KVM, or not with "
+                "`-e kvm:kvm_entry -e kvm:kvm_exit`"
+            )
+        elif not self._taken:
             yield from why_no_guest_samples(self._perf.events, self._perf.text(Feature.CPUID))
 
 
@@ -319,11 +315,6 @@ def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
             "the recording leaves guests out (exclude_guest): record with `perf kvm --guest record`"
         )
         return
-    if "Intel" in cpu and any(event.attribute.precise for event in sampling):
-        yield (
-            "the event is precise (PEBS), which cannot sample a guest on Intel: "
-            "record with `-e cycles` or `-e cpu-clock`, without :p or :P"
-        )
     if any(event.attribute.type != EventType.SOFTWARE for event in sampling):
         yield (
             "no guest was sampled: a hardware counter cannot where the host has none or gives it "
@@ -333,6 +324,12 @@ def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
         yield (
             "no guest was sampled: none ran, or the kernel was built without "
             "CONFIG_GUEST_PERF_EVENTS; the addresses at VM exits need neither"
+        )
+    # The last note is the one that a screen shows: the most exact one.
+    if "Intel" in cpu and any(event.attribute.precise for event in sampling):
+        yield (
+            "the event is precise (PEBS), which cannot sample a guest on Intel: "
+            "record with `-e cycles` or `-e cpu-clock`, without :p or :P"
         )
 
 

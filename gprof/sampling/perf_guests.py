@@ -214,8 +214,12 @@ class PerfGuests:
         """
         maps = [m for m in self._perf.mappings if m.of_guest]
         own = [m for m in maps if m.pid == pid]
-        guests = [known for known in self._ids if known != HOST]
+        guests = self._guest_pids()
         return own or ([m for m in maps if m.pid == 0] if len(guests) == 1 else [])
+
+    def _guest_pids(self) -> list[int]:
+        """Who was met so far; another thread may be meeting more."""
+        return [pid for pid in list(self._ids) if pid != HOST]
 
     def _build_id(self, pid: int) -> bytes:
         """Of the guest's kernel. Those of pid 0 are not asked: perf writes the host's there."""
@@ -230,7 +234,7 @@ class PerfGuests:
             name = hypervisor_name(self._arguments_of(pid))
             if name:
                 return name
-        if len([known for known in self._ids if known != HOST]) == 1:
+        if len(self._guest_pids()) == 1:
             # perf may itself have started the hypervisor: its command line ends with that one.
             name = hypervisor_name(self._perf.command_line)
             if name:

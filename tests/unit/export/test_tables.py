@@ -12,8 +12,8 @@ import pytest
 from gprof.errors import UsageError
 from gprof.export.exporter import Exporter
 from gprof.export.folded import Folded
-from gprof.export.table import REMEDIES, CsvTable, JsonTable, TextTable, sort_keys
-from gprof.profile.profile import Profile
+from gprof.export.table import CsvTable, JsonTable, TextTable, remedy, sort_keys
+from gprof.profile.profile import Guest, Profile
 from gprof.profile.view import Group, SortKey, tabulate
 from gprof.sampling.source import SampleBatch
 from symbols.space import Reason
@@ -75,13 +75,29 @@ def test_the_text_has_every_row_and_says_what_is_missing() -> None:
     assert "# guest    web1 (x86_64, 2 vcpus, 6.1.0-56-cloud-amd64)" in text
     assert f"guest halted {profile.facts.halted_percent:.2f} % of the time" in text
     for reason in (Reason.NO_IMAGE, Reason.NO_SYMBOLS, Reason.USER_SPACE):
-        assert f"{reason.sentence}; {REMEDIES[reason]}" in text
+        assert f"{reason.sentence}; {remedy(reason)}" in text
     limited = TextTable(limit=3).text(profile)
     assert f"# {len(rows) - 3} more rows are not shown" in limited
 
 
-def test_every_reason_has_a_remedy() -> None:
-    assert set(REMEDIES) == set(Reason) - {Reason.RESOLVED}
+def test_every_reason_has_a_remedy_that_names_the_guest() -> None:
+    for reason in set(Reason) - {Reason.RESOLVED}:
+        assert "{" not in remedy(reason)
+        assert "{" not in remedy(reason, Guest(0, "web1", pid=7))
+    kernel = Reason.NO_KERNEL_SYMBOLS
+    assert "--guestkallsyms FILE" in remedy(kernel, Guest(0, "web1"))
+    assert "--guestkallsyms 7=FILE" in remedy(kernel, Guest(0, "web1", pid=7))
+    assert "perf report" in remedy(kernel, Guest(0, "host", pid=-1))
+
+
+def test_what_is_missing_is_told_guest_by_guest() -> None:
+    kernel, user = 0xFFFF_FFFF_8100_0000, 0x40_0000
+    samples = SampleBatch.of([kernel, user] * 2, guest=[0, 0, 1, 1])
+    named = {0: Guest(0, "web\x1b", pid=7), 1: Guest(1, "db", pid=8)}
+    text = TextTable().text(Profile(samples, synthetic(1).facts, named, {}))
+    assert "web\\x1b: no symbols of the kernel were given; give --guestvmlinux 7=FILE" in text
+    assert "db: no symbols of the kernel were given; give --guestvmlinux 8=FILE" in text
+    assert text.count("guest user space") == 1
 
 
 @pytest.mark.parametrize("width", [60, 80, 200])

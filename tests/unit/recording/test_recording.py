@@ -487,12 +487,17 @@ def test_kinds_are_known_by_content(tmp_path: Path) -> None:
         ("a.data", preamble(), "gprof"),
         ("b.gprof", b"PERFILE2" + bytes(96), "perf"),
         ("c", b"2ELIFREP" + bytes(96), "perf"),
+        ("d", b"PERFFILE" + bytes(96), "perf"),
     ):
         (tmp_path / name).write_bytes(content)
         assert kind_of(tmp_path / name) == kind
-    for content in (b"", b"PERF", b"\x7fELF" + bytes(60)):
+    for content, words in (
+        (b"", "is empty"),
+        (b"PERF", "neither"),
+        (b"\x7fELF" + bytes(60), "neither"),
+    ):
         (tmp_path / "d").write_bytes(content)
-        with pytest.raises(FormatError, match="neither"):
+        with pytest.raises(FormatError, match=words):
             kind_of(tmp_path / "d")
     with pytest.raises(UsageError, match="does not exist"):
         kind_of(tmp_path / "missing")

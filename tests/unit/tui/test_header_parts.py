@@ -59,7 +59,8 @@ def test_cost_is_told_beside_what_was_asked_for() -> None:
     assert tones["40.0"] is Tone.WARN
     assert tones["2.00"] is Tone.WARN
     assert plain(cost_items(facts, None)) == "rate 40.0 of 99 Hz  halted 2.00 %"
-    assert plain(cost_items(SourceFacts("perf", "x"), None)) == "halted 0 %"
+    assert plain(cost_items(SourceFacts("gdbstub", "x"), None)) == "halted 0 %"
+    assert plain(cost_items(SourceFacts("perf", "x"), None)) == ""  # it stops nothing
 
 
 def test_troubles_are_told_with_their_most_frequent_reason() -> None:
