@@ -61,15 +61,26 @@ class Member:
 
 
 class Btf:
-    """The types of one kernel; `parse` gives one."""
+    """The types of one kernel; `parse` gives one.
+
+    Attributes:
+        little_endian: byte order of the guest.
+    """
 
     def __init__(
-        self, words: NDArray[np.uint32], starts: NDArray[np.int64], strings: bytes, pointer: int
+        self,
+        words: NDArray[np.uint32],
+        strings: bytes,
+        *,
+        little_endian: bool = True,
+        pointer_size: int = 8,
     ) -> None:
+        self.little_endian = little_endian
+        starts = _record_starts(words)
         self._words = words
         self._starts = starts
         self._strings = strings
-        self._pointer = pointer
+        self._pointer = pointer_size
         self._infos = words[starts + 1]
         self._names = words[starts]
         self._kinds = self._infos >> 24 & 31
@@ -83,7 +94,7 @@ class Btf:
         """
         types, strings, little = _parts(data)
         words = np.frombuffer(types, "<u4" if little else ">u4").astype(np.uint32)
-        return cls(words, _record_starts(words), strings, pointer_size)
+        return cls(words, strings, little_endian=little, pointer_size=pointer_size)
 
     def __len__(self) -> int:
         """How many types there are, `void` not counted."""

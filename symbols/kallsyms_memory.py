@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -93,7 +94,7 @@ def tables_by_symbols(
     if names is None or number is None or table is None or index is None or values is None:
         return None
     base_at = address_of("kallsyms_relative_base")
-    order = "little" if little_endian else "big"
+    order: Literal["little", "big"] = "little" if little_endian else "big"
     try:
         # Eight bytes before 4.20, in which the count is at the end that comes first; what
         # follows the four bytes of today is zero, to align what comes next.

@@ -10,6 +10,7 @@ names, and the first symbol of the text proves the whole.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -333,7 +334,7 @@ def _values(
         pass
     while window.start > number - 8 * count - 8 and window.backwards():
         pass
-    order = "little" if little else "big"
+    order: Literal["little", "big"] = "little" if little else "big"
 
     def word(at: int) -> int:
         offset = at - window.start
