@@ -92,24 +92,33 @@ AREA = 0xFFFF_8880_3FC0_0000
 
 
 @pytest.mark.parametrize(
-    ("name", "registers", "user", "place"),
+    ("name", "registers", "user", "places"),
     [
-        ("x86_64", {"gs_base": AREA, "k_gs_base": 0}, False, {"per_cpu": 0x1FBC0}),
-        ("x86_64", {"gs_base": 0x7F00, "k_gs_base": AREA}, True, {"per_cpu": 0x1FBC0}),
-        ("x86_64", {"gs_base": 0x7F00, "k_gs_base": AREA}, False, {"per_cpu": 0x1FBC0}),
-        ("aarch64", {"SP_EL0": 0x7FFF0, "TPIDR_EL1": AREA}, True, {"entry_task": 0x1FBC0}),
-        ("aarch64", {"SP_EL0": 0x7FFF0, "TPIDR_EL1": AREA}, False, {"entry_task": 0x1FBC0}),
-        ("aarch64", {"SP_EL0": TASK}, False, {}),
-        ("s390x", {"prefix": AREA}, True, {"lowcore": 0x1FBC0}),
-        ("riscv64", {"tp": TASK, "sscratch": 0}, False, {}),
-        ("riscv64", {"tp": 0x7F00, "sscratch": TASK}, True, {}),
+        ("x86_64", {"gs_base": AREA, "k_gs_base": 0}, False, CurrentPlaces(per_cpu=0x1FBC0)),
+        ("x86_64", {"gs_base": 0x7F00, "k_gs_base": AREA}, True, CurrentPlaces(per_cpu=0x1FBC0)),
+        ("x86_64", {"gs_base": 0x7F00, "k_gs_base": AREA}, False, CurrentPlaces(per_cpu=0x1FBC0)),
+        (
+            "aarch64",
+            {"SP_EL0": 0x7FFF0, "TPIDR_EL1": AREA},
+            True,
+            CurrentPlaces(entry_task=0x1FBC0),
+        ),
+        (
+            "aarch64",
+            {"SP_EL0": 0x7FFF0, "TPIDR_EL1": AREA},
+            False,
+            CurrentPlaces(entry_task=0x1FBC0),
+        ),
+        ("aarch64", {"SP_EL0": TASK}, False, CurrentPlaces()),
+        ("s390x", {"prefix": AREA}, True, CurrentPlaces(lowcore=0x1FBC0)),
+        ("riscv64", {"tp": TASK, "sscratch": 0}, False, CurrentPlaces()),
+        ("riscv64", {"tp": 0x7F00, "sscratch": TASK}, True, CurrentPlaces()),
     ],
 )
 def test_current_task_by_architecture(
-    name: str, registers: dict[str, int], user: bool, place: dict[str, int]
+    name: str, registers: dict[str, int], user: bool, places: CurrentPlaces
 ) -> None:
     memory = BytesMemory([(AREA + 0x1FBC0, TASK.to_bytes(8, "little"))])
-    places = CurrentPlaces(**place)
     assert current_task(name, registers, memory, places, user=user) == TASK
     assert current_task(name, registers, BytesMemory([]), CurrentPlaces(), user=user) in {
         None,
