@@ -113,10 +113,7 @@ class Btf:
         """
         found = self.member(structure, path)
         if found is None:
-            raise BtfError(
-                f"the kernel's types have no member {printable(path)} in {printable(structure)}",
-                _REMEDY,
-            )
+            raise no_member(structure, path)
         return found.offset
 
     def member(self, structure: str, path: str) -> Member | None:
@@ -255,6 +252,13 @@ class Btf:
             _, _, _, element, _, count = self._record(number, 6)
             return count * self._size(element, depth - 1)
         raise BtfError("the kernel's types have a member without a size", _REMEDY)
+
+
+def no_member(structure: str, path: str) -> BtfError:
+    """What is said of a member that a kernel does not have."""
+    return BtfError(
+        f"the kernel's types have no member {printable(path)} in {printable(structure)}", _REMEDY
+    )
 
 
 def _parts(data: bytes) -> tuple[bytes, bytes, bool]:

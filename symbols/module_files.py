@@ -13,7 +13,7 @@ import os
 import re
 import tempfile
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import IO, BinaryIO
 
@@ -138,22 +138,22 @@ def _unpack(packed: BinaryIO, kind: str, into: IO[bytes]) -> bytes:
     """Decompress a stream, and return the first four bytes of what comes out."""
     if kind == "xz":
         with lzma.open(packed) as reader:
-            return _copy(reader, into)
+            return _copy(reader.read, into)
     if kind == "gz":
         with gzip.open(packed) as reader:
-            return _copy(reader, into)
+            return _copy(reader.read, into)
     import zstandard  # noqa: PLC0415 - only where a file is compressed with it
 
     try:
-        return _copy(zstandard.ZstdDecompressor().stream_reader(packed), into)
+        return _copy(zstandard.ZstdDecompressor().stream_reader(packed).read, into)
     except zstandard.ZstdError as damaged:  # has no class in common with the others
         raise ValueError(str(damaged)) from None
 
 
-def _copy(reader: IO[bytes], into: IO[bytes]) -> bytes:
+def _copy(read: Callable[[int], bytes], into: IO[bytes]) -> bytes:
     head = b""
     size = 0
-    while piece := reader.read(_PIECE):
+    while piece := read(_PIECE):
         head = head or piece[:4]
         size += len(piece)
         if size > _LARGEST_MODULE:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from symbols.btf import Btf, Member
+from symbols.btf import Btf, Member, no_member
 from symbols.errors import BtfError, IntrospectionError
 from symbols.memory import Memory
 
@@ -26,6 +26,7 @@ class Structures:
         self.memory = memory
         self.btf = btf
         self._members: dict[tuple[str, str], tuple[Member, int]] = {}
+        self._has: dict[tuple[str, str], bool] = {}
         self._sizes: dict[str, int] = {}
 
     def at(self, address: int, structure: str) -> Record:
@@ -52,7 +53,10 @@ class Structures:
 
     def has(self, structure: str, path: str) -> bool:
         """Whether this kernel has such a member."""
-        return self.btf.member(structure, path) is not None
+        key = structure, path
+        if key not in self._has:
+            self._has[key] = self.btf.member(structure, path) is not None
+        return self._has[key]
 
     def member(self, structure: str, path: str) -> tuple[Member, int]:
         """A member and its size in bytes.
@@ -62,9 +66,9 @@ class Structures:
         """
         key = structure, path
         if key not in self._members:
-            self.btf.offset(structure, path)  # says what is missing
             member = self.btf.member(structure, path)
-            assert member is not None
+            if member is None:
+                raise no_member(structure, path)
             self._members[key] = member, self.btf.size_of(member)
         return self._members[key]
 
