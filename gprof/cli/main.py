@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Print what a recording says.",
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
+    "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }

@@ -13,6 +13,7 @@ import click
 
 from gprof.attach import Attached, Sources, attach
 from gprof.cli.options import LiveOptions
+from gprof.cli.waiting import telling_if_slow
 from gprof.live import Live
 from gprof.profile.profile import Profile
 from gprof.recording.writer import Writer
@@ -27,7 +28,8 @@ def begin(
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
-    attached = attach(options.gdb, sources, name)
+    with telling_if_slow("Reading the symbols of the guest from its memory..."):
+        attached = attach(options.gdb, sources, name)
     try:
         source = HaltingSource(
             attached.machine,
