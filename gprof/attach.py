@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
+from gprof.introspection import Introspected, introspect
 from gprof.profile.profile import Guest
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
+from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
 from symbols.memory import Memory, OverlayMemory, SlidMemory
 from symbols.modules import Module, open_modules
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
-from symbols.space import AddressSpace
+from symbols.space import AddressSpace, LoadedImage
 
 _EVERYWHERE = (0, (1 << 64) - 1)
 
@@ -31,11 +34,13 @@ class Sources:
         image: vmlinux, or the one program of a guest without an operating system.
         kallsyms: of the boot that is profiled.
         modules: what /proc/modules says.
+        module_images: of those, the ones whose functions are known by themselves, by name.
     """
 
     image: Image | None = None
     kallsyms: Kallsyms | None = None
     modules: tuple[Module, ...] = ()
+    module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
 
     @classmethod
     def open(cls, vmlinux: Path | None, kallsyms: Path | None, modules: Path | None) -> Sources:
@@ -115,6 +120,7 @@ class Sources:
             image=self.image,
             kallsyms=self.kallsyms,
             modules=self.modules,
+            module_images=self.module_images,
             slide=slide.offset if slide else 0,
             kernel_half=half,
         )
@@ -130,7 +136,8 @@ class Attached:
         space: what is loaded where.
         slide: where its kernel runs and why we believe it; None without symbols of a kernel.
         identity: the kernel that it runs, as far as known.
-        sources: the files that were given.
+        sources: the files that were given, and what the guest's memory adds to them.
+        introspected: what the guest's memory told.
     """
 
     machine: Machine
@@ -139,6 +146,7 @@ class Attached:
     slide: Slide | None
     identity: Identity
     sources: Sources
+    introspected: Introspected = field(default_factory=Introspected)
 
     @property
     def code(self) -> Memory:
@@ -170,8 +178,13 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
     architecture = machine.architecture
     slide = None
     identity = Identity()
+    vector = machine.vector()
+    found = Introspected()
+    if sources.image is None and sources.kallsyms is None:
+        known = KnownKernel(architecture=architecture.name, vector=vector)
+        found = introspect(machine, known, symbols=True, modules=not sources.modules)
+        sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
-        vector = machine.vector()
         hint = Vector(architecture.vector_symbols, vector) if vector else None
         slide = sources.find_slide(architecture.name, machine.memory, hint)
         if sources.image is not None:
@@ -180,6 +193,12 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
             identity = guest_identity(
                 machine.memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
             )
+    if slide is not None and found.kernel is None and _asks_modules(sources):
+        known = KnownKernel(
+            sources.image, sources.kallsyms, slide.offset, architecture.name, vector
+        )
+        found = introspect(machine, known, symbols=False, modules=True)
+        sources = _with(sources, found)
     guest = Guest(
         id=0,
         name=name,
@@ -188,4 +207,25 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
         kernel=identity.release,
         build_id=identity.build_id,
     )
-    return Attached(machine, guest, sources.space(slide, architecture), slide, identity, sources)
+    space = sources.space(slide, architecture)
+    return Attached(machine, guest, space, slide, identity, sources, found)
+
+
+def _asks_modules(sources: Sources) -> bool:
+    """Whether the guest's own list of modules would add to what the files say."""
+    if sources.image is not None and sources.image.linux_release is None:
+        return False
+    return not sources.modules and (sources.kallsyms is None or not sources.kallsyms.modules)
+
+
+def _with(sources: Sources, found: Introspected) -> Sources:
+    """The files, and what the guest's memory adds to them."""
+    if found.kallsyms is not None:
+        sources = replace(sources, kallsyms=found.kallsyms)
+    if found.modules is not None:
+        sources = replace(
+            sources,
+            modules=tuple(module.module for module in found.modules.listed),
+            module_images=found.modules.images,
+        )
+    return sources

@@ -98,6 +98,7 @@ def examine(
             return checks
     try:
         _guest(checks, attached)
+        _introspected(checks, attached)
         _match(checks, attached)
         _cost(checks, attached, hz, max_halted)
     except GprofError as error:
@@ -136,16 +137,6 @@ def _files(
             checks.append(Check("modules", Verdict.FINE, f"{modules}: {len(loaded)} modules"))
     except GprofError as error:
         checks.append(_failed("modules", error))
-    if vmlinux is None and kallsyms is None:
-        checks.append(
-            Check(
-                "symbols",
-                Verdict.MISSING,
-                "neither --guestvmlinux nor --guestkallsyms is given: addresses stay numbers",
-                "Give the kernel's vmlinux (on Debian from linux-image-<release>-dbg), or a copy "
-                "of the guest's /proc/kallsyms made as root, or both.",
-            )
-        )
     return Sources(image, text, loaded)
 
 
@@ -180,6 +171,42 @@ def _guest(checks: list[Check], attached: Attached) -> None:
                 Verdict.NOTICE,
                 f"the guest stands still ({stub.status or 'stopped'}), and gprof leaves it so",
                 "Type `cont` in QEMU's monitor to let it run.",
+            )
+        )
+
+
+def _introspected(checks: list[Check], attached: Attached) -> None:
+    """What was read from the guest's memory in place of files, and what that cost."""
+    found = attached.introspected
+    seen = []
+    if found.kallsyms is not None:
+        seen.append(f"{len(found.kallsyms.kernel)} functions of its kernel")
+    if found.modules is not None:
+        whole = "" if found.modules.complete else ", the list was cut short"
+        seen.append(f"{len(found.modules.listed)} modules{whole}")
+    if seen:
+        cost = found.cost
+        checks.append(
+            Check(
+                "memory",
+                Verdict.FINE,
+                f"the guest's memory names {' and '.join(seen)}: {cost.size / 1e6:.1f} MB, read "
+                f"in {cost.stops} stops that halted it for {cost.halted_ns / 1e6:.0f} ms at most",
+            )
+        )
+    sources = attached.sources
+    checks.extend(
+        Check("memory", Verdict.NOTICE, problem.problem, problem.remedy)
+        for problem in found.problems
+    )
+    if sources.image is None and sources.kallsyms is None:
+        checks.append(
+            Check(
+                "symbols",
+                Verdict.MISSING,
+                "neither a file nor the guest's memory has symbols: addresses stay numbers",
+                "Give the kernel's vmlinux (on Debian from linux-image-<release>-dbg), or a copy "
+                "of the guest's /proc/kallsyms made as root, or both.",
             )
         )
 

@@ -21,6 +21,13 @@ _LAYOUT = {
 }  # fmt: skip
 ENTRY_SIZE = {32: 16, 64: 24}
 
+
+def entry_type(bits: int, *, little_endian: bool) -> np.dtype[Any]:
+    """One entry of a symbol table: name, value, size, info, other, section."""
+    order = "<" if little_endian else ">"
+    return np.dtype([(name, order + kind) for name, kind in _LAYOUT[bits]])
+
+
 _UNDEFINED = 0
 _RESERVED = 0xFF00  # SHN_LORESERVE: from here on no section's number
 _NOTYPE, _OBJECT, _FUNC, _SECTION, _FILE, _IFUNC = 0, 1, 2, 3, 4, 10
@@ -86,8 +93,7 @@ class ElfSymbols:
             bits: 32 or 64.
             little_endian: the file's byte order.
         """
-        order = "<" if little_endian else ">"
-        entry: np.dtype[Any] = np.dtype([(name, order + kind) for name, kind in _LAYOUT[bits]])
+        entry = entry_type(bits, little_endian=little_endian)
         rows = np.frombuffer(symtab, entry, len(symtab) // entry.itemsize)
         kind = rows["info"] & 15
         rows = rows[

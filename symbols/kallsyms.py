@@ -20,6 +20,7 @@ from symbols.file_kinds import HEAD, looks_like
 from symbols.files import read_bounded
 from symbols.names import Names, printable
 from symbols.space import ImageKind
+from symbols.symbol_lines import KERNEL, SymbolLines
 from symbols.table import SymbolTable
 
 #: 200,000 lines are 10 MB; a kernel with everything and its modules stays below 50.
@@ -31,7 +32,6 @@ _MOST_LINES = 4_000_000
 _LARGEST_FUNCTION = np.uint64(64 << 10)
 _PAGE = np.uint64(4096)
 _LAST = np.uint64((1 << 64) - 1)
-_KERNEL = -1
 
 _NIBBLE = np.full(256, 255, np.uint8)
 for _i, _digits in enumerate(b"0123456789abcdef"):
@@ -87,20 +87,26 @@ class Kallsyms:
         Raises:
             KallsymsError: it is no such text, or its addresses are hidden.
         """
-        lines = _Lines.split(text, path)
+        lines = _split(text, path)
         if not lines.address.any():
             raise KallsymsError(f"every address in {path} is zero: the guest hides them", _HIDDEN)
-        table = _Functions.choose(lines)
-        if not len(table.owner):
+        kallsyms = cls.of(lines, path=path)
+        if not (len(kallsyms.kernel) or any(map(len, kallsyms.modules.values()))):
             noun, advice = looks_like(text[:HEAD])
             raise KallsymsError(f"{path} lists no functions: it is {noun}", advice or _COPY_AGAIN)
+        return kallsyms
+
+    @classmethod
+    def of(cls, lines: SymbolLines, *, path: str) -> Kallsyms:
+        """The symbols of lines from elsewhere, such as the kernel's own tables in memory."""
+        table = _Functions.choose(lines)
         return cls(
-            table.of(_KERNEL),
+            table.of(KERNEL),
             {name: table.of(i) for i, name in enumerate(lines.owners)},
             path,
             lines.names,
             lines.address,
-            lines.owner == _KERNEL,
+            lines.owner == KERNEL,
         )
 
     @property
@@ -130,88 +136,17 @@ def owner_kind(owner: str) -> ImageKind:
 
 
 @dataclass(frozen=True, slots=True)
-class _Lines:
-    """The columns of the text.
-
-    Attributes:
-        address: of each line.
-        kind: the byte of its type.
-        names: its name.
-        owner: index into `owners`, or -1 for the kernel.
-        owners: names between brackets, in order of appearance.
-    """
-
-    address: NDArray[np.uint64]
-    kind: NDArray[np.uint8]
-    names: Names
-    owner: NDArray[np.int64]
-    owners: list[str]
-
-    @classmethod
-    def split(cls, text: bytes, path: str) -> _Lines:
-        if text.count(b"\n") > _MOST_LINES:
-            raise KallsymsError(f"{path} has more than {_MOST_LINES} lines", _COPY_AGAIN)
-        raw = np.frombuffer(text, np.uint8)
-        newline = np.flatnonzero(raw == ord("\n"))
-        start = np.concatenate([np.zeros(1, np.int64), newline + 1])
-        end = np.append(newline, len(raw))
-        # A serial console ends its lines with CR LF.
-        has_return = end > start
-        has_return[has_return] = raw[end[has_return] - 1] == ord("\r")
-        end = end - has_return
-        number = np.flatnonzero(end > start)
-        # nm prints an undefined symbol with blanks for its address.
-        number = number[raw[start[number]] != ord(" ")]
-        if not len(number):
-            noun, advice = looks_like(text[:HEAD])
-            raise KallsymsError(f"{path} has no symbols: it is {noun}", advice or _COPY_AGAIN)
-        start, end = start[number], end[number]
-
-        width = text.find(b" ", int(start[0]), int(start[0]) + 17) - int(start[0])
-        if width not in {8, 16}:
-            raise _no_kallsyms(text, path, int(number[0]), int(start[0]), int(end[0]))
-        address, good = _addresses(raw, start, end, width)
-        name_start = start + width + 3
-        tab, has_tab = _first_tabs(raw, start, end, name_start)
-        name_end = np.where(has_tab, tab, end)
-        good &= name_end > name_start
-        good[has_tab] &= _bracketed(raw, tab[has_tab], end[has_tab])
-        bad = np.flatnonzero(~good)
-        if len(bad) and end[bad[0]] < len(raw):
-            first = int(bad[0])
-            raise _no_kallsyms(text, path, int(number[first]), int(start[first]), int(end[first]))
-        # What is left of a cut line could pass for another symbol, even of another owner.
-        good &= end < len(raw)
-        if not good.any():
-            raise KallsymsError(f"{path} has no whole line", _COPY_AGAIN)
-
-        owner = np.full(len(start), _KERNEL, np.int64)
-        owners: dict[bytes, int] = {}
-        tagged = np.flatnonzero(has_tab & good)
-        tags = zip((tab[tagged] + 2).tolist(), (end[tagged] - 1).tolist(), strict=True)
-        owner[tagged] = [owners.setdefault(text[a:b], len(owners)) for a, b in tags]
-        kind = raw[np.minimum(start + width + 1, len(raw) - 1)]
-        return cls(
-            address[good],
-            kind[good],
-            Names(text, name_start[good], name_end[good]),
-            owner[good],
-            [printable(name) for name in owners],
-        )
-
-
-@dataclass(frozen=True, slots=True)
 class _Functions:
     table: SymbolTable
     owner: NDArray[np.int64]
 
     @classmethod
-    def choose(cls, lines: _Lines) -> _Functions:
+    def choose(cls, lines: SymbolLines) -> _Functions:
         """The functions among the lines: one name an address, and where each ends."""
         # perf's choice (tools/perf/util/symbol.c, symbol_type__filter), without data.
         function = np.isin(lines.kind, np.frombuffer(b"tTwW", np.uint8)) & (lines.address != 0)
         function &= ~starts_with(lines.names, IGNORED_PREFIXES)
-        in_kernel = lines.owner == _KERNEL
+        in_kernel = lines.owner == KERNEL
         function &= ~in_kernel | _lasting(lines, in_kernel)
         rows = np.flatnonzero(function)
         rows = rows[
@@ -233,7 +168,7 @@ class _Functions:
         return SymbolTable(table.start[rows], table.end[rows], table.names.take(rows))
 
 
-def _lasting(lines: _Lines, in_kernel: NDArray[np.bool_]) -> NDArray[np.bool_]:
+def _lasting(lines: SymbolLines, in_kernel: NDArray[np.bool_]) -> NDArray[np.bool_]:
     """Which lines lie where the kernel's text is once it runs: not below it, not in init text.
 
     Per-cpu symbols are offsets from 0 (x86 before 6.15); init text and exit text are freed.
@@ -254,7 +189,9 @@ def _lasting(lines: _Lines, in_kernel: NDArray[np.bool_]) -> NDArray[np.bool_]:
     return lasting
 
 
-def _ends(lines: _Lines, start: NDArray[np.uint64], owner: NDArray[np.int64]) -> NDArray[np.uint64]:
+def _ends(
+    lines: SymbolLines, start: NDArray[np.uint64], owner: NDArray[np.int64]
+) -> NDArray[np.uint64]:
     """Where each function ends: at the next symbol of any kind, but not too far.
 
     As perf (tools/perf/util/symbol.c, symbols__fixup_end) where the next symbol is of another
@@ -266,13 +203,65 @@ def _ends(lines: _Lines, start: NDArray[np.uint64], owner: NDArray[np.int64]) ->
     after = np.searchsorted(boundary, start, side="right")
     last = after == len(boundary)
     following = np.append(boundary, _LAST)[after]
-    same_owner = np.append(lines.owner[ordered], _KERNEL)[after] == owner
+    same_owner = np.append(lines.owner[ordered], KERNEL)[after] == owner
     near = _PAGE + np.minimum(start, _LAST - np.uint64(2) * _PAGE)
     page_end = (near + _PAGE - np.uint64(1)) // _PAGE * _PAGE
     far = np.minimum(start, _LAST - _LARGEST_FUNCTION) + _LARGEST_FUNCTION
     # In the last pages of the address space the bounds above fall before the function.
     bound = np.where(same_owner & ~last, far, np.where(page_end > start, page_end, _LAST))
     return np.minimum(following, bound)
+
+
+def _split(text: bytes, path: str) -> SymbolLines:
+    if text.count(b"\n") > _MOST_LINES:
+        raise KallsymsError(f"{path} has more than {_MOST_LINES} lines", _COPY_AGAIN)
+    raw = np.frombuffer(text, np.uint8)
+    newline = np.flatnonzero(raw == ord("\n"))
+    start = np.concatenate([np.zeros(1, np.int64), newline + 1])
+    end = np.append(newline, len(raw))
+    # A serial console ends its lines with CR LF.
+    has_return = end > start
+    has_return[has_return] = raw[end[has_return] - 1] == ord("\r")
+    end = end - has_return
+    number = np.flatnonzero(end > start)
+    # nm prints an undefined symbol with blanks for its address.
+    number = number[raw[start[number]] != ord(" ")]
+    if not len(number):
+        noun, advice = looks_like(text[:HEAD])
+        raise KallsymsError(f"{path} has no symbols: it is {noun}", advice or _COPY_AGAIN)
+    start, end = start[number], end[number]
+
+    width = text.find(b" ", int(start[0]), int(start[0]) + 17) - int(start[0])
+    if width not in {8, 16}:
+        raise _no_kallsyms(text, path, int(number[0]), int(start[0]), int(end[0]))
+    address, good = _addresses(raw, start, end, width)
+    name_start = start + width + 3
+    tab, has_tab = _first_tabs(raw, start, end, name_start)
+    name_end = np.where(has_tab, tab, end)
+    good &= name_end > name_start
+    good[has_tab] &= _bracketed(raw, tab[has_tab], end[has_tab])
+    bad = np.flatnonzero(~good)
+    if len(bad) and end[bad[0]] < len(raw):
+        first = int(bad[0])
+        raise _no_kallsyms(text, path, int(number[first]), int(start[first]), int(end[first]))
+    # What is left of a cut line could pass for another symbol, even of another owner.
+    good &= end < len(raw)
+    if not good.any():
+        raise KallsymsError(f"{path} has no whole line", _COPY_AGAIN)
+
+    owner = np.full(len(start), KERNEL, np.int64)
+    owners: dict[bytes, int] = {}
+    tagged = np.flatnonzero(has_tab & good)
+    tags = zip((tab[tagged] + 2).tolist(), (end[tagged] - 1).tolist(), strict=True)
+    owner[tagged] = [owners.setdefault(text[a:b], len(owners)) for a, b in tags]
+    kind = raw[np.minimum(start + width + 1, len(raw) - 1)]
+    return SymbolLines(
+        address[good],
+        kind[good],
+        Names(text, name_start[good], name_end[good]),
+        owner[good],
+        [printable(name) for name in owners],
+    )
 
 
 def _addresses(

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import bisect
-from collections.abc import Iterable
-from typing import Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol, runtime_checkable
 
 
 class MemoryFault(Exception):
@@ -31,6 +31,31 @@ class Memory(Protocol):
             MemoryFault: any of them is not mapped or not known.
         """
         ...
+
+
+@runtime_checkable
+class Gathering(Protocol):
+    """Memory that reads many places at the price of a few."""
+
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each span (address, size); None where any of them cannot be read."""
+        ...
+
+
+def gather(memory: Memory, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+    """The bytes of each span (address, size), in the cheapest way that `memory` has.
+
+    None stands for a span that cannot be read as a whole.
+    """
+    if isinstance(memory, Gathering):
+        return memory.gather(spans)
+    found: list[bytes | None] = []
+    for address, size in spans:
+        try:
+            found.append(memory.read(address, size))
+        except MemoryFault:
+            found.append(None)
+    return found
 
 
 class BytesMemory:

@@ -186,7 +186,7 @@ def find_kallsyms_slide(
         if linked is not None:
             candidates.append((Method.VECTOR, (vector.address - linked) % _WRAP))
     if memory is not None and architecture == "x86_64" and len(kallsyms.kernel):
-        first = _first_mapped(memory)
+        first = first_mapped(memory)
         if first is not None:
             candidates.append((Method.FIRST_PAGE, (first - kallsyms.text[0]) % _WRAP))
 
@@ -302,11 +302,11 @@ def _first_page(image: Image, memory: Memory) -> list[tuple[Method, int]]:
     linked = image.address_of("_text")
     if image.architecture != "x86_64" or linked is None or linked < _X86_IMAGE_AREA:
         return []
-    first = _first_mapped(memory)
+    first = first_mapped(memory)
     return [] if first is None else [(Method.FIRST_PAGE, (first - linked) % _WRAP)]
 
 
-def _first_mapped(memory: Memory) -> int | None:
+def first_mapped(memory: Memory) -> int | None:
     """The first address of the image area of x86-64 that can be read."""
     steps = [_X86_IMAGE_AREA + i * _X86_STEP for i in range(_X86_STEPS)]
     if not isinstance(memory, Probing):

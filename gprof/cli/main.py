@@ -20,6 +20,7 @@ COMMANDS = {
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
+    "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }

@@ -14,6 +14,7 @@ import click
 
 from gprof.attach import Attached, Sources, attach
 from gprof.cli.options import LiveOptions
+from gprof.cli.waiting import telling_if_slow
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
@@ -46,7 +47,8 @@ def begin(
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
-    attached = attach(address or Address.parse(options.gdb), sources, name)
+    with telling_if_slow("Reading the symbols of the guest from its memory..."):
+        attached = attach(address or Address.parse(options.gdb), sources, name)
     try:
         source = HaltingSource(
             attached.machine,

@@ -6,6 +6,7 @@ import random
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from gprof.errors import TargetError
 from gprof.guest.gdbstub import Stub
@@ -19,17 +20,48 @@ _MOST_PAGES = 4096
 #: the kernel at all (page-table isolation); moments later it is in the kernel, or another one is.
 _ATTEMPTS = 6
 
+#: How long one stop for reading may keep the guest, and how many packets are asked for at first,
+#: at least and at most to stay below: 16 packets of 2 KiB take half a millisecond.
+_LONGEST_STOP_NS = 1_000_000
+_FIRST_PACKETS, _FEWEST_PACKETS, _MOST_PACKETS = 16, 8, 128
+#: A guest that is read in many stops runs at least as long as it stood.
+_LONGEST_REST_S = 0.005
+
+
+@dataclass(slots=True)
+class ReadingCost:
+    """What reading has cost the guest so far.
+
+    Attributes:
+        stops: how often it was stopped.
+        size: bytes that were read.
+        halted_ns: how long it stood; an upper bound, which holds our own delays.
+    """
+
+    stops: int = 0
+    size: int = 0
+    halted_ns: int = 0
+
 
 class StubMemory:
-    """Guest virtual memory through `m` packets, each read in a stop of its own.
+    """Guest virtual memory through `m` packets, as many a stop as keep it short.
 
     Text does not change under a profiler, so whole pages are kept; `forget` drops them. Reads
     go through whichever vcpu can see the address.
+
+    Attributes:
+        cost: of all reads until now.
     """
 
     def __init__(self, stub: Stub) -> None:
         self._stub = stub
         self._pages: OrderedDict[int, bytes] = OrderedDict()
+        # The stub takes half a packet at most: two digits a byte.
+        self._step = min(_PAGE, 1 << ((stub.packet_size // 2).bit_length() - 1))
+        self._packets = _FIRST_PACKETS
+        self._seen: int | None = None
+        self._last_ns = 0
+        self.cost = ReadingCost()
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes at `address`; see `symbols.memory.Memory`.
@@ -39,20 +71,37 @@ class StubMemory:
         Raises:
             MemoryFault: no vcpu can read them, or the guest has gone.
         """
+        if not 0 <= address <= address + size <= 1 << 64:
+            raise MemoryFault(address, size)
+        if not size:
+            return b""
         first, last = address // _PAGE, (address + size - 1) // _PAGE
-        missing = [n * _PAGE for n in range(first, last + 1) if n * _PAGE not in self._pages]
-        for page in missing:
-            try:
-                data = self._fetch(page)
-            except TargetError:
-                data = None
-            if data is None:
+        found: list[bytes] = []
+        # In parts that the pages kept can hold, however much is asked for.
+        for part in range(first, last + 1, _MOST_PAGES // 2):
+            numbers = range(part, min(part + _MOST_PAGES // 2, last + 1))
+            if not self._fetch([n * _PAGE for n in numbers]):
                 raise MemoryFault(address, size)
-            self._pages[page] = data
-        found = b"".join(self._pages[n * _PAGE] for n in range(first, last + 1))
-        while len(self._pages) > _MOST_PAGES:
-            self._pages.popitem(last=False)
-        return found[address - first * _PAGE :][:size]
+            found += [self._pages[n * _PAGE] for n in numbers]
+            while len(self._pages) > _MOST_PAGES:
+                self._pages.popitem(last=False)
+        return b"".join(found)[address - first * _PAGE :][:size]
+
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each span; see `symbols.memory.Gathering`.
+
+        Of a small one no more is read than was asked for, and nothing is kept.
+        """
+        found: list[bytes | None] = [None] * len(spans)
+        small = [i for i, (_, size) in enumerate(spans) if 0 < size <= self._step // 4]
+        for i, data in zip(small, self._ask([spans[i] for i in small]), strict=True):
+            found[i] = data
+        for i in set(range(len(spans))) - set(small):
+            try:
+                found[i] = self.read(*spans[i])
+            except MemoryFault:
+                continue
+        return found
 
     def readable(self, addresses: Sequence[int]) -> list[bool]:
         """Which addresses some vcpu can read a byte of, asked in as few stops as possible."""
@@ -74,19 +123,80 @@ class StubMemory:
         """Drop what was kept, as after a reset."""
         self._pages.clear()
 
-    def _fetch(self, page: int) -> bytes | None:
-        # The stub takes half a packet at most: two digits a byte.
-        step = min(_PAGE, 1 << ((self._stub.packet_size // 2).bit_length() - 1))
-        parts = [b"m%x,%x" % (at, step) for at in range(page, page + _PAGE, step)]
+    def _fetch(self, pages: Sequence[int]) -> bool:
+        """Keep some pages; whether all of them are now known."""
+        missing = [page for page in pages if page not in self._pages]
+        each = _PAGE // self._step
+        at_once = max(1, self._packets // each)
+        for i in range(0, len(missing), at_once):
+            some = missing[i : i + at_once]
+            if i:
+                self._rest()
+            parts = [(page + at, self._step) for page in some for at in range(0, _PAGE, self._step)]
+            read = self._ask(parts)
+            for number, page in enumerate(some):
+                pieces = [piece for piece in read[number * each :][:each] if piece is not None]
+                if len(pieces) < each:
+                    return False
+                self._pages[page] = b"".join(pieces)
+        return True
+
+    def _ask(self, parts: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each part, none of them longer than a packet can hold."""
+        found: list[bytes | None] = []
+        while len(found) < len(parts):
+            some = parts[len(found) :][: self._packets]
+            if found:
+                self._rest()
+            try:
+                found += self._exchange(some)
+            except TargetError:
+                return found + [None] * (len(parts) - len(found))
+        return found
+
+    def _exchange(self, parts: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        asked = [b"m%x,%x" % part for part in parts]
+        # What could be read before tells a vcpu that does not see the kernel from a hole in it.
+        if self._seen is not None:
+            asked.append(b"m%x,1" % self._seen)
         for attempt in range(_ATTEMPTS):
             _pause(attempt)
             for vcpu in self._stub.vcpus:
-                chosen, *replies = self._stub.exchange([b"Hg" + vcpu.thread, *parts]).replies
-                if chosen == b"OK" and all(len(reply) == 2 * step for reply in replies):
-                    try:
-                        return bytes.fromhex(b"".join(replies).decode("ascii"))
-                    except ValueError:
-                        continue
+                exchange = self._stub.exchange([b"Hg" + vcpu.thread, *asked])
+                self._count(exchange.answered_ns - exchange.stopped_ns)
+                chosen, *replies = exchange.replies
+                sizes = [*(size for _, size in parts), 1]
+                read = [_decoded(reply, n) for reply, n in zip(replies, sizes, strict=False)]
+                if chosen != b"OK" or all(data is None for data in read):
+                    continue
+                for (address, size), data in zip(parts, read, strict=False):
+                    if data is not None:
+                        self._seen = address
+                        self.cost.size += size
+                return read[: len(parts)]
+        return [None] * len(parts)
+
+    def _count(self, halted_ns: int) -> None:
+        """Take in what a stop cost, and ask for more or less in the next one."""
+        self.cost.stops += 1
+        self.cost.halted_ns += halted_ns
+        self._last_ns = halted_ns
+        if halted_ns > _LONGEST_STOP_NS:
+            self._packets = max(_FEWEST_PACKETS, self._packets // 2)
+        elif halted_ns < _LONGEST_STOP_NS // 2:
+            self._packets = min(_MOST_PACKETS, self._packets * 2)
+
+    def _rest(self) -> None:
+        time.sleep(min(_LONGEST_REST_S, self._last_ns / 1e9))
+
+
+def _decoded(reply: bytes, size: int) -> bytes | None:
+    """The bytes of a reply to `m`, or None where it is none of the right size."""
+    if len(reply) != 2 * size:
+        return None
+    try:
+        return bytes.fromhex(reply.decode("ascii"))
+    except ValueError:
         return None
 
 

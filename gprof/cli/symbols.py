@@ -1,0 +1,66 @@
+"""`gprof symbols`."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from gprof.cli.options import DEFAULT_GDB, given_symbols, symbol_options
+
+
+@click.command("symbols")
+@click.option("--gdb", metavar="ADDR", default=DEFAULT_GDB, show_default=True,
+              help="The guest's gdbstub, host:port or the path of a unix socket.")  # fmt: skip
+@symbol_options
+@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
+              metavar="FILE", help="The text; - writes it to stdout.")  # fmt: skip
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(gdb: str, output: Path, force: bool, **given: Any) -> int:
+    """Write the guest's /proc/kallsyms, read from its memory.
+
+    For other tools that want a copy of it, and for --guestkallsyms: no login, no root, no
+    setting of the guest stands in the way. No file is needed; a vmlinux makes the search exact.
+    """
+    from gprof.attach import attach
+    from gprof.cli.waiting import telling_if_slow
+    from gprof.export.files import writing
+    from gprof.guest.address import Address
+    from gprof.introspection import introspect
+    from symbols.introspection import KnownKernel, LoadedModules, all_symbols
+    from symbols.kallsyms_text import write_kallsyms
+
+    sources = given_symbols(given).only()
+    with telling_if_slow("Reading the symbols of the guest from its memory..."):
+        attached = attach(Address.parse(gdb), sources)
+        try:
+            found = attached.introspected
+            if found.kernel is None:
+                known = KnownKernel(
+                    attached.sources.image,
+                    attached.sources.kallsyms,
+                    attached.slide.offset if attached.slide else 0,
+                    attached.machine.architecture.name,
+                    attached.machine.vector(),
+                )
+                found = introspect(attached.machine, known, symbols=True, modules=True)
+        finally:
+            attached.machine.stub.close()
+    if found.kernel is None:
+        raise found.problems[0]
+    for problem in found.problems:
+        click.echo(f"Without the symbols of modules: {problem.problem}", err=True)
+    modules = found.modules or LoadedModules()
+    lines = all_symbols(found.kernel, modules)
+    with writing(output, force=force) as out:
+        out.write(write_kallsyms(lines))
+    if str(output) != "-":
+        click.echo(
+            f"Wrote {output}: {len(found.kernel)} symbols of the kernel, "
+            f"{len(lines) - len(found.kernel)} of {len(modules.listed)} modules.",
+            err=True,
+        )
+        sys.stderr.flush()
+    return 0

@@ -1,0 +1,87 @@
+"""Read from a running guest's memory what the files given do not say of its kernel."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from gprof.guest.machine import Machine
+from gprof.guest.memory import ReadingCost, StubMemory
+from symbols.btf import Btf
+from symbols.errors import SymbolsError
+from symbols.introspection import (
+    IN_MEMORY,
+    KnownKernel,
+    LoadedModules,
+    kernel_symbols,
+    kernel_types,
+    loaded_modules,
+)
+from symbols.kallsyms import Kallsyms
+from symbols.module_files import ModuleFiles
+from symbols.structures import Structures
+from symbols.symbol_lines import SymbolLines
+
+
+@dataclass(frozen=True, slots=True)
+class Introspected:
+    """What the guest's memory told.
+
+    Attributes:
+        kernel: the symbols of the kernel proper; None where not asked for, or not found.
+        kallsyms: the same, ready to resolve addresses.
+        modules: what is loaded; None where not asked for, or not found.
+        types: the kernel's description of its types, where it was found.
+        problems: why something is missing.
+        cost: what reading cost the guest.
+    """
+
+    kernel: SymbolLines | None = None
+    kallsyms: Kallsyms | None = None
+    modules: LoadedModules | None = None
+    types: Btf | None = None
+    problems: tuple[SymbolsError, ...] = ()
+    cost: ReadingCost = field(default_factory=ReadingCost)
+
+
+def introspect(
+    machine: Machine,
+    known: KnownKernel,
+    *,
+    symbols: bool,
+    modules: bool,
+    files: ModuleFiles | None = None,
+) -> Introspected:
+    """Read a guest's symbols and modules from its memory, in stops of a millisecond.
+
+    What is not found is said in `problems`, not raised: a guest that has not booted, or runs
+    something else than Linux, can be profiled all the same.
+
+    Args:
+        machine: the guest.
+        known: what is known of its kernel already.
+        symbols: read the symbols of the kernel proper.
+        modules: read its list of modules.
+        files: where files of modules may be.
+
+    Raises:
+        TargetError: the guest went away.
+    """
+    # Pages of its own: unlike text, what is read here changes, and must not stay known.
+    memory = StubMemory(machine.stub)
+    problems: list[SymbolsError] = []
+    kernel = kallsyms = types = loaded = None
+    if symbols:
+        try:
+            kernel = kernel_symbols(memory, known)
+            kallsyms = Kallsyms.of(kernel, path=IN_MEMORY)
+        except SymbolsError as problem:
+            problems.append(problem)
+    if known.image is None and known.kallsyms is None and kallsyms is not None:
+        known = KnownKernel(kallsyms=kallsyms, architecture=known.architecture)
+    if modules and (known.image is not None or known.kallsyms is not None):
+        try:
+            types = kernel_types(memory, known, known.address_of)
+            loaded = loaded_modules(Structures(memory, types), known.address_of, files)
+        except SymbolsError as problem:
+            problems.append(problem)
+    return Introspected(kernel, kallsyms, loaded, types, tuple(problems), memory.cost)

@@ -1,0 +1,199 @@
+"""What a guest's kernel says of itself, read from its memory: symbols, types and modules."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from symbols.btf import Btf, btf_size
+from symbols.elf import Image
+from symbols.errors import IntrospectionError, SymbolsError
+from symbols.kallsyms import Kallsyms
+from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
+from symbols.kallsyms_search import find_kallsyms
+from symbols.memory import Memory, MemoryFault
+from symbols.module_files import ModuleFiles, image_of_module
+from symbols.module_list import ListedModule, list_modules
+from symbols.module_sections import module_build_id, module_sections
+from symbols.module_symbols import ModuleSymbols, loaded_image, module_symbols
+from symbols.slide import first_mapped
+from symbols.space import LoadedImage
+from symbols.structures import Structures
+from symbols.symbol_lines import SymbolLines
+
+_WRAP = 1 << 64
+#: From the first of a kernel's text to the end of its read-only data, with every driver built in.
+_REACH = 128 << 20
+#: From an exception vector down to the first of the text.
+_BEFORE_VECTOR = 64 << 20
+_BTF_HEAD = 24
+#: How the symbols of the guest's memory are called where others are called by their file.
+IN_MEMORY = "the guest's memory"
+
+AddressOf = Callable[[str], int | None]
+
+
+@dataclass(frozen=True, slots=True)
+class KnownKernel:
+    """What is known of a guest's kernel before its memory is asked.
+
+    Attributes:
+        image: its vmlinux.
+        kallsyms: its symbols as text.
+        slide: runtime minus link address of the two.
+        architecture: as the kernel names it.
+        vector: runtime address of an exception handler, as a register tells it.
+    """
+
+    image: Image | None = None
+    kallsyms: Kallsyms | None = None
+    slide: int = 0
+    architecture: str = ""
+    vector: int | None = None
+
+    def address_of(self, name: str) -> int | None:
+        """Runtime address of a symbol; that of a per-cpu symbol below the kernel does not slide."""
+        if self.image is not None:
+            address, lowest = self.image.address_of(name), self.image.text[0]
+        elif self.kallsyms is not None:
+            address, lowest = self.kallsyms.address_of(name), self.kallsyms.text[0]
+        else:
+            return None
+        if address is None or address < lowest:
+            return address
+        return (address + self.slide) % _WRAP
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedModules:
+    """The modules that a guest has loaded.
+
+    Attributes:
+        listed: the kernel's list of them, in its order.
+        images: each with its functions, by name.
+        symbols: what the kernel knows of each one's symbols, where it does.
+        complete: the list was walked to its end.
+    """
+
+    listed: tuple[ListedModule, ...] = ()
+    images: dict[str, LoadedImage] = field(default_factory=dict)
+    symbols: tuple[ModuleSymbols, ...] = ()
+    complete: bool = True
+
+
+def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
+    """The symbols of the kernel proper, from its own table.
+
+    Raises:
+        IntrospectionError: the table is not found.
+    """
+    little = known.image is None or known.image.little_endian
+    tables = tables_by_symbols(memory, known.address_of, little_endian=little)
+    first = known.address_of("_stext")
+    if tables is not None:
+        try:
+            return read_kallsyms(memory, tables, first=first)
+        except IntrospectionError:
+            pass  # the symbols are of an image whose table was made in another way: search
+    if first is not None:
+        start = first
+    elif known.architecture == "x86_64":
+        mapped = first_mapped(memory)
+        if mapped is None:
+            raise IntrospectionError(
+                "the guest has no kernel where Linux would be",
+                "Try again once it has booted; for something else than Linux, give its program "
+                "as --guestvmlinux.",
+            )
+        start = first = mapped
+    elif known.vector is not None:
+        start = max(0, known.vector - _BEFORE_VECTOR)
+    else:
+        raise IntrospectionError("nothing tells where the guest's kernel is")
+    _, lines = find_kallsyms(memory, start, min(start + _REACH, _WRAP), first=first)
+    return lines
+
+
+def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> Btf:
+    """The kernel's description of its types: of its vmlinux, else of its memory.
+
+    Args:
+        memory: the guest's.
+        known: with the vmlinux, if there is one.
+        address_of: runtime address of a symbol.
+
+    Raises:
+        IntrospectionError, BtfError: it has none, or it is not to be found.
+    """
+    if known.image is not None:
+        section = known.image.section(".BTF")
+        if section is not None and section.in_file:
+            try:
+                return Btf.parse(known.image.read(section.address, section.size))
+            except MemoryFault:
+                pass
+    start = address_of("__start_BTF")
+    if start is None:
+        raise IntrospectionError(
+            "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
+            "or its table of symbols lists no data (CONFIG_KALLSYMS_ALL)",
+            "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
+        )
+    try:
+        size = btf_size(memory.read(start, _BTF_HEAD))
+        if size is None:
+            raise IntrospectionError("there is no description of the kernel's types in its memory")
+        return Btf.parse(memory.read(start, size))
+    except MemoryFault as fault:
+        raise IntrospectionError(f"the kernel's types cannot be read: {fault}") from None
+
+
+def loaded_modules(
+    structures: Structures, address_of: AddressOf, files: ModuleFiles | None = None
+) -> LoadedModules:
+    """The modules that the guest has loaded, with the functions of each.
+
+    Args:
+        structures: the guest's memory and types.
+        address_of: runtime address of a symbol.
+        files: where files of modules may be; a module's own file is preferred if its build id
+            is that of the one loaded.
+
+    Raises:
+        IntrospectionError: the list is not to be found.
+    """
+    head = address_of("modules")
+    if head is None:
+        raise IntrospectionError(
+            "the kernel's list of modules is not among its symbols",
+            "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
+        )
+    found = list_modules(structures, head)
+    images: dict[str, LoadedImage] = {}
+    symbols: list[ModuleSymbols] = []
+    for module in found.modules:
+        own = module_symbols(structures, module)
+        if own is not None:
+            symbols.append(own)
+        build_id = module_build_id(structures, module.address)
+        images[module.name] = _from_file(structures, module, build_id, files) or loaded_image(
+            module, own, build_id
+        )
+    return LoadedModules(found.modules, images, tuple(symbols), found.complete)
+
+
+def _from_file(
+    structures: Structures, module: ListedModule, build_id: bytes, files: ModuleFiles | None
+) -> LoadedImage | None:
+    image = files.find(module.name, build_id) if files is not None and build_id else None
+    if image is None:
+        return None
+    try:
+        return image_of_module(image, module, module_sections(structures, module.address))
+    except SymbolsError:
+        return None
+
+
+def all_symbols(kernel: SymbolLines, modules: LoadedModules) -> SymbolLines:
+    """The symbols of the kernel and of its modules, as /proc/kallsyms lists them."""
+    return SymbolLines.joined([kernel, *(symbols.lines for symbols in modules.symbols)])

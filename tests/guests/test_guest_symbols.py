@@ -1,0 +1,110 @@
+"""What a real guest's memory says of itself, beside what the guest prints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+from gprof.attach import Attached, Sources, attach
+from gprof.cli.main import cli
+from gprof.guest.address import Address
+from gprof.guest.memory import StubMemory
+from symbols.modules import open_modules
+from symbols.slide import Method
+from symbols.structures import Structures
+from symbols.tasks import CurrentPlaces, Tasks, current_task
+from tests.guests.linux import LinuxGuest
+
+
+def attached_to(guest: LinuxGuest, sources: Sources) -> Attached:
+    attached = attach(Address.parse(guest.gdb_address), sources)
+    attached.machine.stub.close()
+    return attached
+
+
+def test_kallsyms_from_memory_is_that_of_the_guest(linux_guest: LinuxGuest, tmp_path: Path) -> None:
+    path = tmp_path / "kallsyms"
+    done = CliRunner().invoke(cli, ["symbols", "--gdb", linux_guest.gdb_address, "-o", str(path)])
+    assert done.exit_code == 0, done.output
+    # Text that the kernel makes at run time is not in its tables.
+    generated = (b"\t[bpf]", b"\t[__builtin__ftrace]", b"\t[__builtin__kprobes]")
+    lines = [
+        line for line in linux_guest.kallsyms.read_bytes().splitlines()
+        if not line.endswith(generated)
+    ]  # fmt: skip
+    assert len(lines) > 50_000
+    assert path.read_bytes().splitlines() == lines
+
+
+@pytest.mark.parametrize("with_vmlinux", [True, False])
+def test_modules_are_those_of_the_guest(linux_guest: LinuxGuest, with_vmlinux: bool) -> None:
+    vmlinux = linux_guest.vmlinux if with_vmlinux else None
+    attached = attached_to(linux_guest, Sources.open(vmlinux, None, None))
+    found = attached.introspected
+    assert not found.problems
+    assert found.modules is not None
+    assert found.modules.complete
+    listed = sorted((module.module for module in found.modules.listed), key=lambda m: m.start)
+    assert tuple(listed) == open_modules(linux_guest.modules)
+    assert attached.identity.release == linux_guest.kernel.release
+    if not with_vmlinux:
+        assert attached.slide is not None
+        assert attached.slide.agreeing == (Method.KALLSYMS, Method.VECTOR, Method.FIRST_PAGE)
+
+
+def test_every_choice_of_symbols_names_the_same_functions(linux_guest: LinuxGuest) -> None:
+    by_file = attached_to(
+        linux_guest, Sources.open(None, linux_guest.kallsyms, linux_guest.modules)
+    )
+    by_memory = attached_to(linux_guest, Sources())
+    by_vmlinux = attached_to(linux_guest, Sources.open(linux_guest.vmlinux, None, None))
+    assert by_file.sources.kallsyms is not None
+    tables = [by_file.sources.kallsyms.kernel, *by_file.sources.kallsyms.modules.values()]
+    starts = np.concatenate([table.start for table in tables])
+    names = {}
+    for way, attached in (("file", by_file), ("memory", by_memory), ("vmlinux", by_vmlinux)):
+        resolved = attached.space.resolve(starts)
+        names[way] = [
+            attached.space.symbol(int(image), int(symbol)).symbol.name if symbol >= 0 else ""
+            for image, symbol in zip(resolved.image, resolved.symbol, strict=True)
+        ]
+    agree = np.array(names["file"]) == np.array(names["memory"])
+    assert agree.mean() > 0.999
+    # A vmlinux knows more names of one address, and which of them has a size.
+    assert (np.array(names["vmlinux"]) == np.array(names["memory"])).mean() > 0.99
+
+
+def test_current_task_is_one_that_the_guest_runs(linux_guest: LinuxGuest) -> None:
+    attached = attach(Address.parse(linux_guest.gdb_address), Sources())
+    try:
+        types, kallsyms = attached.introspected.types, attached.sources.kallsyms
+        assert types is not None
+        assert kallsyms is not None
+        memory = StubMemory(attached.machine.stub)
+        tasks = Tasks(Structures(memory, types))
+        registers = {
+            name: attached.machine.register(name) or 0 for name in ("gs_base", "k_gs_base")
+        }
+        places = CurrentPlaces.of(kallsyms.address_of, types)
+        pointer = current_task("x86_64", registers, memory, places, user=False)
+        assert pointer is not None
+        task = tasks.at(pointer)
+        assert task is not None
+        assert task.comm
+        init = kallsyms.address_of("init_task")
+        assert init is not None
+        idle = tasks.at(init)
+        assert idle is not None
+        assert (idle.pid, idle.comm, idle.kernel_thread) == (0, "swapper/0", True)
+    finally:
+        attached.machine.stub.close()
+
+
+def test_doctor_says_what_reading_cost(linux_guest: LinuxGuest) -> None:
+    done = CliRunner().invoke(cli, ["doctor", "--gdb", linux_guest.gdb_address])
+    assert done.exit_code == 0, done.output
+    assert "the guest's memory names" in done.output
+    assert "stops that halted it" in done.output
