@@ -14,10 +14,10 @@ from html import escape
 from importlib.resources import files
 from typing import BinaryIO
 
-from gprof.export.table import describe
+from gprof.export.caption import subtitle_of, title_of
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Profile
-from gprof.profile.tree import Node, NodeKind, call_tree
+from gprof.profile.tree import Node, NodeKind, call_tree, inverted
 from symbols.names import printable
 
 _WIDTH = 1200  # of the static picture; the script redraws it for the window
@@ -67,21 +67,26 @@ class FlameGraph:
     Attributes:
         title: above the picture; empty names the guests.
         chosen: which samples count.
+        icicle: the root is above.
+        inverted: what runs is the root, and its callers stand on it.
     """
 
     title: str = ""
     chosen: Filter = EVERYTHING
+    icicle: bool = False
+    inverted: bool = False
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
         tree = call_tree(profile, self.chosen)
+        if self.inverted:
+            tree = inverted(tree)
         out.writelines(line.encode() + b"\n" for line in self._lines(profile, tree))
 
     def _lines(self, profile: Profile, tree: Node) -> Iterator[str]:
         frames = list(_laid_out(tree))
         height = _HEAD + _FOOT + _LEVEL * (1 + max(frame.depth for frame in frames))
-        guests = [describe(guest) for _, guest in sorted(profile.guests.items())]
-        title = printable(self.title) or f"gprof: {', '.join(guests) or 'unknown guest'}"
+        title, subtitle = title_of(profile, self.title), subtitle_of(profile, tree.total)
         yield '<?xml version="1.0" encoding="UTF-8" standalone="no"?>'
         yield (
             f'<svg xmlns="http://www.w3.org/2000/svg" width="100%" viewBox="0 0 {_WIDTH} {height}"'
@@ -90,12 +95,15 @@ class FlameGraph:
         yield f"<style><![CDATA[\n{_resource('flamegraph.css')}]]></style>"
         yield '<rect class="paper" width="100%" height="100%"/>'
         yield f'<text id="title" x="{_MARGIN}" y="28">{escape(title)}</text>'
-        yield f'<text id="subtitle" x="{_MARGIN}" y="48">{escape(_subtitle(profile, tree))}</text>'
+        yield f'<text id="subtitle" x="{_MARGIN}" y="48">{escape(subtitle)}</text>'
         yield from _legend(tree)
         yield from _tools()
-        yield '<g id="frames" role="tree" aria-label="functions by call">'
+        grows = "down" if self.icicle else "up"
+        yield f'<g id="frames" role="tree" aria-label="functions by call" data-grows="{grows}">'
         for frame in frames:
-            yield _drawn(frame, tree.total, height)
+            level = frame.depth + 1
+            y = _HEAD + _LEVEL * frame.depth if self.icicle else height - _FOOT - _LEVEL * level
+            yield _drawn(frame, tree.total, y)
         yield "</g>"
         yield f'<text id="details" x="{_MARGIN}" y="{height - 12}" aria-live="polite"></text>'
         yield f"<script><![CDATA[\n{_resource('flamegraph.js')}]]></script>"
@@ -123,11 +131,10 @@ def _laid_out(tree: Node) -> Iterator[_Frame]:
         waiting += reversed(inner)
 
 
-def _drawn(frame: _Frame, whole: int, height: int) -> str:
+def _drawn(frame: _Frame, whole: int, y: int) -> str:
     node = frame.node
     scale = (_WIDTH - 2 * _MARGIN) / max(whole, 1)
     x, width = _MARGIN + frame.left * scale, (node.total * scale if whole else 1180.0)
-    y = height - _FOOT - _LEVEL * (frame.depth + 1)
     name = printable(node.name)
     where = f" ({printable(node.module)})" if node.module and node.module != node.name else ""
     share = 100 * node.total / max(whole, 1)
@@ -150,18 +157,6 @@ def _cut(name: str, width: float) -> str:
     if room < 3:
         return ""
     return name if len(name) <= room else name[: room - 1] + "…"
-
-
-def _subtitle(profile: Profile, tree: Node) -> str:
-    facts = profile.facts
-    parts = [
-        f"{tree.total:,} samples",
-        f"{facts.covered_ns / 1e9:.1f} s",
-        f"{facts.reached_hz:.0f} Hz" if facts.reached_hz else "",
-        f"guest halted {facts.halted_percent:.2f} %",
-        printable(f"{facts.way} {facts.target}").strip(),
-    ]
-    return " · ".join(part for part in parts if part)
 
 
 def _legend(tree: Node) -> Iterator[str]:

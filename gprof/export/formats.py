@@ -55,6 +55,7 @@ FORMATS: Mapping[str, Format] = {
     "csv": Format("spreadsheets", "table:CsvTable", (".csv",), grouped=True),
     "json": Format("programs", "table:JsonTable", (".json",), grouped=True),
     "svg": Format("a flame graph", "flamegraph:FlameGraph", (".svg",)),
+    "html": Format("a flame graph to explore", "report_page:ReportPage", (".html", ".htm")),
 }  # fmt: skip
 
 
