@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Print what a recording says.",
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
+    "diff": "Compare two recordings.",
     "export": "Write a recording in the format of another tool.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",

@@ -15,7 +15,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.errors import UsageError
@@ -220,6 +220,7 @@ def profiles(draw: st.DrawFn) -> Profile:
     )  # fmt: skip
 
 
+@settings(max_examples=40)
 @given(profiles())
 def test_self_weights_are_those_of_the_table(profile: Profile) -> None:
     ours: Counter[str] = Counter()
