@@ -275,7 +275,7 @@ def _refuse_absent(image: Image, memory: Memory) -> None:
     notes = image.notes[0]
     if _can_read(memory, notes):
         return
-    first = _first_mapped(memory)
+    first = first_mapped(memory)
     if first is not None and not any(start <= first < end for start, end in image.text_ranges):
         raise MismatchError(
             f"{image.path} is not what the guest runs: nothing is mapped at {notes:#x}, where it "

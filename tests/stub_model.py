@@ -2,8 +2,8 @@
 
 The rules are those of gdb_read_byte and gdb_vm_state_change (gdbstub/gdbstub.c and system.c of
 QEMU 7.2 and 10.0): connecting stops the machine; any byte to a running machine stops it; a reply
-stays pending until `$` or `+`, is sent again for `-`, and swallows other bytes; up to 8.0 every stop is
-reported, later only those that a command waits for.
+stays pending until `$` or `+`, is sent again for `-`, and swallows other bytes; up to 8.0 every
+stop is reported, later only those that a command waits for.
 """
 
 from __future__ import annotations

@@ -19,6 +19,8 @@ COMMANDS = {
     "report": "Print what a recording says.",
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
+    "diff": "Compare two recordings.",
+    "export": "Write a recording in the format of another tool.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
     "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",

@@ -24,6 +24,7 @@
   }));
   const root = frames[0];
   const byGroup = new Map(frames.map((frame) => [frame.group, frame]));
+  const down = part("frames").getAttribute("data-grows") === "down";
   let zoomed = root;
   let current = root;
   let width = svg.viewBox.baseVal.width;
@@ -75,8 +76,8 @@
   function neighbour(key) {
     const seen = frames.filter((frame) => !frame.group.classList.contains("hidden"));
     const on = (step) => seen.filter((frame) => frame.depth === current.depth + step);
-    if (key === "ArrowDown") return on(-1).find((frame) => holds(frame, current));
-    if (key === "ArrowUp") {
+    if (key === (down ? "ArrowUp" : "ArrowDown")) return on(-1).find((frame) => holds(frame, current));
+    if (key === "ArrowUp" || key === "ArrowDown") {
       const widest = (a, b) => (b.right - b.left > a.right - a.left ? b : a);
       const children = on(1).filter((frame) => holds(current, frame));
       return children.length ? children.reduce(widest) : undefined;

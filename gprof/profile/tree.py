@@ -136,6 +136,25 @@ def call_tree(
     return root
 
 
+def inverted(tree: Node) -> Node:
+    """The same samples from the leaves up: the first level is what ran, above it who called it.
+
+    A node's own weight is that of the stacks whose outermost function it is.
+    """
+    root = Node(tree.name, tree.module, tree.kind)
+    root.total = tree.total
+    root.own = tree.own
+    for above, node in tree.walk():
+        if not node.own or not above:
+            continue
+        turned = root
+        for step in (node, *above[:0:-1]):
+            turned = turned.child(step.name, step.module, step.kind)
+            turned.total += node.own
+        turned.own += node.own
+    return root
+
+
 def kind_of(place: Place) -> NodeKind:
     """What code a place is."""
     return NodeKind.IDLE if place.idle else _BY_IMAGE[place.kind]

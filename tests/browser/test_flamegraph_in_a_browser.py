@@ -2,25 +2,17 @@
 
 from __future__ import annotations
 
-import html
-import re
-import shutil
-import subprocess
 from io import BytesIO
 from pathlib import Path
 
-import pytest
-
 from gprof.export.flamegraph import FlameGraph
 from gprof.profile.profile import Profile
+from tests.browser.driven import needs_browser, said, script
 from tests.profiles import hostile, synthetic
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-pytestmark = pytest.mark.skipif(not BROWSER, reason="chromium is not installed")
+pytestmark = needs_browser
 
 _TOOLS = """
-const log = [];
-const say = (text) => log.push(text);
 const frame = (name) => document.querySelector('.frame[data-name="' + name + '"]');
 const shown = () => document.querySelectorAll(".frame:not(.hidden)").length;
 const click = (target) => target.dispatchEvent(new MouseEvent("click", {bubbles: true}));
@@ -36,30 +28,18 @@ const search = (text) => {
 """
 
 
-def run(profile: Profile, actions: str, tmp_path: Path) -> list[str]:
+def run(profile: Profile, actions: str, tmp_path: Path, *, icicle: bool = False) -> list[str]:
     """Open the picture, act in it, and return what the actions said."""
     out = BytesIO()
-    FlameGraph().write(profile, out)
-    script = (
-        f"{_TOOLS}{actions}\ndocument.documentElement.setAttribute('data-said', log.join('|'));"
-    )
+    FlameGraph(icicle=icicle).write(profile, out)
+    ours = f"<script><![CDATA[{script(_TOOLS + actions)}]]></script></svg>"
     page = tmp_path / "graph.svg"
-    page.write_text(
-        out.getvalue().decode().replace("</svg>", f"<script><![CDATA[{script}]]></script></svg>")
-    )
-    assert BROWSER
-    dump = subprocess.run(
-        [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", "--window-size=1000,600",
-         f"--user-data-dir={tmp_path / 'browser'}", "--dump-dom", page.as_uri()],
-        capture_output=True, text=True, check=True, timeout=60,
-    ).stdout  # fmt: skip
-    said = re.search(r'data-said="([^"]*)"', dump)
-    assert said, dump[-2000:]
-    return html.unescape(said[1]).split("|")
+    page.write_text(out.getvalue().decode().replace("</svg>", ours))
+    return said(page)
 
 
 def test_zoom_search_and_keys(tmp_path: Path) -> None:
-    said = run(
+    told = run(
         synthetic(2000, stacks=True),
         """
         const all = shown();
@@ -73,17 +53,33 @@ def test_zoom_search_and_keys(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    assert said[:7] == [
-        *("vfs_read", "980.00", "true", "ext4_file_read_iter", "ksys_read", "true", "all"),
+    assert told[:7] == [
+        *("vfs_read", "980.00", "True", "ext4_file_read_iter", "ksys_read", "True", "all"),
     ]
     # vfs_read and vfs_write lie above do_syscall_64 in most paths: they are counted once.
-    matched = float(said[7].removesuffix(" % matched"))
+    matched = float(told[7].removesuffix(" % matched"))
     assert 25 < matched < 40
-    assert said[8:] == ["not a regular expression", ""]
+    assert told[8:] == ["not a regular expression", ""]
+
+
+def test_keys_follow_the_picture_when_it_grows_down(tmp_path: Path) -> None:
+    told = run(
+        synthetic(2000, stacks=True),
+        """
+        click(frame("vfs_read"));
+        key("ArrowDown"); say(active());
+        key("ArrowUp"); key("ArrowUp"); say(active());
+        const y = (name) => Number(frame(name).querySelector("rect").getAttribute("y"));
+        say(y("vfs_read") > y("ksys_read"));
+        """,
+        tmp_path,
+        icicle=True,
+    )
+    assert told == ["ext4_file_read_iter", "ksys_read", "True"]
 
 
 def test_hostile_names_do_nothing(tmp_path: Path) -> None:
-    said = run(
+    told = run(
         hostile(),
         """
         for (const group of document.querySelectorAll(".frame")) click(group);
@@ -94,9 +90,9 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
         """,
         tmp_path,
     )
-    assert said == ["0", "2", "false"]
+    assert told == ["0", "2", "False"]
 
 
 def test_an_empty_profile_is_a_picture(tmp_path: Path) -> None:
-    said = run(synthetic(0), "click(frame('all')); key('ArrowUp'); say(active());", tmp_path)
-    assert said == ["all"]
+    told = run(synthetic(0), "click(frame('all')); key('ArrowUp'); say(active());", tmp_path)
+    assert told == ["all"]

@@ -8,7 +8,7 @@ from dataclasses import replace
 from hypothesis import given, settings
 
 from gprof.profile.profile import Guest, Profile
-from gprof.profile.tree import Node, NodeKind, call_tree
+from gprof.profile.tree import Node, NodeKind, call_tree, inverted
 from gprof.profile.view import Filter, tabulate
 from gprof.sampling.source import SampleBatch
 from tests.profiles import synthetic
@@ -62,3 +62,26 @@ def test_guests_have_their_own_level_and_filters_hold() -> None:
     chosen = Filter(pattern=re.compile("ext4"))
     assert call_tree(profile, chosen).total == tabulate(profile, chosen).weight
     assert call_tree(profile, chosen).total < 100
+
+
+def test_inverted_begins_with_what_ran() -> None:
+    profile = synthetic(500, stacks=True)
+    turned = inverted(call_tree(profile))
+    own: dict[tuple[str, str], int] = {}
+    for row in tabulate(profile).rows:
+        if row.self_weight:
+            key = (row.label, row.module)
+            own[key] = own.get(key, 0) + row.self_weight
+    assert {(node.name, node.module): node.total for node in turned.children()} == own
+    assert turned.total == sum(node.own for _, node in turned.walk()) == 500
+
+
+def test_inverted_twice_is_the_same_tree() -> None:
+    def lines(tree: Node) -> list[tuple[tuple[str, ...], int, int]]:
+        return [
+            (tuple(n.name for n in (*above, node)), node.own, node.total)
+            for above, node in tree.walk()
+        ]
+
+    tree = call_tree(synthetic(500, stacks=True))
+    assert lines(inverted(inverted(tree))) == lines(tree)

@@ -1,0 +1,80 @@
+"""`gprof export`."""
+
+from __future__ import annotations
+
+import gzip
+import sys
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import click
+
+from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options
+from gprof.cli.report import GROUPS
+from gprof.export.formats import FORMATS, compressed, format_of
+
+_HELP = """Write a recording in the format of another tool.
+
+\b
+{formats}
+
+The ending of OUT chooses the format where -f does not; a further .gz compresses it.
+""".format(
+    formats="\n".join(
+        f"  {name:12} {' '.join(format_.endings):37} {format_.about}"
+        for name, format_ in FORMATS.items()
+    )
+)
+
+
+@click.command("export", help=_HELP)
+@click.option("-i", "--input", "path", type=INPUT, required=True,
+              metavar="FILE", help="The recording.")  # fmt: skip
+@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
+              metavar="OUT", help="What to write; - is stdout.")  # fmt: skip
+@click.option("-f", "--format", "form", type=click.Choice(list(FORMATS)), metavar="FORMAT",
+              help="One of those above.")  # fmt: skip
+@symbol_options
+@click.option("--group", type=click.Choice(GROUPS), default="symbol", show_default=True,
+              help="What a row of csv and json stands for.")  # fmt: skip
+@click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
+@click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
+@click.option("--force", is_flag=True, help="Replace a file that is there.")
+def command(
+    *,
+    path: Path,
+    output: Path,
+    form: str | None,
+    group: str,
+    no_idle: bool,
+    vcpus: tuple[int, ...] | None,
+    force: bool,
+    **given: Any,
+) -> int:
+    """See `_HELP`."""
+    if form is None:
+        form = format_of(output)
+
+    from gprof.export.files import writing
+    from gprof.inputs import load
+    from gprof.profile.view import Filter, Group
+    from gprof.sampling.source import Mode
+
+    chosen = Filter(
+        modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
+        vcpus=None if vcpus is None else frozenset(vcpus),
+    )
+    grouped = {"group": Group(group)} if FORMATS[form].grouped else {}
+    exporter = FORMATS[form].make(chosen=chosen, **grouped)
+    profile = load(path, given_symbols(given)).profile
+    with writing(output, force=force) as out:
+        if compressed(output, form):
+            # Without a time and a name in its head the same profile gives the same bytes.
+            with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
+                exporter.write(profile, cast("BinaryIO", packed))
+        else:
+            exporter.write(profile, out)
+    if str(output) != "-":
+        click.echo(f"Wrote {output}: {form} ({FORMATS[form].about}).", err=True)
+        sys.stderr.flush()
+    return 0

@@ -1,0 +1,89 @@
+"""Every format that a profile can leave in, with the names of files that stand for it.
+
+Says where an exporter is without importing it: the command line offers all of them at once.
+"""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from gprof.errors import UsageError
+from gprof.export.exporter import Exporter
+
+
+@dataclass(frozen=True, slots=True)
+class Format:
+    """One format.
+
+    Attributes:
+        about: for whom it is.
+        exporter: module and class of its exporter, `folded:Folded`.
+        endings: of file names, with their dot.
+        grouped: its rows can be symbols, modules, and so on.
+    """
+
+    about: str
+    exporter: str
+    endings: tuple[str, ...]
+    grouped: bool = False
+
+    def make(self, **options: Any) -> Exporter:
+        """An exporter of this format.
+
+        Args:
+            options: fields of its class, such as `chosen`.
+        """
+        module, name = self.exporter.split(":")
+        made: Exporter = getattr(importlib.import_module(f"gprof.export.{module}"), name)(**options)
+        return made
+
+
+FORMATS: Mapping[str, Format] = {
+    "folded": Format("stacks in lines, for flame graph tools", "folded:Folded",
+                     (".folded", ".collapsed", ".collapsedstack.txt")),
+    "speedscope": Format("www.speedscope.app", "speedscope:Speedscope",
+                         (".speedscope.json", ".speedscope")),
+    "firefox": Format("profiler.firefox.com", "firefox:Firefox", (".firefox.json", ".firefox")),
+    "pprof": Format("go tool pprof", "pprof:Pprof", (".pb.gz", ".pprof")),
+    "perf-script": Format("whatever reads perf script", "perf_script:PerfScript",
+                          (".linux-perf.txt", ".perf.txt", ".perf")),
+    "callgrind": Format("KCachegrind", "callgrind:Callgrind", (".callgrind",)),
+    "csv": Format("spreadsheets", "table:CsvTable", (".csv",), grouped=True),
+    "json": Format("programs", "table:JsonTable", (".json",), grouped=True),
+    "svg": Format("a flame graph", "flamegraph:FlameGraph", (".svg",)),
+    "html": Format("a flame graph to explore", "report_page:ReportPage", (".html", ".htm")),
+}  # fmt: skip
+
+
+def format_of(path: Path) -> str:
+    """The format that a file's name asks for. The longest ending wins; `.gz` may follow it.
+
+    Raises:
+        UsageError: the name asks for none.
+    """
+    name = path.name.lower()
+    if name.startswith("callgrind.out"):
+        return "callgrind"
+    plain = name.removesuffix(".gz")
+    found = [
+        (len(ending), key)
+        for key, format_ in FORMATS.items()
+        for ending in format_.endings
+        if name.endswith(ending) or plain.endswith(ending)
+    ]
+    if not found:
+        raise UsageError(
+            f"{path} does not say in which format to write",
+            "Give -f, or a name that ends in "
+            + ", ".join(format_.endings[0] for format_ in FORMATS.values()) + ".",
+        )  # fmt: skip
+    return max(found)[1]
+
+
+def compressed(path: Path, format_: str) -> bool:
+    """Whether a file's name asks for gzip around a format that is not compressed itself."""
+    return path.name.lower().endswith(".gz") and format_ != "pprof"
