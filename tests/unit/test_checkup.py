@@ -31,7 +31,7 @@ def test_a_guest_without_symbols(model: StubModel) -> None:
     assert found["gdbstub"].verdict is Verdict.FINE
     assert found["guest"].seen == "x86_64, 2 vcpus, emulated (TCG)"
     assert found["symbols"].verdict is Verdict.MISSING
-    assert "--guestvmlinux" in found["symbols"].seen
+    assert "vmlinux" in found["symbols"].remedy
     assert found["cost"].seen.startswith("a stop halts the guest for ")
     assert "no symbols of the kernel were given" in found["samples"].seen
     assert model.running
