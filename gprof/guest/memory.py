@@ -127,11 +127,12 @@ class StubMemory:
         """Keep some pages; whether all of them are now known."""
         missing = [page for page in pages if page not in self._pages]
         each = _PAGE // self._step
-        at_once = max(1, self._packets // each)
-        for i in range(0, len(missing), at_once):
-            some = missing[i : i + at_once]
-            if i:
+        done = 0
+        while done < len(missing):
+            if done:
                 self._rest()
+            some = missing[done:][: max(1, self._packets // each)]
+            done += len(some)
             parts = [(page + at, self._step) for page in some for at in range(0, _PAGE, self._step)]
             read = self._ask(parts)
             for number, page in enumerate(some):
