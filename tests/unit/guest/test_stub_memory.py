@@ -76,13 +76,15 @@ def test_small_places_are_gathered_without_their_pages(model: StubModel, stub: S
     assert memory.cost.size == 75 * 64 + 8192
 
 
-def test_a_hole_costs_one_stop_once_the_kernel_was_seen(model: StubModel, stub: Stub) -> None:
+def test_a_hole_costs_one_stop_of_each_vcpu_once_the_kernel_was_seen(
+    model: StubModel, stub: Stub
+) -> None:
     memory = StubMemory(stub)
     memory.read(START, 4)
     before = memory.cost.stops
     with pytest.raises(MemoryFault):
         memory.read(0x1000, 4)
-    assert memory.cost.stops == before + 1
+    assert memory.cost.stops == before + len(stub.vcpus)
     assert gather(memory, [(START - 4096, 16), (START, 4)]) == [None, BLOB[:4]]
 
 
@@ -91,6 +93,15 @@ def test_another_vcpu_is_asked_where_one_does_not_see(model: StubModel, stub: St
     memory = StubMemory(stub)
     assert memory.read(START, 4096) == BLOB[:4096]
     assert gather(memory, [(START + 4096, 16)]) == [BLOB[4096:4112]]
+
+
+def test_what_one_vcpu_does_not_map_another_may(model: StubModel, stub: Stub) -> None:
+    # Page-table isolation: in user mode only the entry to the kernel is mapped.
+    model.unmapped_for[0] = {START // 4096 + 5}
+    memory = StubMemory(stub)
+    spans = [(START + n * 4096, 64) for n in range(8)]
+    assert gather(memory, spans) == [BLOB[n * 4096 :][:64] for n in range(8)]
+    assert memory.read(START, 8 * 4096) == BLOB[: 8 * 4096]
 
 
 @pytest.mark.parametrize(("address", "size"), [(-1, 4), (START, -4), ((1 << 64) - 2, 4)])
