@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -154,13 +154,16 @@ class Attached:
         return self.sources.code(self.machine.memory, self.slide)
 
 
-def attach(address: Address, sources: Sources, name: str = "") -> Attached:
+def attach(
+    address: Address, sources: Sources, name: str = "", *, directories: Sequence[Path] = ()
+) -> Attached:
     """Connect to a guest and find out where its kernel is.
 
     Args:
         address: of its stub.
         sources: opened before, so that a wrong file costs the guest nothing.
         name: of the guest; its address where empty.
+        directories: where files of its modules may be; see `introspect`.
 
     Raises:
         TargetError, PermissionProblem: the guest cannot be reached.
@@ -168,13 +171,15 @@ def attach(address: Address, sources: Sources, name: str = "") -> Attached:
     """
     stub = Stub(address)
     try:
-        return _attached(Machine(stub), sources, name or address.text)
+        return _attached(Machine(stub), sources, name or address.text, directories)
     except BaseException:
         stub.close()
         raise
 
 
-def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
+def _attached(
+    machine: Machine, sources: Sources, name: str, directories: Sequence[Path]
+) -> Attached:
     architecture = machine.architecture
     slide = None
     identity = Identity()
@@ -182,7 +187,9 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
         known = KnownKernel(architecture=architecture.name, vector=vector)
-        found = introspect(machine, known, symbols=True, modules=not sources.modules)
+        found = introspect(
+            machine, known, symbols=True, modules=not sources.modules, directories=directories
+        )
         sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
         hint = Vector(architecture.vector_symbols, vector) if vector else None
@@ -197,7 +204,7 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
         known = KnownKernel(
             sources.image, sources.kallsyms, slide.offset, architecture.name, vector
         )
-        found = introspect(machine, known, symbols=False, modules=True)
+        found = introspect(machine, known, symbols=False, modules=True, directories=directories)
         sources = _with(sources, found)
     guest = Guest(
         id=0,

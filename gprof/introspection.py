@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from gprof.guest.machine import Machine
 from gprof.guest.memory import ReadingCost, StubMemory
 from symbols.btf import Btf
 from symbols.errors import SymbolsError
+from symbols.guest_identity import guest_identity
 from symbols.introspection import (
     IN_MEMORY,
     KnownKernel,
@@ -17,6 +20,7 @@ from symbols.introspection import (
     loaded_modules,
 )
 from symbols.kallsyms import Kallsyms
+from symbols.memory import Memory
 from symbols.module_files import ModuleFiles
 from symbols.structures import Structures
 from symbols.symbol_lines import SymbolLines
@@ -49,7 +53,7 @@ def introspect(
     *,
     symbols: bool,
     modules: bool,
-    files: ModuleFiles | None = None,
+    directories: Sequence[Path] = (),
 ) -> Introspected:
     """Read a guest's symbols and modules from its memory, in stops of a millisecond.
 
@@ -61,7 +65,8 @@ def introspect(
         known: what is known of its kernel already.
         symbols: read the symbols of the kernel proper.
         modules: read its list of modules.
-        files: where files of modules may be.
+        directories: roots or directories of modules, whose files are preferred to what the
+            kernel knows of them, if they are of the same build.
 
     Raises:
         TargetError: the guest went away.
@@ -81,7 +86,14 @@ def introspect(
     if modules and (known.image is not None or known.kallsyms is not None):
         try:
             types = kernel_types(memory, known, known.address_of)
+            files = ModuleFiles(directories, _release(memory, known)) if directories else None
             loaded = loaded_modules(Structures(memory, types), known.address_of, files)
         except SymbolsError as problem:
             problems.append(problem)
     return Introspected(kernel, kallsyms, loaded, types, tuple(problems), memory.cost)
+
+
+def _release(memory: Memory, known: KnownKernel) -> str:
+    if known.image is not None:
+        return known.image.linux_release or ""
+    return guest_identity(memory, kallsyms=known.kallsyms).release

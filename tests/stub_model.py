@@ -43,6 +43,7 @@ class StubModel:
         self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
         self.halted: set[int] = set()
         self.memory: dict[int, bytes] = {}
+        self.unmapped_for: dict[int, set[int]] = {}  # pages that a vcpu does not see
         self.refused_threads: set[int] = set()
         self.status = "paused"
         self.silent = False
@@ -174,7 +175,8 @@ class StubModel:
             self._reply(f"CPU#{self._chosen} [{state}]".encode().hex().encode())
         elif body.startswith(b"m"):
             at, size = (int(part, 16) for part in body[1:].split(b","))
-            page = self.memory.get(at // 4096)
+            hidden = self.unmapped_for.get(self._chosen, set())
+            page = None if at // 4096 in hidden else self.memory.get(at // 4096)
             data = None if page is None else page[at % 4096 :][:size]
             self._reply(b"E14" if data is None else data.hex().encode())
         elif body == b"qC":

@@ -19,6 +19,8 @@ _MOST_PAGES = 4096
 #: How often a read is tried when no vcpu can see the address. One that runs user code may not map
 #: the kernel at all (page-table isolation); moments later it is in the kernel, or another one is.
 _ATTEMPTS = 6
+#: How many vcpus have to agree that an address is a hole, where one of them sees the kernel.
+_ENOUGH_VCPUS = 4
 
 #: How long one stop for reading may keep the guest, and how many packets are asked for at first,
 #: at least and at most to stay below: 16 packets of 2 KiB take half a millisecond.
@@ -127,11 +129,12 @@ class StubMemory:
         """Keep some pages; whether all of them are now known."""
         missing = [page for page in pages if page not in self._pages]
         each = _PAGE // self._step
-        at_once = max(1, self._packets // each)
-        for i in range(0, len(missing), at_once):
-            some = missing[i : i + at_once]
-            if i:
+        done = 0
+        while done < len(missing):
+            if done:
                 self._rest()
+            some = missing[done:][: max(1, self._packets // each)]
+            done += len(some)
             parts = [(page + at, self._step) for page in some for at in range(0, _PAGE, self._step)]
             read = self._ask(parts)
             for number, page in enumerate(some):
@@ -155,26 +158,34 @@ class StubMemory:
         return found
 
     def _exchange(self, parts: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        asked = [b"m%x,%x" % part for part in parts]
-        # What could be read before tells a vcpu that does not see the kernel from a hole in it.
-        if self._seen is not None:
-            asked.append(b"m%x,1" % self._seen)
+        """The bytes of each part, each from the first vcpu that can read it."""
+        found: list[bytes | None] = [None] * len(parts)
         for attempt in range(_ATTEMPTS):
             _pause(attempt)
-            for vcpu in self._stub.vcpus:
-                exchange = self._stub.exchange([b"Hg" + vcpu.thread, *asked])
+            sees = False
+            # A vcpu in user mode may still map the kernel's entry: where it says no, ask another.
+            for number, vcpu in enumerate(self._stub.vcpus, 1):
+                missing = [i for i, data in enumerate(found) if data is None]
+                # What could be read before tells a vcpu that does not see the kernel from a hole.
+                known = [] if self._seen is None else [(self._seen, 1)]
+                asked = [*(parts[i] for i in missing), *known]
+                requests = [b"Hg" + vcpu.thread, *(b"m%x,%x" % part for part in asked)]
+                exchange = self._stub.exchange(requests)
                 self._count(exchange.answered_ns - exchange.stopped_ns)
                 chosen, *replies = exchange.replies
-                sizes = [*(size for _, size in parts), 1]
-                read = [_decoded(reply, n) for reply, n in zip(replies, sizes, strict=False)]
-                if chosen != b"OK" or all(data is None for data in read):
+                if chosen != b"OK":
                     continue
-                for (address, size), data in zip(parts, read, strict=False):
+                read = [_decoded(r, size) for r, (_, size) in zip(replies, asked, strict=True)]
+                sees = sees or any(data is not None for data in read)
+                for i, data in zip(missing, read, strict=False):  # the last is no part
                     if data is not None:
-                        self._seen = address
-                        self.cost.size += size
-                return read[: len(parts)]
-        return [None] * len(parts)
+                        found[i], self._seen = data, parts[i][0]
+                        self.cost.size += len(data)
+                if None not in found or (sees and number >= _ENOUGH_VCPUS):
+                    return found
+            if sees:
+                return found
+        return found
 
     def _count(self, halted_ns: int) -> None:
         """Take in what a stop cost, and ask for more or less in the next one."""

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shutil
+import subprocess
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +14,9 @@ from gprof.attach import Attached, Sources, attach
 from gprof.cli.main import cli
 from gprof.guest.address import Address
 from gprof.guest.memory import StubMemory
+from symbols.elf import Image
+from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
+from symbols.kallsyms_search import find_kallsyms
 from symbols.modules import open_modules
 from symbols.slide import Method
 from symbols.structures import Structures
@@ -101,6 +106,43 @@ def test_current_task_is_one_that_the_guest_runs(linux_guest: LinuxGuest) -> Non
         assert (idle.pid, idle.comm, idle.kernel_thread) == (0, "swapper/0", True)
     finally:
         attached.machine.stub.close()
+
+
+def test_files_of_modules_are_taken_by_their_build_id(linux_guest: LinuxGuest) -> None:
+    sources = Sources.open(linux_guest.vmlinux, None, None)
+    address = Address.parse(linux_guest.gdb_address)
+    attached = attach(address, sources, directories=[linux_guest.kernel.modules])
+    attached.machine.stub.close()
+    by_memory = attached_to(linux_guest, sources).sources.module_images
+    by_file = attached.sources.module_images
+    assert by_file.keys() == by_memory.keys()
+    for name, image in by_file.items():
+        assert image.path.endswith(".ko")
+        assert image.build_id == by_memory[name].build_id
+        ours, kernels = image.table, by_memory[name].table
+        assert ours is not None
+        assert kernels is not None
+        assert ours.start.tolist() == kernels.start.tolist()
+        assert ours.end.tolist() == kernels.end.tolist()
+
+
+def test_the_table_in_a_vmlinux_is_what_nm_says(linux_guest: LinuxGuest) -> None:
+    if shutil.which("nm") is None:
+        pytest.skip("nm is not installed (apt-get install binutils)")
+    image = Image.open(linux_guest.vmlinux)
+    tables = tables_by_symbols(image, image.address_of)
+    assert tables is not None
+    lines = read_kallsyms(image, tables)
+    start = image.address_of("_stext")
+    assert start is not None
+    assert find_kallsyms(image, start, start + (64 << 20))[0] == tables
+    said = subprocess.run(["nm", linux_guest.vmlinux], capture_output=True, check=True).stdout
+    known = {(line[:16], line[19:]) for line in said.splitlines()}
+    listed = {
+        (b"%016x" % address, lines.names.raw(i)) for i, address in enumerate(lines.address.tolist())
+    }
+    assert len(listed) > 50_000
+    assert listed <= known
 
 
 def test_doctor_says_what_reading_cost(linux_guest: LinuxGuest) -> None:
