@@ -117,7 +117,7 @@ class ExitWatch:
         if ExitGroup.SYMBOL in by:
             spaces = dict(self._spaces.follow(self)[1])
             upper = exits.pc >> np.uint64(63) > 0
-            self._spaces.refuse_doubtful(exits.guest[upper], exits.pc[upper])
+            self._spaces.refuse_doubtful(exits.guest, exits.pc, upper)
         return exit_table(
             exits,
             self._reader.reasons(),

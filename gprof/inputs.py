@@ -11,10 +11,11 @@ from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
 from gprof.perf_spaces import PerfSpaces
 from gprof.profile.profile import Guest, Profile
+from gprof.profile.samples import SampleTable
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of, kind_of_stdin
 from gprof.sampling.perf import PerfFile
-from gprof.sampling.source import Mode, SampleBatch
+from gprof.sampling.source import Mode
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, identity_of
 from symbols.memory import Memory
@@ -91,13 +92,15 @@ def _sources(guest: Guest, given: GivenSymbols) -> Sources:
 
 
 def _perf(source: PerfFile, given: GivenSymbols) -> Input:
-    samples = SampleBatch.concatenate(list(source.batches()))
+    table = SampleTable()  # holds them once, as a list of batches would not when they are joined
+    for batch in source.batches():
+        table.append(batch)
+    samples = table.frozen()
     found = PerfSpaces(given)
     guests, spaces = found.follow(source)
     if guests:
         given.refuse_strangers([guest.pid for guest in source.guests() if not guest.is_host])
-    kernel = samples.select(samples.mode == Mode.KERNEL)
-    found.refuse_doubtful(kernel.guest, kernel.pc)
+    found.refuse_doubtful(samples.guest, samples.pc, samples.mode == Mode.KERNEL)
     return Input(Profile(samples, source.facts(), guests, spaces), found.code)
 
 

@@ -27,8 +27,9 @@ from symbols.space import AddressSpace, ImageKind, LoadedImage
 #: text; of all, in what is known.
 _MOST = 0.95
 _FEW = 0.3
-#: Samples of a stream after which a place is judged.
+#: Samples of a stream after which a place is judged; and as many as tell all there is to know.
 _ENOUGH = 100
+_JUDGED = 10_000
 #: What proves nothing: files of any boot say so much.
 _DOUBTFUL = frozenset({Method.LINK_ADDRESS, Method.KALLSYMS})
 _NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -107,15 +108,21 @@ class PerfSpaces:
         )
 
     def refuse_doubtful(
-        self, guest: NDArray[np.uint16], pc: NDArray[np.uint64], *, at_least: int = 1
+        self,
+        guest: NDArray[np.uint16],
+        pc: NDArray[np.uint64],
+        kernel: NDArray[np.bool_],
+        *,
+        at_least: int = 1,
     ) -> None:
         """Refuse a kernel of which nothing proves where it ran, if samples lie elsewhere.
 
         May be called for one part of the samples after another; it judges all of them together.
 
         Args:
-            guest: of each sample in a kernel.
-            pc: of each, of the same length.
+            guest: of each sample.
+            pc: of each.
+            kernel: which of them are in a kernel.
             at_least: so few of a guest's samples tell nothing yet.
 
         Raises:
@@ -124,10 +131,11 @@ class PerfSpaces:
         for number, slide in self.slides.items():
             if slide is None or not _DOUBTFUL.issuperset(slide.agreeing):
                 continue
-            space, here = self.spaces[number], pc[guest == number]
-            kernel = next((i.start for i in space.images if i.kind is ImageKind.KERNEL), 0)
+            space, here = self.spaces[number], pc[kernel & (guest == number)]
+            here = here[:: len(here) // _JUDGED + 1]
+            start = next((i.start for i in space.images if i.kind is ImageKind.KERNEL), 0)
             # Modules may lie elsewhere: what counts most is the kernel's own gigabyte.
-            near = here >> np.uint64(30) == np.uint64(kernel >> 30)
+            near = here >> np.uint64(30) == np.uint64(start >> 30)
             held = space.resolve(here).image >= 0
             seen = self._seen.setdefault(number, _Seen())
             seen.add(len(here), int(held.sum()), int(near.sum()), int((held & near).sum()))
@@ -202,8 +210,8 @@ class NamedPerf:
         """
         for batch in self._source.batches():
             self.known()
-            kernel = batch.select(batch.mode == Mode.KERNEL)
-            self._spaces.refuse_doubtful(kernel.guest, kernel.pc, at_least=_ENOUGH)
+            kernel = batch.mode == Mode.KERNEL
+            self._spaces.refuse_doubtful(batch.guest, batch.pc, kernel, at_least=_ENOUGH)
             yield batch
 
     def known(self) -> tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]:

@@ -14,6 +14,8 @@ from symbols.space import AddressSpace, Reason
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
+#: Addresses that are made distinct at once, which takes forty bytes for each.
+_AT_ONCE = 1 << 19
 
 
 class Numbering:
@@ -136,7 +138,9 @@ class _Lineage:
         own = np.empty(len(pc), np.int32)
         for number in np.unique(guest).tolist():
             here = np.flatnonzero(guest == number)
-            own[here] = self._places_of(profile, number, pc[here])
+            for first in range(0, len(here), _AT_ONCE):
+                some = here[first : first + _AT_ONCE]
+                own[some] = self._places_of(profile, number, pc[some])
         self._own = np.concatenate([self._own, own])
         self._path = np.concatenate([self._path, self._paths_of(profile, known)])
         self._samples = profile.samples

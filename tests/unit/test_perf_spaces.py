@@ -15,7 +15,8 @@ from gprof.sampling.perf_guests import HOST, GuestModule, KernelReference, PerfG
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from symbols.errors import MismatchError, SlideUnknown
 from symbols.space import ImageKind
-from tests.unit.symbols.elf_files import FUNCTIONS, STEP, TEXT, kernel
+from tests.unit.symbols.elf_files import FUNCTIONS, STEP, TEXT
+from tests.unit.symbols.elf_files import kernel as kernel_file
 
 SLIDE = 0x1200_0000
 MODULE = 0xFFFF_FFFF_C040_0000
@@ -46,7 +47,7 @@ def noted(slide: int = SLIDE) -> KernelReference:
 @pytest.fixture
 def vmlinux(tmp_path: Path) -> Path:
     path = tmp_path / "vmlinux"
-    path.write_bytes(kernel().build())
+    path.write_bytes(kernel_file().build())
     return path
 
 
@@ -68,7 +69,10 @@ def pcs(*addresses: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
 
 
 def check(spaces: PerfSpaces, *addresses: int, number: int = 0) -> None:
-    spaces.refuse_doubtful(np.full(len(addresses), number, np.uint16), pcs(*addresses))
+    length = len(addresses)
+    spaces.refuse_doubtful(
+        np.full(length, number, np.uint16), pcs(*addresses), np.ones(length, np.bool_)
+    )
 
 
 def test_the_slide_comes_from_kallsyms(vmlinux: Path, tmp_path: Path) -> None:
@@ -120,11 +124,13 @@ def test_a_kallsyms_of_another_guest_is_refused(tmp_path: Path) -> None:
 def test_few_samples_of_a_stream_are_not_judged_yet(vmlinux: Path) -> None:
     spaces = PerfSpaces(GivenSymbols.of([str(vmlinux)]))
     spaces.follow(Recorded(guest()))
-    one, elsewhere = np.zeros(1, np.uint16), pcs(TEXT + SLIDE)
+    one, elsewhere, kernel = np.zeros(1, np.uint16), pcs(TEXT + SLIDE), np.ones(1, np.bool_)
+    for _ in range(20):
+        spaces.refuse_doubtful(one, elsewhere, ~kernel, at_least=10)  # user space tells nothing
     for _ in range(9):
-        spaces.refuse_doubtful(one, elsewhere, at_least=10)
+        spaces.refuse_doubtful(one, elsewhere, kernel, at_least=10)
     with pytest.raises(SlideUnknown):
-        spaces.refuse_doubtful(one, elsewhere, at_least=10)
+        spaces.refuse_doubtful(one, elsewhere, kernel, at_least=10)
 
 
 def test_another_kernel_s_vmlinux_is_refused(vmlinux: Path) -> None:
