@@ -23,8 +23,9 @@ stacks = st.lists(st.lists(st.integers(0, 5), min_size=1, max_size=8).map(tuple)
 def test_a_prefix_tree_gives_every_stack_back(given_: list[tuple[int, ...]]) -> None:
     tree = prefix_tree(given_)
     assert (tree.caller < np.arange(len(tree.caller))).all()
-    for stack, row in zip(given_, tree.end.tolist(), strict=True):
+    for stack, end in zip(given_, tree.end.tolist(), strict=True):
         found = []
+        row = end
         while row >= 0:
             found.append(int(tree.frame[row]))
             row = int(tree.caller[row])
@@ -38,7 +39,8 @@ def test_reaching_is_what_lies_on_the_way(given_: list[tuple[int, ...]], pick: i
     tree = prefix_tree(given_)
     ends = tree.end[: pick % (len(given_) + 1)]
     wanted = set()
-    for row in ends.tolist():
+    for end in ends.tolist():
+        row = end
         while row >= 0:
             wanted.add(row)
             row = int(tree.caller[row])
