@@ -7,7 +7,7 @@ of later versions are split differently and gain a guest's profile nothing.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 
@@ -18,9 +18,11 @@ from gprof.export.json_text import dumped, joined
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place
+from gprof.profile.prefix_tree import PrefixTree, prefix_tree
 from gprof.profile.profile import Profile
 from gprof.profile.traces import Thread, Traces, images_of, traces
 from gprof.profile.tree import NodeKind, kind_of
+from gprof.sampling.source import Int64s
 from symbols.names import printable
 from symbols.space import LoadedImage
 
@@ -101,8 +103,10 @@ class _Tables:
     _lib_of: dict[tuple[int, str, int], int] = field(default_factory=dict)
     _images: dict[tuple[int, str, int], LoadedImage] = field(default_factory=dict)
     _start: int = 0
+    _tree: PrefixTree = field(init=False)
 
     def __post_init__(self) -> None:
+        self._tree = prefix_tree(self.found.stacks)
         self._images = images_of(self.profile)
         self._start = int(self.found.samples.time.min()) if len(self.found.samples) else 0
 
@@ -115,8 +119,12 @@ class _Tables:
         found = self.found
         here = np.flatnonzero(found.thread == number)
         here = here[np.argsort(found.samples.time[here], kind="stable")]
-        used, inverse = np.unique(found.stack[here], return_inverse=True)
-        rows, prefix, places = _prefix_tree([found.stacks[stack] for stack in used.tolist()])
+        ends = self._tree.end[found.stack[here]]
+        used = self._tree.reaching(ends)
+        row = np.cumsum(used) - 1
+        caller = self._tree.caller[used]
+        # A root's caller, -1, is looked up as the last row, and not used.
+        prefix = np.where(caller < 0, -1, row[caller]) if len(caller) else caller
         time = (found.samples.time[here] - self._start) / 1e6
         head = {
             "processType": "default",
@@ -134,20 +142,20 @@ class _Tables:
             "tid": (thread.guest << 16) + thread.vcpu + 1,
             "markers": _columns("data name startTime endTime phase category"),
             "nativeSymbols": _columns("libIndex address name functionSize"),
-            **self._functions(places, prefix),
+            **self._functions(self._tree.frame[used], prefix),
         }
         yield dumped(head)[:-1] + ',"samples":{"weightType":"samples","stack":['
-        yield from joined(map(str, np.array(rows, np.int64)[inverse].tolist()))
+        yield from joined(map(str, row[ends].tolist()))
         yield '],"time":['
         yield from joined(map(repr, np.round(time, 3).tolist()))
         yield '],"weight":['
         yield from joined(map(str, found.samples.weight[here].tolist()))
         yield f'],"length":{len(here)}}}}}'
 
-    def _functions(self, places: list[int], prefix: list[int | None]) -> dict[str, Any]:
+    def _functions(self, places: Int64s, prefix: Int64s) -> dict[str, Any]:
         """The tables of stacks, frames, functions and the libraries that hold them."""
-        distinct = {place: number for number, place in enumerate(dict.fromkeys(places))}
-        own = [self.found.places[place] for place in distinct]
+        used, number = np.unique(places, return_inverse=True)
+        own = [self.found.places[place] for place in used.tolist()]
         resources: dict[tuple[int, int], int] = {}
         resource = []
         for place in own:
@@ -157,8 +165,8 @@ class _Tables:
         names = [self.string(printable(place.name) or "[nameless]") for place in own]
         return {
             "stackTable": {
-                "frame": [distinct[place] for place in places],
-                "prefix": prefix,
+                "frame": number.tolist(),
+                "prefix": [None if caller < 0 else caller for caller in prefix.tolist()],
                 "length": len(places),
             },
             "frameTable": {
@@ -216,25 +224,6 @@ class _Tables:
                 }
             )
         return self._lib_of[key]
-
-
-def _prefix_tree(
-    stacks: Iterable[tuple[int, ...]],
-) -> tuple[list[int], list[int | None], list[int]]:
-    """Stacks as rows that name their caller's row.
-
-    Returns:
-        For each stack its row; for each row that of its caller, and its place.
-    """
-    known: dict[tuple[int | None, int], int] = {}
-    ends = []
-    for stack in stacks:
-        row: int | None = None
-        for place in reversed(stack):
-            row = known.setdefault((row, place), len(known))
-        assert row is not None
-        ends.append(row)
-    return ends, [caller for caller, _ in known], [place for _, place in known]
 
 
 def _columns(names: str) -> dict[str, Any]:

@@ -27,6 +27,7 @@
   const down = part("frames").getAttribute("data-grows") === "down";
   let zoomed = root;
   let current = root;
+  let searched = "";
   let width = svg.viewBox.baseVal.width;
 
   const share = (weight) => ((100 * weight) / (root.right - root.left)).toFixed(2) + " %";
@@ -60,6 +61,23 @@
     zoomed = frame;
     draw();
     select(frame);
+    remember();
+  }
+
+  // The address of the page leads back here: the frame that is zoomed, and what is searched.
+  function remember() {
+    if (document.documentElement !== svg) return; // a part of somebody else's page
+    const place = zoomed === root ? "" : "zoom=" + frames.indexOf(zoomed);
+    const words = searched ? "search=" + encodeURIComponent(searched) : "";
+    history.replaceState(null, "", "#" + [place, words].filter(Boolean).join("&"));
+  }
+
+  function recall() {
+    if (document.documentElement !== svg) return;
+    const asked = new URLSearchParams(location.hash.slice(1));
+    zoomed = frames[Number(asked.get("zoom"))] || root;
+    if (asked.get("search")) field().value = asked.get("search");
+    search(asked.get("search") || "");
   }
 
   function select(frame) {
@@ -108,6 +126,8 @@
       }
     }
     part("matched").textContent = expression ? share(found) + " matched" : "";
+    searched = text;
+    remember();
   }
 
   // The field is made here: a viewer that runs no script needs none.
@@ -134,7 +154,7 @@
       holder.appendChild(input);
     }
     holder.classList.remove("hidden");
-    input.focus();
+    return input;
   }
 
   svg.addEventListener("click", (event) => {
@@ -158,12 +178,12 @@
     } else if (enter && button) button.dispatchEvent(new MouseEvent("click", { bubbles: true }));
     else if (enter) zoom(current);
     else if (event.key === "Escape") zoom(root);
-    else if (event.key === "/") field();
+    else if (event.key === "/") field().focus();
     else return;
     event.preventDefault();
   });
   part("reset").addEventListener("click", () => zoom(root));
-  part("search").addEventListener("click", field);
+  part("search").addEventListener("click", () => field().focus());
   if (document.documentElement === svg) {
     // A picture of its own: keys work wherever the focus is.
     document.addEventListener("keydown", (event) => {
@@ -183,5 +203,6 @@
   tools.classList.remove("hidden");
   root.group.setAttribute("tabindex", "0");
   window.addEventListener("resize", fit);
+  recall();
   fit();
 })();

@@ -28,9 +28,13 @@ class Folded:
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`. Lines with equal text are added up."""
         lines: dict[str, int] = {}
+        shown: dict[str, str] = {}  # a function is on many stacks
         for above, node in call_tree(profile, self.chosen).walk():
             if node.own:
-                line = ";".join(_frame(step.name) for step in (*above[1:], node))
+                line = ";".join(
+                    shown.get(step.name) or shown.setdefault(step.name, _frame(step.name))
+                    for step in (*above[1:], node)
+                )
                 lines[line] = lines.get(line, 0) + node.own
         for line in sorted(lines):
             out.write(f"{line} {lines[line]}\n".encode())

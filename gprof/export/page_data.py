@@ -16,8 +16,9 @@ from numpy.typing import NDArray
 
 from gprof.export.caption import subtitle_of, title_of
 from gprof.export.flamegraph import colour
+from gprof.profile.prefix_tree import prefix_tree
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Traces
+from gprof.profile.traces import Traces, distinct
 from gprof.profile.tree import NodeKind, kind_of
 from gprof.sampling.source import Mode
 from symbols.names import printable
@@ -115,40 +116,44 @@ def _tree(profile: Profile, found: Traces) -> _Tree:
         for thread in found.threads
         if several
     }
-    nodes: dict[tuple[int, int], int] = {}
-    ends = []
-    for stack in found.stacks:
-        at = 0
-        if several:
-            key = (0, of_guest[found.places[stack[0]].guest])
-            at = nodes.setdefault(key, len(nodes) + 1)
-        for place in reversed(stack):
-            at = nodes.setdefault((at, of_place[place]), len(nodes) + 1)
-        ends.append(at)
-    columns = np.array([(0, 0), *nodes], np.int64)
-    return _Tree(list(frames), columns[:, 0], columns[:, 1], np.array(ends, np.int64))
+    renamed = [
+        (*(of_place[place] for place in stack), *_guest_of(found, stack, of_guest))
+        for stack in found.stacks
+    ]
+    tree = prefix_tree(renamed)
+    # The root comes before all others.
+    zero = np.zeros(1, np.int64)
+    return _Tree(
+        list(frames),
+        np.concatenate([zero, tree.caller + 1]),
+        np.concatenate([zero, tree.frame]),
+        tree.end + 1,
+    )
+
+
+def _guest_of(found: Traces, stack: tuple[int, ...], of_guest: dict[int, int]) -> tuple[int, ...]:
+    return (of_guest[found.places[stack[0]].guest],) if of_guest else ()
 
 
 def _lanes(profile: Profile, found: Traces) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """For each sample its lane, and what the lanes are."""
     samples = found.samples
     task = samples.task.astype(np.int64)
-    distinct, inverse = np.unique(task, return_inverse=True)
-    if len(distinct) > _MOST_TASKS:
+    tasks, inverse = distinct(task)
+    if len(tasks) > _MOST_TASKS:
         weight = np.bincount(inverse, samples.weight)
-        kept = distinct[np.argsort(-weight, kind="stable")[:_MOST_TASKS]]
+        kept = tasks[np.argsort(-weight, kind="stable")[:_MOST_TASKS]]
         task = np.where(np.isin(task, kept), task, -1)
-    columns = np.column_stack([samples.guest, samples.vcpu, found.mode, task + 1])
-    lanes, lane = np.unique(columns, axis=0, return_inverse=True)
+    lanes, lane = found.alike(samples.guest, samples.vcpu, found.mode, task + 1)
     names: dict[str, list[str]] = {"guest": [], "vcpu": [], "mode": [], "task": []}
-    for guest, vcpu, mode, shifted in lanes.tolist():
+    for guest, vcpu, mode, shifted in zip(*(c.tolist() for c in lanes), strict=True):
         known = profile.guests.get(guest)
         names["guest"].append(printable(known.name) if known else f"guest {guest}")
         names["vcpu"].append(f"vcpu {vcpu}")
         names["mode"].append(Mode(mode).label)
         task_name = {0: "other tasks", 1: "no task known"}.get(shifted, f"task {shifted - 1}")
         names["task"].append(task_name)
-    return lane.reshape(-1).astype(np.int64), names
+    return lane, names
 
 
 def _heat(

@@ -11,7 +11,6 @@ and an empty line after each sample.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
@@ -63,31 +62,37 @@ class PerfScript:
                 found.samples.weight[at],
                 found.stack[at],
             )
-            rows = zip(*(column.tolist() for column in columns), strict=True)
-            out.write(
-                "".join(
-                    f"{heads[thread]}{second}.{micro:06d}: {weight:10d} {_EVENT}: {stacks[stack]}"
-                    for thread, second, micro, weight, stack in rows
-                ).encode()
-            )
+            parts: list[bytes] = []
+            for thread, second, micro, weight, stack in zip(
+                *(column.tolist() for column in columns), strict=True
+            ):
+                head = f"{heads[thread]}{second}.{micro:06d}: {weight:10d} {_EVENT}: \n"
+                parts += (head.encode(), stacks[stack])
+            out.write(b"".join(parts))
 
 
-def _stacks(found: Traces) -> list[str]:
+def _stacks(found: Traces) -> list[bytes]:
     """The lines of each stack, with the empty one that ends a sample."""
     named = [_name(place) for place in found.places]
     images = [_word(printable(place.module)) for place in found.places]
+    lines: dict[tuple[int, int], bytes] = {}  # a call is on many stacks
 
-    def lines(frames: tuple[int, ...], pcs: tuple[int, ...]) -> Iterator[str]:
-        yield "\n"
-        for frame, pc in zip(frames, pcs, strict=True):
-            place = found.places[frame]
-            # Readers strip an offset, and a nameless page is called by one: it gets its own.
-            known = place.reason is not Reason.USER_SPACE
-            offset = f"+{pc - place.address:#x}" if known else ""
-            yield f"\t{pc:16x} {named[frame]}{offset} ({images[frame]})\n"
-        yield "\n"
+    def line(frame: tuple[int, int]) -> bytes:
+        number, pc = frame
+        place = found.places[number]
+        # Readers strip an offset, and a nameless page is called by one: it gets its own.
+        known = place.reason is not Reason.USER_SPACE
+        offset = f"+{pc - place.address:#x}" if known else ""
+        return f"\t{pc:16x} {named[number]}{offset} ({images[number]})\n".encode()
 
-    return ["".join(lines(*both)) for both in zip(found.stacks, found.pcs, strict=True)]
+    return [
+        b"".join(
+            lines.get(frame) or lines.setdefault(frame, line(frame))
+            for frame in zip(*both, strict=True)
+        )
+        + b"\n"
+        for both in zip(found.stacks, found.pcs, strict=True)
+    ]
 
 
 def _name(place: Place) -> str:

@@ -44,8 +44,14 @@ class Pprof:
         out.write(gzip.compress(message, 6, mtime=0))
 
 
+#: The most frequent numbers, encoded.
+_SHORT = [bytes([value]) for value in range(0x80)]
+
+
 def _varint(value: int) -> bytes:
     """A number in base 128, least significant first; negative ones as 64-bit two's complement."""
+    if 0 <= value < len(_SHORT):
+        return _SHORT[value]
     value &= _LAST
     encoded = bytearray()
     while value > 0x7F:
@@ -71,13 +77,16 @@ def _packed(number: int, values: Iterable[int]) -> bytes:
 
 @dataclass(slots=True)
 class _Message:
-    """One profile.proto in the making. Ids count from 1; 0 means none."""
+    """One profile.proto in the making. Ids count from 1; 0 means none.
+
+    `_locations` has the id of each place and address, encoded, in the order of the ids.
+    """
 
     profile: Profile
     found: Traces
     _strings: dict[str, int] = field(default_factory=lambda: {"": 0})
     _mappings: dict[tuple[int, str, int], int] = field(default_factory=dict)
-    _locations: dict[tuple[int, int], int] = field(default_factory=dict)
+    _locations: dict[tuple[int, int], bytes] = field(default_factory=dict)
     _parts: list[bytes] = field(default_factory=list)
 
     def encoded(self) -> bytes:
@@ -139,18 +148,28 @@ class _Message:
         (thread, stack, mode, task), count, weight = found.merged(
             found.thread, found.stack, found.mode, found.samples.task
         )
+        known = self._locations
         stacks = [
-            _bytes(1, b"".join(self._location(*frame) for frame in zip(*both, strict=True)))
+            _bytes(
+                1,
+                b"".join(
+                    known.get(frame) or known.setdefault(frame, _varint(len(known) + 1))
+                    for frame in zip(*both, strict=True)
+                ),
+            )
             for both in zip(found.stacks, found.pcs, strict=True)
         ]
         labels: dict[tuple[int, int, int], bytes] = {}
+        values: dict[tuple[int, int], bytes] = {}
         rows = zip(*(c.tolist() for c in (thread, stack, mode, task, count, weight)), strict=True)
         for of_thread, of_stack, of_mode, of_task, samples, weighs in rows:
             key = (of_thread, of_mode, of_task)
             if key not in labels:
                 labels[key] = self._labels(found.threads[of_thread], Mode(of_mode), of_task)
-            values = _packed(2, (samples, samples * period if period else weighs))
-            self._parts.append(_bytes(2, stacks[of_stack] + values + labels[key]))
+            pair = (samples, samples * period if period else weighs)
+            if pair not in values:
+                values[pair] = _packed(2, pair)
+            self._parts.append(_bytes(2, stacks[of_stack] + values[pair] + labels[key]))
 
     def _labels(self, thread: Thread, mode: Mode, task: int) -> bytes:
         def text(key: str, value: str) -> bytes:
@@ -160,13 +179,9 @@ class _Message:
         labels += text("mode", mode.label)
         return labels + text("task", str(task)) if task else labels
 
-    def _location(self, place: int, pc: int) -> bytes:
-        number = self._locations.setdefault((place, pc), len(self._locations) + 1)
-        return _varint(number)
-
     def _write_locations(self) -> None:
         functions: dict[int, int] = {}
-        for (place, pc), number in self._locations.items():
+        for number, (place, pc) in enumerate(self._locations, 1):
             function = functions.setdefault(place, len(functions) + 1)
             at = self.found.places[place]
             mapping = self._mappings.get((at.guest, at.module, at.image_start), 0)

@@ -78,17 +78,44 @@ class Traces:
         Args:
             columns: one value a sample, none negative.
         """
+        distinct, inverse = self.alike(*columns)
+        count = np.bincount(inverse, minlength=len(distinct[0]))
+        weight = np.bincount(inverse, self.samples.weight, len(distinct[0])).astype(np.int64)
+        return distinct, count, weight
+
+    def alike(self, *columns: NDArray[Any]) -> tuple[list[NDArray[np.int64]], NDArray[np.int64]]:
+        """The distinct rows of some columns, and for each sample the number of its row.
+
+        Args:
+            columns: at least one, one value a sample, none negative.
+        """
         key = np.zeros(len(self.samples), np.int64)
         for column in columns:
             size = int(column.max(initial=0)) + 1
             if (int(key.max(initial=0)) + 1) * size >= 1 << 63:
                 # Numbered anew, keys are at most as many as samples.
-                key = np.unique(key, return_inverse=True)[1].astype(np.int64)
+                _, key = distinct(key)
             key = key * size + column
-        _, first, inverse = np.unique(key, return_index=True, return_inverse=True)
-        count = np.bincount(inverse, minlength=len(first))
-        weight = np.bincount(inverse, self.samples.weight, len(first)).astype(np.int64)
-        return [column[first].astype(np.int64) for column in columns], count, weight
+        found, inverse = distinct(key)
+        example = one_of_each(inverse, len(found))
+        return [column[example].astype(np.int64) for column in columns], inverse
+
+
+def distinct(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct values of a column, ascending, and for each value its place among them."""
+    if len(values) and values.max() < 1 << 22:
+        # A lookup is many times faster than the sorting of `unique`. None is negative.
+        present = np.bincount(values) > 0
+        return np.flatnonzero(present), (np.cumsum(present) - 1)[values]
+    found, inverse = np.unique(values, return_inverse=True)
+    return found.astype(np.int64), inverse.astype(np.int64)
+
+
+def one_of_each(numbers: NDArray[np.int64], length: int) -> NDArray[np.int64]:
+    """For each number from 0 to `length` a place where it stands."""
+    example = np.empty(length, np.int64)
+    example[numbers] = np.arange(len(numbers))
+    return example
 
 
 def traces(profile: Profile, chosen: Filter = EVERYTHING, *, exact: bool = False) -> Traces:
@@ -166,8 +193,8 @@ def _by_function(
         (with_stack, placement.path, lambda number: placement.frames[number]),
         (~with_stack, placement.own, alone),
     ):
-        distinct, inverse = np.unique(column[mask], return_inverse=True)
-        found = [numbered(frames(number)) for number in distinct.tolist()]
+        used, inverse = distinct(column[mask])
+        found = [numbered(frames(number)) for number in used.tolist()]
         numbers[mask] = np.array(found, np.int32)[inverse]
     return numbers, tuple(places), tuple(number_of)
 
@@ -179,11 +206,9 @@ def _by_address(
     stacks: list[tuple[int, ...]] = []
     pcs: list[tuple[int, ...]] = []
     with_stack = placement.path >= 0
-    paths, first, inverse = np.unique(
-        placement.path[with_stack], return_index=True, return_inverse=True
-    )
+    paths, inverse = distinct(placement.path[with_stack])
     numbers[with_stack] = inverse
-    stack_ids = samples.stack[with_stack][first]
+    stack_ids = samples.stack[with_stack][one_of_each(inverse, len(paths))]
     for path, stack in zip(paths.tolist(), stack_ids.tolist(), strict=True):
         stacks.append(placement.frames[path])
         pcs.append(profile.stacks[stack])
@@ -191,12 +216,11 @@ def _by_address(
     alone = ~with_stack
     for guest in np.unique(samples.guest[alone]).tolist():
         here = np.flatnonzero(alone & (samples.guest == guest))
-        distinct, first, inverse = np.unique(
-            samples.pc[here], return_index=True, return_inverse=True
-        )
+        found, inverse = np.unique(samples.pc[here], return_inverse=True)
         numbers[here] = inverse + len(stacks)
-        stacks += [(place,) for place in placement.own[here][first].tolist()]
-        pcs += [(pc,) for pc in distinct.tolist()]
+        own = placement.own[here][one_of_each(inverse.astype(np.int64), len(found))]
+        stacks += [(place,) for place in own.tolist()]
+        pcs += [(pc,) for pc in found.tolist()]
     return numbers, tuple(stacks), tuple(pcs)
 
 
@@ -204,18 +228,17 @@ def _threads(
     profile: Profile, samples: SampleBatch, mode: UInt8s
 ) -> tuple[NDArray[np.int32], tuple[Thread, ...]]:
     key = samples.guest.astype(np.int32) << 16 | samples.vcpu
-    distinct, inverse = np.unique(key, return_inverse=True)
-    weight = np.bincount(inverse, samples.weight, len(distinct)).astype(np.int64)
-    busy = np.bincount(
-        inverse, np.where(mode == Mode.IDLE, 0, samples.weight), len(distinct)
-    ).astype(np.int64)
+    vcpus, inverse = distinct(key)
+    weight = np.bincount(inverse, samples.weight, len(vcpus)).astype(np.int64)
+    active = np.where(mode == Mode.IDLE, 0, samples.weight)
+    busy = np.bincount(inverse, active, len(vcpus)).astype(np.int64)
     # By falling activity; equals keep the order of their numbers.
-    order = np.lexsort((distinct, -weight, -busy))
+    order = np.lexsort((vcpus, -weight, -busy))
     place = np.empty(len(order), np.int32)
     place[order] = np.arange(len(order), dtype=np.int32)
     threads = []
     for i in order.tolist():
-        guest, vcpu = int(distinct[i]) >> 16, int(distinct[i]) & 0xFFFF
+        guest, vcpu = int(vcpus[i]) >> 16, int(vcpus[i]) & 0xFFFF
         known = profile.guests.get(guest)
         guest_name = printable(known.name) if known else f"guest {guest}"
         name = f"vcpu {vcpu}" if len(profile.guests) < 2 else f"{guest_name} vcpu {vcpu}"

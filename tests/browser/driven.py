@@ -24,19 +24,19 @@ def script(actions: str) -> str:
     return f"{{{_SAY}try {{{actions}\n}} catch (error) {{ say('failed: ' + error); }}{_TELL}}}"
 
 
-def dom(page: Path, size: str = "1000,600") -> str:
-    """The document after its scripts ran, as text."""
+def dom(page: Path, size: str = "1000,600", place: str = "") -> str:
+    """The document after its scripts ran, as text; `place` is what follows # in its address."""
     assert BROWSER
     return subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}",
-         f"--user-data-dir={page.parent / 'browser'}", "--dump-dom", page.as_uri()],
+         f"--user-data-dir={page.parent / 'browser'}", "--dump-dom", page.as_uri() + place],
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
 
 
-def said(page: Path) -> list[str]:
+def said(page: Path, place: str = "") -> list[str]:
     """What our script in a page said."""
-    dump = dom(page)
+    dump = dom(page, place=place)
     found = re.search(r'data-said="([^"]*)"', dump)
     assert found, dump[-2000:]
     text = html.unescape(found[1])

@@ -28,14 +28,16 @@ const search = (text) => {
 """
 
 
-def run(profile: Profile, actions: str, tmp_path: Path, *, icicle: bool = False) -> list[str]:
+def run(
+    profile: Profile, actions: str, tmp_path: Path, *, icicle: bool = False, place: str = ""
+) -> list[str]:
     """Open the picture, act in it, and return what the actions said."""
     out = BytesIO()
     FlameGraph(icicle=icicle).write(profile, out)
     ours = f"<script><![CDATA[{script(_TOOLS + actions)}]]></script></svg>"
     page = tmp_path / "graph.svg"
     page.write_text(out.getvalue().decode().replace("</svg>", ours))
-    return said(page)
+    return said(page, place)
 
 
 def test_zoom_search_and_keys(tmp_path: Path) -> None:
@@ -60,6 +62,37 @@ def test_zoom_search_and_keys(tmp_path: Path) -> None:
     matched = float(told[7].removesuffix(" % matched"))
     assert 25 < matched < 40
     assert told[8:] == ["not a regular expression", ""]
+
+
+def test_the_address_leads_back(tmp_path: Path) -> None:
+    profile = synthetic(2000, stacks=True)
+    first = run(
+        profile,
+        """
+        click(frame("vfs_read")); key("/"); say(search("^ext4_.*iter$")); say(location.hash);
+        """,
+        tmp_path,
+    )
+    again = run(
+        profile,
+        """
+        say(document.querySelector("#matched").textContent); say(location.hash);
+        say(frame("vfs_read").querySelector("rect").getAttribute("width"));
+        say(frame("ext4_file_read_iter").classList.contains("found"));
+        """,
+        tmp_path,
+        place=first[1],
+    )
+    assert first[1].startswith("#zoom=")
+    assert again == [*first, "980.00", "True"]
+
+
+def test_an_address_from_elsewhere_does_no_harm(tmp_path: Path) -> None:
+    place = "#zoom=-1e9&search=(%3Cimg%20onerror=alert(1)%3E"
+    told = run(synthetic(200), "say(document.querySelectorAll('img').length); say(shown() > 3);"
+               "say(document.querySelector('#matched').textContent)",
+               tmp_path, place=place)  # fmt: skip
+    assert told == ["0", "True", "not a regular expression"]
 
 
 def test_keys_follow_the_picture_when_it_grows_down(tmp_path: Path) -> None:
