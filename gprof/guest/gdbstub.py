@@ -11,7 +11,10 @@ Three rules of that function shape the rest:
 - While a reply of the stub is unacknowledged, an interrupt is swallowed. `continue` has no reply,
   so after an exchange nothing is pending; after reading a reply of a stopped guest we acknowledge.
 - `continue` resumes a guest that somebody else has stopped. A stop of theirs shows as a packet we
-  did not ask for, and as an exchange that does not begin with one: then the guest is *held*.
+  did not ask for; then the guest is *held*. But it may also come after our last look and before
+  QEMU reads our write, and its report is the same as that of our own stop. So the interrupt is a
+  question, not the interrupt byte: its first byte stops a running guest and the rest of it is
+  lost; only a guest that stood already answers it.
 """
 
 from __future__ import annotations
@@ -35,6 +38,8 @@ ANSWER_LIMIT = 2.0
 WRITE_LIMIT = 4000
 
 _CONTINUE = packet(b"c")
+#: What interrupts. Nothing else that we ask has its answer.
+_PROBE, _STOOD = packet(b"qAttached"), b"1"
 _MOST_VCPUS = 1024
 _THREAD = re.compile(rb"(?:p([0-9a-f]+)\.)?([0-9a-f]+)")
 
@@ -222,14 +227,14 @@ class Stub:
 
     def _exchange(self, requests: Sequence[bytes], *, spin: bool = False) -> Exchange:
         self.other_stop()
-        ask = INTERRUPT + b"".join(map(packet, requests))
+        ask = _PROBE + b"".join(map(packet, requests))
         asked = time.monotonic_ns()
         self._connection.send(ask if self.held else ask + _CONTINUE)
         first = self._reply(spin=spin)
         stopped = time.monotonic_ns()
         caught = spin and not self._connection.waiting
-        ours = is_stop(first)
-        replies = self._replies(requests, None if ours else first, spin=spin)
+        ours, first_reply = self._whose_stop(first, spin=spin)
+        replies = self._replies(requests, first_reply, spin=spin)
         answered = time.monotonic_ns()
         if self.held:
             if ours:  # it ran again: this stop was our own
@@ -242,6 +247,11 @@ class Stub:
             self._connection.send(INTERRUPT)
             self._hold(self._connection.receive(ANSWER_LIMIT))
         return Exchange(replies, asked, stopped, answered, caught and ours)
+
+    def _whose_stop(self, first: bytes, *, spin: bool = False) -> tuple[bool, bytes | None]:
+        """Whether our probe has stopped the guest, and the first reply if it came already."""
+        reply = self._reply(spin=spin) if is_stop(first) else first
+        return (False, None) if reply == _STOOD else (True, reply)
 
     def _replies(
         self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False
@@ -340,11 +350,14 @@ class Stub:
                 self._connection.abandon()
             elif not self.other_stop():
                 clusters = sorted({vcpu.cluster for vcpu in vcpus})
-                detach = [packet(b"D;%x" % int(c, 16) if c else b"D") for c in clusters]
-                self._connection.send(INTERRUPT + b"".join(detach))
-                for _ in detach:
-                    while is_stop(self._reply()):
-                        pass
+                detach = [b"D;%x" % int(c, 16) if c else b"D" for c in clusters]
+                self._connection.send(_PROBE + b"".join(map(packet, detach)))
+                ours, first = self._whose_stop(self._reply())
+                self._replies(detach, first)
+                if not ours:  # detaching has resumed what somebody else had stopped
+                    self._acknowledge()
+                    self._connection.send(INTERRUPT)
+                    self._connection.receive(ANSWER_LIMIT)
         except (TargetGone, ProtocolError):
             pass  # nothing is left to detach from
         finally:

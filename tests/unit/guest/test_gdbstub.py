@@ -146,6 +146,21 @@ def test_a_stop_between_our_look_and_our_write_is_put_back(model: StubModel) -> 
     assert not model.running
 
 
+def test_a_stop_of_theirs_that_is_reported_after_our_look_is_put_back(model: StubModel) -> None:
+    stub = connect(model)
+    assert eventually(lambda: model.running)
+    model.stop_on_arrival = True
+    assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
+    assert stub.held
+    assert not model.running
+    model.resume_by_other()
+    assert stub.released()
+    assert eventually(lambda: model.running)
+    model.stop_on_arrival = True
+    stub.close()
+    assert not eventually_running(model)
+
+
 @pytest.mark.parametrize(
     ("version", "status"), [("7.2.22", "paused"), ("10.1.0", "paused (prelaunch)")]
 )
