@@ -30,6 +30,7 @@ class StubModel:
         running: whether the machine runs.
         pcs: of each vcpu.
         stops: how often the machine was stopped.
+        stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
         seen: every packet that arrived, in order.
     """
 
@@ -48,6 +49,7 @@ class StubModel:
         self.status = "paused"
         self.silent = False
         self.stops = 0
+        self.stop_on_arrival = False
         self.seen: list[bytes] = []
         self._client: socket.socket | None = None
         self._pending = b""
@@ -95,6 +97,9 @@ class StubModel:
             with client:
                 while data := _received(client):
                     with self._lock:
+                        if self.stop_on_arrival:
+                            self.stop_on_arrival = False
+                            self._stop()
                         for byte in data:
                             self._byte(byte)
             with self._lock:
@@ -181,6 +186,8 @@ class StubModel:
             self._reply(b"E14" if data is None else data.hex().encode())
         elif body == b"qC":
             self._reply(b"QCp01.01")
+        elif body == b"qAttached":
+            self._reply(b"1")
         elif body.startswith(b"vAttach"):
             self._reply(b"E22")
         else:

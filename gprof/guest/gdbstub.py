@@ -10,11 +10,11 @@ Three rules of that function shape the rest:
 - A byte that arrives while the guest runs stops it, whatever it is: nothing is sent but exchanges.
 - While a reply of the stub is unacknowledged, an interrupt is swallowed. `continue` has no reply,
   so after an exchange nothing is pending; after reading a reply of a stopped guest we acknowledge.
-- `continue` resumes a guest that somebody else has stopped. A stop of theirs shows as a report we
-  did not ask for. It may be on its way while we write; then ours is not the stop that it reports.
-  So each write begins with a negative acknowledgement: a running guest is stopped by it as by any
-  byte, but a report that is pending is sent again, and twice means theirs. The guest is *held*.
-  How often a stop of our own is reported is learned from the first: once up to 8.0, later never.
+- `continue` resumes a guest that somebody else has stopped. A stop of theirs shows as a packet we
+  did not ask for; then the guest is *held*. But it may also come after our last look and before
+  QEMU reads our write, and its report is the same as that of our own stop. So the interrupt is a
+  question, not the interrupt byte: its first byte stops a running guest and the rest of it is
+  lost; only a guest that stood already answers it.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ ANSWER_LIMIT = 2.0
 #: that much at once), so that one write is one turn of its receive loop.
 WRITE_LIMIT = 4000
 
-#: Stops a running guest, and asks for a pending report of a stop once more.
-_STOP = b"-" + INTERRUPT
 _CONTINUE = packet(b"c")
+#: What interrupts. Nothing else that we ask has its answer.
+_PROBE, _STOOD = packet(b"qAttached"), b"1"
 _MOST_VCPUS = 1024
 _THREAD = re.compile(rb"(?:p([0-9a-f]+)\.)?([0-9a-f]+)")
 
@@ -69,7 +69,7 @@ class Exchange:
     Attributes:
         replies: one payload for each request; the output of a monitor command is its text.
         asked_ns: CLOCK_MONOTONIC before the write.
-        stopped_ns: when the stub's first word after the stop was read.
+        stopped_ns: when the stub's word that the guest stopped was read.
         answered_ns: when the last reply was read.
         caught: that word came alone, so `stopped_ns` is when it was sent. Otherwise we were away
             until there was more, and it says nothing.
@@ -106,7 +106,6 @@ class Stub:
         # A screen may read memory while the sampler samples: one exchange at a time.
         self._turn = threading.RLock()
         self.held = False
-        self._own_reports: int | None = None
         try:
             self._greet()
         except BaseException:
@@ -179,7 +178,7 @@ class Stub:
     def _attach_clusters(self) -> None:
         """Attach to every cluster of vcpus; a client starts with the first alone."""
         for process in range(2, _MOST_VCPUS):
-            # Its reply is a stop as well, so it must not come first.
+            # Its reply is a report of a stop as well, so it must not come first.
             if not is_stop(self.exchange([b"qC", b"vAttach;%x" % process]).replies[1]):
                 return
 
@@ -210,7 +209,7 @@ class Stub:
         is asked without being resumed; check `held` afterwards to tell the two apart.
 
         Args:
-            requests: payloads of packets, one at least.
+            requests: payloads of packets.
             timed: take the times without the delay of waking up, at the price of busy waiting.
 
         Raises:
@@ -228,41 +227,34 @@ class Stub:
         )
 
     def _exchange(self, requests: Sequence[bytes], *, spin: bool = False) -> Exchange:
-        self._take_reports()
-        ask = b"".join(map(packet, requests))
+        self.other_stop()
+        ask = _PROBE + b"".join(map(packet, requests))
         asked = time.monotonic_ns()
-        self._connection.send(INTERRUPT + ask if self.held else _STOP + ask + _CONTINUE)
+        self._connection.send(ask if self.held else ask + _CONTINUE)
         first = self._reply(spin=spin)
         stopped = time.monotonic_ns()
         caught = spin and not self._connection.waiting
-        reports = 0
-        while is_stop(first):
-            reports += 1
-            first = self._reply(spin=spin)
-        replies = self._replies(requests, first, spin=spin)
+        ours, first_reply = self._whose_stop(first, spin=spin)
+        replies = self._replies(requests, first_reply, spin=spin)
         answered = time.monotonic_ns()
         if self.held:
-            if reports:  # it ran again: this stop was our own
+            if ours:  # it ran again: this stop was our own
                 self._connection.send(_CONTINUE)
                 self._set_held(False)
             else:
                 self._acknowledge()
-        elif not self._is_own(reports):
+        elif not ours:
             # It stood already, and our continue has just resumed it: stop it once more.
             self._connection.send(INTERRUPT)
             self._hold(self._connection.receive(ANSWER_LIMIT))
-        return Exchange(replies, asked, stopped, answered, caught and not self.held)
+        return Exchange(replies, asked, stopped, answered, caught and ours)
 
-    def _is_own(self, reports: int) -> bool:
-        """Whether a stop that was reported so often was ours."""
-        if self._own_reports is None and reports < 2:
-            self._own_reports = reports
-        return reports == self._own_reports
-
-    def _take_reports(self) -> None:
-        """Read what the stub reported unasked: stops by somebody else."""
-        while (unasked := self._connection.receive(0)) is not None:
-            self._hold(unasked)
+    def _whose_stop(self, first: bytes, *, spin: bool = False) -> tuple[bool, bytes | None]:
+        """Whether our probe has stopped the guest, and the first reply if it came already."""
+        reply = first
+        while is_stop(reply):
+            reply = self._reply(spin=spin)
+        return (False, None) if reply == _STOOD else (True, reply)
 
     def _replies(
         self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False
@@ -321,7 +313,8 @@ class Stub:
     def other_stop(self) -> bool:
         """Whether somebody has stopped the guest since the last exchange; free for the guest."""
         with self._turn:
-            self._take_reports()
+            if not self.held and (unasked := self._connection.receive(0)) is not None:
+                self._hold(unasked)
             return self.held
 
     def read_object(self, kind: str, annex: str) -> bytes | None:
@@ -360,15 +353,14 @@ class Stub:
                 self._connection.abandon()
             elif not self.other_stop():
                 clusters = sorted({vcpu.cluster for vcpu in vcpus})
-                detach = [packet(b"D;%x" % int(c, 16) if c else b"D") for c in clusters]
-                self._connection.send(_STOP + b"".join(detach))
-                reports = 0
-                for _ in detach:
-                    while is_stop(self._reply()):
-                        reports += 1
-                if not self._is_own(reports):  # theirs, and detaching has resumed it
+                detach = [b"D;%x" % int(c, 16) if c else b"D" for c in clusters]
+                self._connection.send(_PROBE + b"".join(map(packet, detach)))
+                ours, first = self._whose_stop(self._reply())
+                self._replies(detach, first)
+                if not ours:  # detaching has resumed what somebody else had stopped
                     self._acknowledge()
                     self._connection.send(INTERRUPT)
+                    self._connection.receive(ANSWER_LIMIT)
         except (TargetGone, ProtocolError):
             pass  # nothing is left to detach from
         finally:

@@ -134,24 +134,19 @@ def eventually_running(model: StubModel) -> bool:
     return model.running
 
 
-def test_a_stop_whose_report_crosses_our_write_is_put_back(
-    model: StubModel, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_stop_of_theirs_that_is_reported_after_our_look_is_put_back(model: StubModel) -> None:
     stub = connect(model)
     assert eventually(lambda: model.running)
-    # We look, then they stop, then our write arrives.
-    monkeypatch.setattr(stub, "_take_reports", model.stop_by_other)
-    stub.exchange([b"qC"])
+    model.stop_on_arrival = True
+    assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
     assert stub.held
     assert not model.running
-    monkeypatch.undo()
     model.resume_by_other()
     assert stub.released()
     assert eventually(lambda: model.running)
-    monkeypatch.setattr(stub, "_take_reports", model.stop_by_other)
+    model.stop_on_arrival = True
     stub.close()
-    assert eventually(lambda: model._client is None)
-    assert not model.running
+    assert not eventually_running(model)
 
 
 @pytest.mark.parametrize(
