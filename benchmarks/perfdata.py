@@ -5,8 +5,8 @@ temporary directory, and reads each with every reader, best of some runs, in a p
 
     python benchmarks/perfdata.py --samples 5000000 --runs 3 --script
 
-All are whole commands, from start to printed table. `gprof report, named` has the kallsyms of both
-guests; perf cannot name anything in this recording, which holds no maps of the guests.
+All are whole commands, from start to printed table, with the kallsyms of both guests: but for
+`gprof report, no names`, and `perf report`, which without `kvm` names the host alone.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from pathlib import Path
 import numpy as np
 
 ROOT = Path(__file__).parents[1]
-RECORDING = ROOT / "fixtures" / "perf" / "two-plain.data.xz"
+RECORDING = ROOT / "fixtures" / "perf" / "two-guestmount.data.xz"
 _SAMPLE, _FINISHED_ROUND = 9, 68
 _SAMPLES = re.compile(r"\d+ samples|Samples: \S+ of event")
 #: The word of these samples that holds the time: header, ip, tid, time.
@@ -104,15 +104,14 @@ def run(command: list[str]) -> Run:
     return Run(seconds, processor, usage.ru_maxrss / 1024, said[0] if said else "")
 
 
-def named(directory: str) -> list[str]:
-    """The options that give the guests' symbols."""
-    options = []
-    for guest in (1310, 1313):
-        path = Path(directory) / f"kallsyms-{guest}"
-        kept = RECORDING.parent / "guests" / str(guest)
-        path.write_bytes(lzma.decompress((kept / "kallsyms.xz").read_bytes()))
-        options += [f"--guestkallsyms={guest}={path}", f"--guestmodules={guest}={kept / 'modules'}"]
-    return options
+def mount(directory: Path) -> Path:
+    """The guests' symbols as `--guestmount` takes them."""
+    for pid in ("1310", "1313"):
+        kept, proc = RECORDING.parent / "guests" / pid, directory / pid / "proc"
+        proc.mkdir(parents=True)
+        shutil.copy(kept / "modules", proc)
+        (proc / "kallsyms").write_bytes(lzma.decompress((kept / "kallsyms.xz").read_bytes()))
+    return directory
 
 
 def main() -> None:
@@ -123,27 +122,27 @@ def main() -> None:
     arguments = parser.parse_args()
     recording = lzma.decompress(RECORDING.read_bytes())
     with tempfile.TemporaryDirectory() as directory:
+        guests = f"--guestmount={mount(Path(directory) / 'guests')}"
         for samples in (arguments.samples // 10, arguments.samples):
             path = Path(directory) / f"{samples}.data"
             written = repeated(recording, samples, path)
             print(f"{written} samples, {path.stat().st_size / 1e6:.0f} MB")
             ours = [sys.executable, "-m", "gprof", "report", "-i", str(path)]
-            commands = {"gprof report": ours, "gprof report, named": [*ours, *named(directory)]}
+            report = ["report", "--stdio", "--sort", "sym"]
+            commands = {"gprof report": [*ours, guests], "gprof report, no names": ours}
             if shutil.which("perf"):
                 commands["perf kvm report"] = [
-                    "perf", "kvm", "--guest", "-i", str(path), "report", "--stdio", "--sort", "sym",
+                    "perf", "kvm", "--guest", guests, "-i", str(path), *report,
                 ]  # fmt: skip
-                commands["perf report"] = [
-                    "perf", "report", "--stdio", "--sort", "sym", "-i", str(path),
+                commands["perf report"] = ["perf", *report, "-i", str(path)]
+            if shutil.which("perf") and arguments.script:
+                commands["perf script"] = [
+                    "perf", "script", guests, "-F", "pid,tid,time,ip,sym", "-i", str(path),
                 ]  # fmt: skip
-                if arguments.script:
-                    commands["perf script"] = [
-                        "perf", "script", "-F", "pid,tid,time,ip", "-i", str(path),
-                    ]  # fmt: skip
             for name, command in commands.items():
                 best = min((run(command) for _ in range(arguments.runs)), key=lambda r: r.processor)
                 print(
-                    f"  {name:20} {best.seconds:7.2f} s, of the processor {best.processor:6.2f} s, "
+                    f"  {name:22} {best.seconds:7.2f} s, of the processor {best.processor:6.2f} s, "
                     f"{best.megabytes:5.0f} MB  {best.said}"
                 )
             path.unlink()

@@ -90,6 +90,11 @@ LOOKING = ActionGroup(
         ),
         Action("left_square_bracket", "vcpu(-1)", "Previous vcpu", "", ""),
         Action(
+            "right_curly_bracket", "guest(1)", "Next guest",
+            "Of several guests all, or one: the next, the one before.", "} {",
+        ),
+        Action("left_curly_bracket", "guest(-1)", "Previous guest", "", ""),
+        Action(
             "enter", "choose", "Annotate", "The instructions of the symbol under the cursor.",
             "Enter", footer=True,
         ),

@@ -18,6 +18,7 @@ class Choice:
         group: what one row stands for.
         hidden: modes that are left out; idle at first, so that percentages are of real work.
         vcpu: the one vcpu to look at, or None for all.
+        guest: the id of the one guest to look at, or None for all.
         text: the filter as it was typed.
         pattern: what it means; None lets everything through.
         sort: key of the column that orders the rows.
@@ -31,6 +32,7 @@ class Choice:
     pattern: re.Pattern[str] | None = None
     sort: str = "self"
     reverse: bool = False
+    guest: int | None = None
 
     def filter(self) -> Filter:
         """The samples that count."""
@@ -38,6 +40,7 @@ class Choice:
             pattern=self.pattern,
             modes=frozenset(Mode) - self.hidden if self.hidden else None,
             vcpus=None if self.vcpu is None else frozenset({self.vcpu}),
+            guests=None if self.guest is None else frozenset({self.guest}),
         )
 
     def filtered(self, text: str) -> Choice:

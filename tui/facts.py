@@ -97,6 +97,9 @@ def choice_items(picture: Picture) -> list[Item]:
     choice = picture.choice
     items: list[Item] = [[("by ", Tone.DIM), (choice.group.value, Tone.PLAIN)]]
     items += [_pill(f"{mode.label} {picture.share(mode):.0f} % hidden") for mode in _hidden(choice)]
+    if choice.guest is not None:
+        guest = picture.live.guests.get(choice.guest)
+        items.append(_pill(f"{guest.name if guest else f'guest {choice.guest}'} only"))
     if choice.vcpu is not None:
         items.append(_pill(f"vcpu {choice.vcpu} only"))
     if choice.text:

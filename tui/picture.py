@@ -133,7 +133,7 @@ def take_picture(
         rows=Rows.of(rows, key_of(choice.group)),
         sort=sort,
         vcpus=vcpus,
-        modes=_summed(shown_vcpus, choice.vcpu),
+        modes=_summed(shown_vcpus, choice),
     )
 
 
@@ -163,8 +163,8 @@ def _weights(vcpu: UInt16s, mode: UInt8s, weight: UInt32s) -> NDArray[np.int64]:
     return np.bincount(cell, weight, rows * len(Mode)).astype(np.int64).reshape(rows, len(Mode))
 
 
-def _summed(vcpus: tuple[VcpuModes, ...], chosen: int | None) -> dict[Mode, int]:
-    kept = [v for v in vcpus if chosen is None or v.vcpu == chosen]
+def _summed(vcpus: tuple[VcpuModes, ...], choice: Choice) -> dict[Mode, int]:
+    kept = [v for v in vcpus if choice.vcpu in {None, v.vcpu} and choice.guest in {None, v.guest}]
     return {mode: sum(v.weights[mode] for v in kept) for mode in Mode}
 
 

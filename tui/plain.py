@@ -112,8 +112,13 @@ def table_text(picture: Picture, rows: int) -> Iterator[str]:
     name = picture.choice.group.value.capitalize()
     heads = ["Self %", "Samples"] + (["Total %"] if totals else [])
     heads += ["Mode"] if by_place else []
+    guests = by_place and len(picture.shown.guests) > 1
+    heads += ["Guest"] if guests else []
     heads += ["Module", name] if picture.choice.group is Group.SYMBOL else [name]
-    lines = [heads, *(_cells(row, picture, totals=totals, by_place=by_place) for row in shown)]
+    lines = [
+        heads,
+        *(_cells(row, picture, totals=totals, by_place=by_place, guests=guests) for row in shown),
+    ]
     numbers = 3 if totals else 2
     widths = [max(len(line[i]) for line in lines) for i in range(len(heads) - 1)]
     for line in lines:
@@ -124,13 +129,16 @@ def table_text(picture: Picture, rows: int) -> Iterator[str]:
         yield "  ".join([*aligned, line[-1]])
 
 
-def _cells(row: Row, picture: Picture, *, totals: bool, by_place: bool) -> list[str]:
+def _cells(row: Row, picture: Picture, *, totals: bool, by_place: bool, guests: bool) -> list[str]:
     table = picture.table
     cells = [f"{table.percent(row.self_weight):.2f}", f"{row.self_weight}"]
     if totals:
         cells.append(f"{table.percent(row.total_weight):.2f}")
     if by_place:
         cells.append(row.mode.label)
+    if guests:
+        guest = picture.shown.guests.get(row.guest)
+        cells.append(printable(guest.name) if guest else "several")
     if picture.choice.group is Group.SYMBOL:
         cells.append(printable(row.module))
     cells.append(printable(row.label))

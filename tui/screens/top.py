@@ -251,6 +251,14 @@ class TopScreen(Screen[None]):
         at = stations.index(self._choice.vcpu) if self._choice.vcpu in stations else 0
         self._choose(replace(self._choice, vcpu=stations[(at + step) % len(stations)]))
 
+    def action_guest(self, step: int) -> None:
+        """Go on to the next guest: all, the first, the second, …, all."""
+        if self._picture is None or len(self._picture.live.guests) < 2:
+            return
+        stations = [None, *sorted(self._picture.live.guests)]
+        at = stations.index(self._choice.guest) if self._choice.guest in stations else 0
+        self._choose(replace(self._choice, guest=stations[(at + step) % len(stations)]))
+
     # Order
 
     def action_sort(self, number: int) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from gprof.profile.profile import Profile
+from gprof.profile.profile import Guest, Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.view import Group
 from gprof.sampling.source import Mode, SampleBatch
@@ -104,3 +104,20 @@ def test_it_ends_with_its_session_and_when_it_is_stopped() -> None:
 def test_a_pipe_never_pays_for_the_screen() -> None:
     code = "import sys, tui.plain; sys.exit(any(m.split('.')[0] == 'textual' for m in sys.modules))"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_rows_of_several_guests_name_theirs() -> None:
+    profile = frozen()
+    guest = profile.samples.guest.copy()
+    guest[1000:] = 1
+    two = replace(
+        profile,
+        samples=replace(profile.samples, guest=guest),
+        guests={**profile.guests, 1: Guest(1, "db\x1b[1]")},
+        spaces={0: profile.space(0), 1: profile.space(0)},
+    )
+    lines = printed(two).splitlines()
+    assert lines[3].split() == ["Self", "%", "Samples", "Mode", "Guest", "Module", "Symbol"]
+    assert {line.split()[3] for line in lines[4:]} == {"web1", "db\\x1b[1]"}
+    assert "Guest" not in printed(profile)
+    assert "several" not in printed(two, Choice(group=Group.VCPU))

@@ -459,6 +459,17 @@ def test_several_guests_get_a_column_and_a_group() -> None:
     async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
         assert "2 guests" in screen_text(app)
         assert "db[1]" in screen_text(app)
+        both = top.table.rows
+        await pilot.press("right_curly_bracket", "right_curly_bracket")
+        await settled(pilot)
+        assert top.choice.guest == 1
+        assert "db[1] only" in screen_text(app)
+        assert {row.guest for row in both.items} == {0, 1}
+        assert {row.guest for row in top.table.rows.items} == {1}
+        await pilot.press("right_curly_bracket")
+        await settled(pilot)
+        assert "db[1] only" not in screen_text(app)
+        await pilot.press("left_curly_bracket", "left_curly_bracket", "left_curly_bracket")
         await pilot.press("m", "m", "m", "m")
         await settled(pilot)
         assert top.choice.group is Group.GUEST
