@@ -64,7 +64,8 @@ def page_data(profile: Profile, found: Traces, title: str = "") -> dict[str, Any
         title: stands above; empty names the guests.
     """
     tree = _tree(profile, found)
-    kinds = dict.fromkeys(kind for _, _, kind in tree.frames)
+    number_of_kind = {kind: number for number, kind in enumerate(NodeKind)}
+    kinds = np.array([number_of_kind[kind] for _, _, kind in tree.frames], np.int64)
     lane, lanes = _lanes(profile, found)
     time = found.samples.time - (found.samples.time.min() if len(found.samples) else 0)
     length = int(time.max(initial=0)) + 1
@@ -80,10 +81,11 @@ def page_data(profile: Profile, found: Traces, title: str = "") -> dict[str, Any
         "frames": {
             "name": [name for name, _, _ in tree.frames],
             **_numbered("module", [module for _, module, _ in tree.frames]),
-            **_numbered("kind", [kind.value for _, _, kind in tree.frames]),
+            "kind": _column(kinds),
+            "kinds": [kind.value for kind in NodeKind],
             **_numbered("colour", [colour(name, kind) for name, _, kind in tree.frames]),
         },
-        "kind_colours": [colour("", kind) for kind in kinds],
+        "kind_colours": [colour("", kind) for kind in NodeKind],
         "nodes": {"parent": _column(tree.parent), "frame": _column(tree.frame)},
         "lanes": lanes,
         "rows": {

@@ -27,9 +27,12 @@ def script(actions: str) -> str:
 def dom(page: Path, size: str = "1000,600", place: str = "") -> str:
     """The document after its scripts ran, as text; `place` is what follows # in its address."""
     assert BROWSER
+    # One folder for all tests of a run: making a new one takes longer than a page.
     return subprocess.run(
         [BROWSER, "--headless", "--no-sandbox", "--disable-gpu", f"--window-size={size}",
-         f"--user-data-dir={page.parent / 'browser'}", "--dump-dom", page.as_uri() + place],
+         "--no-first-run", "--disable-background-networking", "--disable-component-update",
+         "--disable-extensions", "--disable-sync", "--disable-default-apps",
+         f"--user-data-dir={page.parent.parent / 'browser'}", "--dump-dom", page.as_uri() + place],
         capture_output=True, text=True, check=True, timeout=60,
     ).stdout  # fmt: skip
 

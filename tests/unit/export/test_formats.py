@@ -23,6 +23,7 @@ from gprof.export.formats import FORMATS, compressed, format_of
 from gprof.profile.filter import Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tree import Node, NodeKind, call_tree
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch
 from tests.profiles import HOSTILE, KERNEL, hostile, space, synthetic
@@ -238,6 +239,31 @@ def test_only_what_is_chosen_leaves(form: str) -> None:
     assert some != everything
     if form in SELF:
         assert sum(SELF[form](some).values()) == tabulate(profile, chosen).weight
+
+
+@settings(max_examples=40)
+@given(profiles())
+def test_folded_lines_are_the_call_tree(profile: Profile) -> None:
+    """Folded, read into a tree, and folded again is the same text."""
+    text = written(profile, "folded").decode()
+    root = Node("all", "", NodeKind.ROOT)
+    for line in text.splitlines():
+        names, _, count = line.rpartition(" ")
+        node = root
+        node.total += int(count)
+        for name in names.split(";"):
+            node = node.child(name, "", NodeKind.KERNEL)
+            node.total += int(count)
+        node.own += int(count)
+    lines = {
+        ";".join(step.name for step in (*above[1:], node)): node.own
+        for above, node in root.walk()
+        if node.own
+    }
+    assert "".join(f"{names} {lines[names]}\n" for names in sorted(lines)) == text
+    assert root.total == call_tree(profile).total
+    for _, node in root.walk():
+        assert node.total == node.own + sum(child.total for child in node.children())
 
 
 def test_vcpus_are_threads_the_busiest_first() -> None:
