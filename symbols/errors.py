@@ -7,6 +7,8 @@ The tree, leaves of `gprof.errors` included::
     │   ├── ImageError          an ELF file is missing, unreadable, truncated or of the wrong kind
     │   ├── KallsymsError       text that is no kallsyms, or one without addresses
     │   ├── ModulesError        text that is no /proc/modules
+    │   ├── BtfError            bytes that do not describe a kernel's types, or lack one
+    │   ├── IntrospectionError  the guest's memory does not hold what was looked for
     │   ├── MismatchError       the symbols are of another kernel than the guest's
     │   └── SlideUnknown        where the guest runs its kernel cannot be found, or not yet
     └── (gprof.errors)          everything else
@@ -55,6 +57,14 @@ class KallsymsError(SymbolsError):
 
 class ModulesError(SymbolsError):
     """A text is not in the format of /proc/modules."""
+
+
+class BtfError(SymbolsError):
+    """Bytes are no BTF, or do not describe the type that was asked for."""
+
+
+class IntrospectionError(SymbolsError):
+    """The guest's memory does not hold what was looked for, or contradicts itself."""
 
 
 class MismatchError(SymbolsError):
