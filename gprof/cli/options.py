@@ -30,6 +30,7 @@ class LiveOptions:
         duration_s: None for until the user ends it.
         vcpus: indices; None for all.
         max_halted_percent: the most that the guest may be kept from running.
+        call_graph: how to unwind call stacks: auto, orc, fp or none.
     """
 
     gdb: str
@@ -37,6 +38,7 @@ class LiveOptions:
     duration_s: float | None
     vcpus: tuple[int, ...] | None
     max_halted_percent: float
+    call_graph: str = "auto"
 
 
 class VcpuList(click.ParamType[tuple[int, ...]]):
@@ -65,6 +67,7 @@ class VcpuList(click.ParamType[tuple[int, ...]]):
 _PATH = click.Path(path_type=Path)
 #: A file to read, or `-`.
 INPUT = click.Path(path_type=Path, allow_dash=True)
+CALL_GRAPHS = ("auto", "orc", "fp", "none")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -104,6 +107,9 @@ def live_options(command: _Command) -> _Command:
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
+        click.option("--call-graph", type=click.Choice(CALL_GRAPHS), default="auto",
+                     show_default=True,
+                     help="Take call stacks: by ORC tables, by frame pointers, or not."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -133,6 +139,7 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
         max_halted_percent=given.pop("max_halted"),
+        call_graph=given.pop("call_graph"),
     )
 
 

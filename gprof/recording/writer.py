@@ -161,7 +161,8 @@ class Writer:
         self._append_stacks()
         self._append_samples(samples)
         self._batches = []
-        self._append(Kind.FACTS, {name: getattr(facts, name) for name in facts.__slots__})
+        told = {name: getattr(facts, name) for name in facts.__slots__}
+        self._append(Kind.FACTS, {**told, "endings": dict(facts.endings)})
         self._write()
 
     def add_text(self, guest: int, address: int, text: bytes) -> None:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
@@ -126,6 +126,9 @@ class SourceFacts:
         notes: sentences about the taking that a person must see, newest last.
         block_starts: pcs lie on the starts of translation blocks (TCG): shares of functions
             are right, shares of instructions are not.
+        unwound_by: `orc`, `fp` or `backchain`; empty where no stacks were taken.
+        endings: how many stacks ended in which way, by the name of a
+            `symbols.unwinding.stack.Ending` in small letters.
     """
 
     way: str
@@ -141,6 +144,8 @@ class SourceFacts:
     lost: int = 0
     notes: tuple[str, ...] = ()
     block_starts: bool = False
+    unwound_by: str = ""
+    endings: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def halted_percent(self) -> float:

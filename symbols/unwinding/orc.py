@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from symbols.memory import MemoryFault
 from symbols.unwinding.orc_table import Base, Frame, OrcTable
+from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import MOST_FRAMES, Ending, Registers, Stack, Word
 
 _WRAP = 1 << 64
-_MASK = _WRAP - 1
 #: Rules that are remembered by pc; real profiles have some thousand.
 _MOST_REMEMBERED = 1 << 16
 #: Interrupt, exception, NMI and entry stacks above a task's own.
@@ -19,7 +19,14 @@ _MOST_SWITCHES = 8
 _SAVED = {"r13": 16, "r10": 56, "rax": 80, "rdx": 96, "rdi": 112}
 _SAVED_BP, _SAVED_IP, _SAVED_CS, _SAVED_SP = 32, 128, 136, 152
 
-_REGISTER = {Base.AX: "rax", Base.DX: "rdx", Base.DI: "rdi", Base.R10: "r10", Base.R13: "r13"}
+_REGISTER: dict[int, str] = {
+    Base.AX: "rax", Base.DX: "rdx", Base.DI: "rdi", Base.R10: "r10", Base.R13: "r13",
+}  # fmt: skip
+_NONE: Mapping[str, int] = {}
+
+# Plain integers of this module: looking up a member of an enumeration takes longer than the rest.
+_END_OF_STACK, _CALL, _REGS = int(Frame.END_OF_STACK), int(Frame.CALL), int(Frame.REGS)
+_PREVIOUS_SP, _BP, _SP = int(Base.PREVIOUS_SP), int(Base.BP), int(Base.SP)
 
 # A rule as plain integers: several times faster than attributes of numpy columns.
 _Rule = tuple[int, int, int, int, int, bool]
@@ -30,17 +37,16 @@ class OrcUnwinder:
 
     Args:
         tables: each with its slide, runtime minus link address modulo 2^64.
-        idle_roots: runtime ranges, first address and the one after the last, of the functions
-            that the idle tasks begin in.
+        roots: tell where a stack came from.
     """
 
     def __init__(
         self,
         tables: Sequence[tuple[OrcTable, int]],
-        idle_roots: Sequence[tuple[int, int]] = (),
+        roots: Roots | None = None,
     ) -> None:
         self._tables = tuple(tables)
-        self._idle_roots = tuple(idle_roots)
+        self._roots = roots or Roots()
         self._rules: dict[int, _Rule | None] = {}
 
     def unwind(self, registers: Registers, word: Word) -> Stack:
@@ -55,80 +61,106 @@ class OrcUnwinder:
     def _walk(self, registers: Registers, word: Word, pcs: list[int]) -> Ending:
         pc, sp, bp = registers.pc, registers.sp, registers.fp
         exact = True
-        others = dict(registers.others)
+        others = registers.others
         saved: int | None = None  # where the pt_regs of this frame lie
         switches = 0
         rules = self._rules
         while True:
             at = pc if exact else pc - 1
-            rule = rules[at] if at in rules else self._rule(at)
+            try:
+                rule = rules[at]
+            except KeyError:
+                rule = self._rule(at)
             if rule is None:
                 return Ending.NO_RULE
             frame, cfa_base, cfa_offset, bp_base, bp_offset, exact = rule
-            if frame == Frame.END_OF_STACK:
-                idle = any(start <= pc <= end for start, end in self._idle_roots)
-                return Ending.IDLE if idle else Ending.START
-            if frame == Frame.UNDEFINED:
-                return Ending.UNDEFINED
-            switch = False
-            if cfa_base == Base.SP:
+            if frame == _CALL and cfa_base == _SP:  # nearly all of them
                 cfa = sp + cfa_offset
-            elif cfa_base == Base.BP:
-                cfa = bp + cfa_offset
-            elif cfa_base == Base.SP_INDIRECT:
-                cfa, switch = word(sp) + cfa_offset, True
-            elif cfa_base == Base.SP_INDIRECT_INSIDE:
-                cfa, switch = word(sp + cfa_offset), True
-            elif cfa_base == Base.BP_INDIRECT:
-                cfa, switch = word(bp + cfa_offset), True
+                next_sp, next_pc = cfa, word(cfa - 8)
+                saved, others = None, _NONE
+                switch = False
             else:
-                name = _REGISTER.get(Base(cfa_base), "")
-                if saved is not None and name:
-                    cfa = word(saved + _SAVED[name]) + cfa_offset
-                elif name in others:
-                    cfa = others[name] + cfa_offset
-                else:
+                if frame <= _END_OF_STACK:
+                    if frame == _END_OF_STACK:
+                        return self._roots.ending(pc)
                     return Ending.UNDEFINED
+                found = self._cfa(rule, (sp, bp), word, saved, others)
+                if found is None:
+                    return Ending.UNDEFINED
+                cfa = found
                 switch = True
-            cfa &= _MASK
-            if frame == Frame.CALL:
-                next_pc = word(cfa - 8)
-                next_sp = cfa
-                saved = None
-            elif frame == Frame.REGS:
-                next_pc, next_sp = word(cfa + _SAVED_IP), word(cfa + _SAVED_SP)
-                saved, switch = cfa, True
-                if word(cfa + _SAVED_CS) & 3:
-                    pcs.append(next_pc)
-                    return Ending.USER
-            else:  # the five words that the processor itself pushes
-                next_pc, next_sp = word(cfa), word(cfa + 24)
-                saved, switch = None, True
-                if word(cfa + 8) & 3:
-                    pcs.append(next_pc)
-                    return Ending.USER
-            if bp_base == Base.PREVIOUS_SP:
+                if frame == _CALL:
+                    next_pc, next_sp = word(cfa - 8), cfa
+                    saved, others = None, _NONE
+                    switch = cfa_base != _BP
+                elif frame == _REGS:
+                    next_pc, next_sp = word(cfa + _SAVED_IP), word(cfa + _SAVED_SP)
+                    saved, others = cfa, _NONE
+                    if word(cfa + _SAVED_CS) & 3:
+                        pcs.append(next_pc)
+                        return Ending.USER
+                else:  # the five words that the processor itself pushes
+                    next_pc, next_sp = word(cfa), word(cfa + 24)
+                    saved = None
+                    if word(cfa + 8) & 3:
+                        pcs.append(next_pc)
+                        return Ending.USER
+            if bp_base == _PREVIOUS_SP:
                 bp = word(cfa + bp_offset)
-            elif bp_base == Base.BP:
+            elif bp_base == _BP:
                 bp = word(bp + bp_offset)
-            elif bp_base != Base.UNDEFINED:
+            elif bp_base:
                 return Ending.UNDEFINED
             elif saved is not None:
                 bp = word(saved + _SAVED_BP)
-            if frame != Frame.REGS_PARTIAL:
-                others = {}  # they are the callee's
-            if switch:
-                switches += next_sp <= sp
-                if switches > _MOST_SWITCHES:
+            if next_sp <= sp:
+                switches += 1
+                if not switch or switches > _MOST_SWITCHES:
                     return Ending.BAD_FRAME
-            elif next_sp <= sp:
-                return Ending.BAD_FRAME
             if next_pc == 0:
                 return Ending.BAD_FRAME
             if len(pcs) == MOST_FRAMES:
                 return Ending.TOO_DEEP
             pc, sp = next_pc, next_sp
             pcs.append(pc)
+
+    @staticmethod
+    def _cfa(
+        rule: _Rule,
+        pointers: tuple[int, int],
+        word: Word,
+        saved: int | None,
+        others: Mapping[str, int],
+    ) -> int | None:
+        """The stack pointer before the frame was made; None where the rule's register is unknown.
+
+        Args:
+            rule: of the frame.
+            pointers: rsp and rbp in it.
+            word: reads memory.
+            saved: where all registers of the frame were saved; None where they were not.
+            others: registers of the frame by name.
+        """
+        (sp, bp), base, offset = pointers, rule[1], rule[2]
+        if base == Base.SP:
+            cfa = sp + offset
+        elif base == Base.BP:
+            cfa = bp + offset
+        elif base == Base.SP_INDIRECT:
+            cfa = word(sp) + offset
+        elif base == Base.SP_INDIRECT_INSIDE:
+            cfa = word(sp + offset)
+        elif base == Base.BP_INDIRECT:
+            cfa = word(bp + offset)
+        elif (name := _REGISTER.get(base)) is None:
+            return None
+        elif saved is not None:
+            cfa = word(saved + _SAVED[name]) + offset
+        elif name in others:
+            cfa = others[name] + offset
+        else:
+            return None
+        return cfa % _WRAP
 
     def _rule(self, pc: int) -> _Rule | None:
         """The rule for a runtime address, remembered."""

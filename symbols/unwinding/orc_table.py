@@ -21,7 +21,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from symbols.elf import Image
-from symbols.errors import SymbolsError
+from symbols.errors import UnwindError
 from symbols.memory import Memory, MemoryFault
 
 #: The largest kernels have half a million entries.
@@ -36,10 +36,6 @@ _FORMAT_OF_HASH = {
 }
 
 _ENTRY = np.dtype([("sp_offset", "<i2"), ("bp_offset", "<i2"), ("flags", "<u2")])
-
-
-class OrcError(SymbolsError):
-    """An unwind table is in a format that gprof does not know, or damaged."""
 
 
 class Frame(IntEnum):
@@ -91,9 +87,10 @@ class OrcTable:
     """How to find the caller, for every instruction of one image; columns of equal length.
 
     Attributes:
+        version: the format that it was in, 1 to 4.
+        covers: first link address of the code that the table is for, and the one after its last.
         start: u64, ascending: the first link address that each entry is for; it holds up to the
             next one's.
-        end: the link address after the last instruction that the table covers.
         frame: u8, a `Frame`.
         cfa_base: u8, a `Base`: the previous stack pointer is this register plus `cfa_offset`.
         cfa_offset: i16.
@@ -102,8 +99,9 @@ class OrcTable:
         interrupted: the caller did not call but was interrupted: its pc is exact.
     """
 
+    version: int
+    covers: tuple[int, int]
     start: NDArray[np.uint64]
-    end: int
     frame: NDArray[np.uint8]
     cfa_base: NDArray[np.uint8]
     cfa_offset: NDArray[np.int16]
@@ -116,7 +114,14 @@ class OrcTable:
 
     @classmethod
     def parse(
-        cls, distances: bytes, entries: bytes, address: int, end: int, header: bytes = b""
+        cls,
+        distances: bytes,
+        entries: bytes,
+        address: int,
+        covers: tuple[int, int],
+        *,
+        version: int | None = None,
+        header: bytes = b"",
     ) -> OrcTable:
         """A table from the bytes of its two sections.
 
@@ -124,15 +129,16 @@ class OrcTable:
             distances: of `.orc_unwind_ip`.
             entries: of `.orc_unwind`.
             address: where the first distance lies.
-            end: the address after the last instruction that the table is for.
+            covers: the code that the table is for, first address and the one after the last.
+            version: the format; None where it has to be found out.
             header: of `.orc_header`; empty where there is none.
 
         Raises:
-            OrcError: the sizes do not fit each other, or the format is not known.
+            UnwindError: the sizes do not fit each other, or the format is not known.
         """
         count = len(distances) // 4
         if len(distances) != 4 * count or len(entries) != _ENTRY.itemsize * count or not count:
-            raise OrcError(
+            raise UnwindError(
                 f"the unwind tables do not fit each other: {len(distances)} bytes of addresses, "
                 f"{len(entries)} bytes of entries",
                 "Copy the kernel's file again, or sample with --call-graph none.",
@@ -141,7 +147,7 @@ class OrcTable:
         start = slots + np.frombuffer(distances, "<i4").astype(np.int64).view(np.uint64)
         raw = np.frombuffer(entries, _ENTRY)
         flags: NDArray[np.uint16] = raw["flags"]
-        version = _format(flags, header)
+        version = version or _format(flags, header)
         frame, interrupted = _frames(flags, version)
         numbers = _NEW_NUMBERS if version == 4 else _OLD_NUMBERS
         cfa_base = numbers[flags & 0xF]
@@ -158,7 +164,7 @@ class OrcTable:
             columns = [column[order] for column in columns]
         starts, frames, cfa_bases, cfa_offsets, bp_bases, bp_offsets, exact = columns
         return cls(
-            starts, end, frames, cfa_bases, cfa_offsets, bp_bases, bp_offsets, exact
+            version, covers, starts, frames, cfa_bases, cfa_offsets, bp_bases, bp_offsets, exact
         )
 
     @classmethod
@@ -166,7 +172,7 @@ class OrcTable:
         """The table of a vmlinux; None where it has none.
 
         Raises:
-            OrcError: see `parse`, or its bytes are missing.
+            UnwindError: see `parse`, or its bytes are missing.
         """
         distances = image.section(".orc_unwind_ip")
         entries = image.section(".orc_unwind")
@@ -178,11 +184,11 @@ class OrcTable:
                 _read(image, distances.address, distances.size),
                 _read(image, entries.address, entries.size),
                 distances.address,
-                image.text_ranges[-1][1],
-                _read(image, header.address, header.size) if header else b"",
+                (image.text_ranges[0][0], image.text_ranges[-1][1]),
+                header=_read(image, header.address, header.size) if header else b"",
             )
         except MemoryFault as fault:
-            raise OrcError(
+            raise UnwindError(
                 f"the unwind tables of {image.path} have no bytes in the file: {fault}",
                 "Give the vmlinux that the kernel's build made, not a split debug file.",
             ) from None
@@ -193,7 +199,9 @@ class OrcTable:
         memory: Memory,
         distances: tuple[int, int],
         entries: tuple[int, int],
-        end: int,
+        covers: tuple[int, int],
+        *,
+        version: int | None = None,
         header: int | None = None,
     ) -> OrcTable:
         """The table as a guest has it in memory, at runtime addresses.
@@ -203,36 +211,38 @@ class OrcTable:
             distances: first address and the one after the last, `__start_orc_unwind_ip` and
                 `__stop_orc_unwind_ip` of a kernel.
             entries: the same of `__start_orc_unwind`.
-            end: the address after the last instruction.
+            covers: see `parse`.
+            version: see `parse`; that of the kernel for a module's table.
             header: `__start_orc_header`; None where the kernel has none.
 
         Raises:
-            OrcError: see `parse`, or the memory cannot be read.
+            UnwindError: see `parse`, or the memory cannot be read.
         """
         try:
             return cls.parse(
                 _read(memory, distances[0], distances[1] - distances[0]),
                 _read(memory, entries[0], entries[1] - entries[0]),
                 distances[0],
-                end,
-                memory.read(header, _HEADER_BYTES) if header is not None else b"",
+                covers,
+                version=version,
+                header=memory.read(header, _HEADER_BYTES) if header is not None else b"",
             )
         except MemoryFault as fault:
-            raise OrcError(
+            raise UnwindError(
                 f"the guest's unwind tables cannot be read: {fault}",
                 "Give the kernel's vmlinux with --guestvmlinux.",
             ) from None
 
     def index(self, address: int) -> int:
         """The entry for a link address, or -1."""
-        if address >= self.end:
+        if not self.covers[0] <= address < self.covers[1]:
             return -1
         return int(np.searchsorted(self.start, np.uint64(address), side="right")) - 1
 
 
 def _read(memory: Memory, address: int, size: int) -> bytes:
     if not 0 <= size <= _MOST_ENTRIES * _ENTRY.itemsize:
-        raise OrcError(
+        raise UnwindError(
             f"an unwind table claims to have {size} bytes",
             "Copy the kernel's file again, or sample with --call-graph none.",
         )
@@ -245,7 +255,7 @@ def _format(flags: NDArray[np.uint16], header: bytes) -> int:
     if header:
         known = _FORMAT_OF_HASH.get(header[:_HEADER_BYTES].hex())
         if known is None:
-            raise OrcError(
+            raise UnwindError(
                 "the kernel's unwind table is in a format that this gprof does not know "
                 f"({header[:_HEADER_BYTES].hex()})",
                 "A later gprof may know it; sample with --call-graph none meanwhile.",
@@ -258,15 +268,13 @@ def _format(flags: NDArray[np.uint16], header: bytes) -> int:
     bases = np.bincount(flags[(flags >> 8 & 7) == Frame.CALL] & 0xF, minlength=16)
     if kinds.argmax() == Frame.CALL and bases.argmax() in {3, 5}:
         return 4 if bases.argmax() == 3 else 3
-    raise OrcError(
+    raise UnwindError(
         "the kernel's unwind table is in no format that gprof knows",
         "Sample with --call-graph none.",
     )
 
 
-def _frames(
-    flags: NDArray[np.uint16], version: int
-) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
+def _frames(flags: NDArray[np.uint16], version: int) -> tuple[NDArray[np.uint8], NDArray[np.bool_]]:
     """The kind of each frame, and whether its caller was interrupted."""
     if version >= 3:
         kind = (flags >> 8 & 7).astype(np.uint8)
