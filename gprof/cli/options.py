@@ -38,7 +38,7 @@ class LiveOptions:
     duration_s: float | None
     vcpus: tuple[int, ...] | None
     max_halted_percent: float
-    call_graph: str = "auto"
+    call_graph: str = "none"
 
 
 class VcpuList(click.ParamType[tuple[int, ...]]):
@@ -107,12 +107,18 @@ def live_options(command: _Command) -> _Command:
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
-        click.option("--call-graph", type=click.Choice(CALL_GRAPHS), default="auto",
-                     show_default=True,
-                     help="Take call stacks: by ORC tables, by frame pointers, or not."),
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def call_graph_option(command: _Command) -> _Command:
+    """`--call-graph`, with the stub as the source."""
+    return click.option(
+        "--call-graph", type=click.Choice(CALL_GRAPHS), default="auto", show_default=True,
+        help="With the stub, take call stacks: by the kernel's ORC tables, by frame pointers, "
+             "or none; auto takes what the kernel has.",
+    )(command)  # fmt: skip
 
 
 def given_symbols(given: dict[str, Any]) -> GivenSymbols:
@@ -139,7 +145,7 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
         max_halted_percent=given.pop("max_halted"),
-        call_graph=given.pop("call_graph"),
+        call_graph=given.pop("call_graph", "none"),
     )
 
 

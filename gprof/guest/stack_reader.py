@@ -14,8 +14,10 @@ from dataclasses import replace
 from gprof.guest.gdbstub import Exchange, Stop, Vcpu
 from gprof.guest.machine import Machine, Sampled
 
-#: The stacks of Linux are of this size, and aligned to it, or larger (THREAD_SIZE).
+#: The stacks of Linux are of this size (THREAD_SIZE, IRQ_STACK_SIZE) or larger. Those of tasks
+#: are aligned to it, those of interrupts may not be.
 STACK_SIZE = 1 << 14
+_PAGE = 1 << 12
 #: Pieces do not cross a multiple of this, so that a page that is not mapped costs only itself.
 _PIECE = 1 << 11
 _WRAP = 1 << 64
@@ -36,7 +38,8 @@ class StackReader:
         self._most = most
         # The stub takes half a packet: two digits a byte.
         self._piece = min(_PIECE, 1 << ((machine.stub.packet_size // 2).bit_length() - 1))
-        self._with_another: OrderedDict[int, None] = OrderedDict()
+        # The page after each stack that is known to have another one below it.
+        self._tops: OrderedDict[int, None] = OrderedDict()
 
     def sample(
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
@@ -51,8 +54,7 @@ class StackReader:
                 if one.registers is not None
             }
             more = any(
-                one.registers is not None and _block(one.registers.sp) in self._with_another
-                for one in sampled
+                one.registers is not None and self._known(one.registers.sp) for one in sampled
             )
             if first:
                 read = self._read(stop, by_index, first, last=not more)
@@ -79,15 +81,24 @@ class StackReader:
         start, chunk = one.memory[0]
         address = self._machine.architecture.other_stack(one.registers, start, chunk)
         if address is not None:
-            self._with_another[_block(one.registers.sp)] = None
-            while len(self._with_another) > _MOST_REMEMBERED:
-                self._with_another.popitem(last=False)
+            self._tops[-(-(start + len(chunk)) // _PAGE)] = None
+            while len(self._tops) > _MOST_REMEMBERED:
+                self._tops.popitem(last=False)
         return address
+
+    def _known(self, sp: int) -> int | None:
+        """The end of the stack that a stack pointer is on, if another lies below that one."""
+        page = sp // _PAGE + 1
+        for top in range(page, page + STACK_SIZE // _PAGE):
+            if top in self._tops:
+                return top * _PAGE
+        return None
 
     def _pieces(self, address: int) -> Iterator[tuple[int, int]]:
         """Address and size of what to read from there on, up to the end of the stack."""
         at = address & ~7
-        end = min(_block(address) + STACK_SIZE, at + self._most, _WRAP)
+        top = self._known(address) or (address & -STACK_SIZE) + STACK_SIZE
+        end = min(top, at + self._most, _WRAP)
         while at < end:
             size = min(self._piece - at % self._piece, end - at)
             yield at, size
@@ -122,10 +133,6 @@ class StackReader:
                 chunk += data
             found[index] = ((pieces[0][0], bytes(chunk)),) if chunk else ()
         return found
-
-
-def _block(address: int) -> int:
-    return address & ~(STACK_SIZE - 1)
 
 
 def _bytes(reply: bytes, size: int) -> bytes:

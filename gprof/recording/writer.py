@@ -155,8 +155,11 @@ class Writer:
             known = self._append_images(number, space, at)
             ours = samples.guest == number
             used = np.unique(samples.stack[ours]).tolist()
-            callers = np.array([pc for stack in used for pc in self._stacks[stack]], np.uint64)
-            pcs = np.unique(np.concatenate([samples.pc[ours], callers]))
+            # The names of callers are looked up at the byte before their return addresses.
+            callers = {max(pc - 1, 0) for stack in used for pc in self._stacks[stack][1:]}
+            pcs = np.unique(
+                np.concatenate([samples.pc[ours], np.fromiter(callers, np.uint64, len(callers))])
+            )
             self._append_symbols(number, space, known, pcs)
         self._append_stacks()
         self._append_samples(samples)

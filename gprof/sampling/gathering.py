@@ -10,6 +10,8 @@ from gprof.guest.machine import Sampled
 from gprof.sampling.source import SampleBatch
 from symbols.unwinding.stack import CapturedWords, Ending, Unwinder
 
+_USER_PAGE = ~0xFFF & (1 << 64) - 1
+
 
 @dataclass(frozen=True, slots=True)
 class Unstacking:
@@ -81,8 +83,13 @@ class Gathered:
         assert one.registers is not None
         stack = self._unstacking.unwinder.unwind(one.registers, CapturedWords(one.memory))
         self.endings[stack.ending] += 1
-        # A stack's leaf is its sample's pc.
-        self._stacks[place] = self._unstacking.number((self._pcs[place], *stack.pcs[1:]))
+        frames = list(stack.after)
+        frames[0] = self._pcs[place]  # a stack's leaf is its sample's pc
+        if stack.ending is Ending.USER and len(frames) > 1:
+            # Where user space entered the kernel is kept to the page: with the address itself
+            # nearly every stack would be another one, and a day of them fill the memory.
+            frames[-1] &= _USER_PAGE
+        self._stacks[place] = self._unstacking.number(frames)
         return True
 
     def batch(self) -> SampleBatch:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.guest.mode import Mode
+from symbols.unwinding.stack import Ending
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt64s: TypeAlias = NDArray[np.uint64]
@@ -148,9 +149,19 @@ class SourceFacts:
     endings: Mapping[str, int] = field(default_factory=dict)
 
     @property
+    def stacks_cut_percent(self) -> float:
+        """Share of the stacks that end before they begin."""
+        cut = sum(n for name, n in self.endings.items() if name not in _WHOLE)
+        return 100.0 * cut / sum(self.endings.values()) if cut else 0.0
+
+    @property
     def halted_percent(self) -> float:
         """Share of the time covered in which the guest was kept from running."""
         return 100.0 * self.halted_ns / self.covered_ns if self.covered_ns else 0.0
+
+
+#: Endings of stacks that lack nothing.
+_WHOLE = {ending.name.lower() for ending in Ending if ending.whole}
 
 
 class Source(Protocol):

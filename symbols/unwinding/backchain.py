@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from dataclasses import dataclass, field
 
 from symbols.memory import MemoryFault
@@ -37,13 +38,14 @@ class BackchainUnwinder:
     def unwind(self, registers: Registers, word: Word) -> Stack:
         """See `Unwinder`."""
         pcs = [registers.pc]
+        exact: list[int] = []
         try:
-            ending = self._walk(registers.sp, word, pcs)
+            ending = self._walk(registers.sp, word, pcs, exact)
         except MemoryFault:
             ending = Ending.NO_MEMORY
-        return Stack(tuple(pcs), ending)
+        return Stack(tuple(pcs), ending, tuple(exact))
 
-    def _walk(self, sp: int, word: Word, pcs: list[int]) -> Ending:
+    def _walk(self, sp: int, word: Word, pcs: list[int], exact: list[int]) -> Ending:
         switches = 0
         while len(pcs) < MOST_FRAMES:
             caller = word(sp + self.chain)
@@ -54,6 +56,7 @@ class BackchainUnwinder:
                 mask, pc, caller = word(saved), word(saved + 8), word(saved + 16 + 8 * 15)
                 if mask == 0 and pc == 0:
                     return self.roots.ending(pcs[-1])
+                exact.append(len(pcs))
                 if mask & _PROBLEM_STATE:
                     pcs.append(pc)
                     return Ending.USER
@@ -61,12 +64,15 @@ class BackchainUnwinder:
                 pc = word(caller + self.saved_pc)
                 if pc == 0 and word(caller + self.chain) == 0 and self.registers_at is None:
                     return self.roots.ending(pcs[-1])
-            if not any(start <= pc <= end for start, end in self.text):
-                return Ending.BAD_FRAME
             if caller <= sp:
                 switches += 1
-                if switches > _MOST_SWITCHES or caller == sp:
-                    return Ending.BAD_FRAME
+            if (
+                switches > _MOST_SWITCHES
+                or caller == sp
+                or not any(start <= pc <= end for start, end in self.text)
+            ):
+                del exact[bisect_left(exact, len(pcs)) :]
+                return Ending.BAD_FRAME
             pcs.append(pc)
             sp = caller
         return Ending.TOO_DEEP

@@ -22,6 +22,8 @@ from symbols.unwinding.stack import MOST_FRAMES, Ending, Registers, Stack, Word
 FunctionStart: TypeAlias = Callable[[int], int | None]
 
 _MOST_SWITCHES = 8
+#: struct pt_regs of x86-64, bytes from its start.
+_SAVED_BP, _SAVED_IP, _SAVED_CS = 32, 128, 136
 #: The longest stack of a kernel: further apart two frames are on different stacks.
 _SAME_STACK = 64 << 10
 _MASK = (1 << 64) - 1
@@ -121,13 +123,14 @@ class FramePointerUnwinder:
     def unwind(self, registers: Registers, word: Word) -> Stack:
         """See `Unwinder`."""
         pcs = [registers.pc]
+        exact: list[int] = []
         try:
-            ending = self._walk(registers, word, pcs)
+            ending = self._walk(registers, word, pcs, exact)
         except MemoryFault:
             ending = Ending.NO_MEMORY
-        return Stack(tuple(pcs), ending)
+        return Stack(tuple(pcs), ending, tuple(exact))
 
-    def _walk(self, registers: Registers, word: Word, pcs: list[int]) -> Ending:
+    def _walk(self, registers: Registers, word: Word, pcs: list[int], exact: list[int]) -> Ending:
         fp = registers.fp
         if self.prologue is not None:
             caller = self.prologue.caller(registers, word)
@@ -147,10 +150,12 @@ class FramePointerUnwinder:
             if fp == 0:
                 return self.roots.ending(pcs[-1])
             if self.encoded and fp & 1:
-                ending = _interrupted(fp & ~1, word, pcs)
-                if ending is not None:
-                    return ending
-                low, fp = fp & ~1, word((fp & ~1) + 32)
+                pc = word((fp & ~1) + _SAVED_IP)
+                exact.append(len(pcs))
+                pcs.append(pc)
+                if word((fp & ~1) + _SAVED_CS) & 3:
+                    return Ending.USER
+                low, fp = fp & ~1, word((fp & ~1) + _SAVED_BP)
                 continue
             if fp & 7:
                 return Ending.BAD_FRAME
@@ -170,12 +175,6 @@ class FramePointerUnwinder:
 
     def _is_code(self, pc: int) -> bool:
         return any(start <= pc <= end for start, end in self.text)
-
-
-def _interrupted(saved: int, word: Word, pcs: list[int]) -> Ending | None:
-    """Go through the pt_regs of x86-64 at `saved`; how the stack ends there, if it does."""
-    pcs.append(word(saved + 128))
-    return Ending.USER if word(saved + 136) & 3 else None
 
 
 def strip_signature(address: int) -> int:

@@ -51,14 +51,17 @@ class OrcUnwinder:
 
     def unwind(self, registers: Registers, word: Word) -> Stack:
         """See `Unwinder`."""
-        pcs = [registers.pc]
+        pcs: list[int] = [registers.pc]
+        exact_at: list[int] = []
         try:
-            ending = self._walk(registers, word, pcs)
+            ending = self._walk(registers, word, pcs, exact_at)
         except MemoryFault:
             ending = Ending.NO_MEMORY
-        return Stack(tuple(pcs), ending)
+        return Stack(tuple(pcs), ending, tuple(exact_at))
 
-    def _walk(self, registers: Registers, word: Word, pcs: list[int]) -> Ending:
+    def _walk(
+        self, registers: Registers, word: Word, pcs: list[int], exact_at: list[int]
+    ) -> Ending:
         pc, sp, bp = registers.pc, registers.sp, registers.fp
         exact = True
         others = registers.others
@@ -97,12 +100,14 @@ class OrcUnwinder:
                     next_pc, next_sp = word(cfa + _SAVED_IP), word(cfa + _SAVED_SP)
                     saved, others = cfa, _NONE
                     if word(cfa + _SAVED_CS) & 3:
+                        exact_at.append(len(pcs))
                         pcs.append(next_pc)
                         return Ending.USER
                 else:  # the five words that the processor itself pushes
                     next_pc, next_sp = word(cfa), word(cfa + 24)
                     saved = None
                     if word(cfa + 8) & 3:
+                        exact_at.append(len(pcs))
                         pcs.append(next_pc)
                         return Ending.USER
             if bp_base == _PREVIOUS_SP:
@@ -122,6 +127,8 @@ class OrcUnwinder:
             if len(pcs) == MOST_FRAMES:
                 return Ending.TOO_DEEP
             pc, sp = next_pc, next_sp
+            if exact:
+                exact_at.append(len(pcs))
             pcs.append(pc)
 
     @staticmethod

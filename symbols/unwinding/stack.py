@@ -75,13 +75,28 @@ class Stack:
     """Frames of one vcpu.
 
     Attributes:
-        pcs: leaf first. The first is exact; each other is a return address, except behind an
-            interrupted frame and the last one of user space.
+        pcs: leaf first. Each is a return address, but the first and those in `exact`.
         ending: why there are no more.
+        exact: places in `pcs` of frames that did not call but were interrupted, the one of user
+            space included: there the next instruction has not begun.
     """
 
     pcs: tuple[int, ...]
     ending: Ending
+    exact: tuple[int, ...] = ()
+
+    @property
+    def after(self) -> tuple[int, ...]:
+        """The leaf's pc, then for each frame the address after the one it was at.
+
+        Of a return address that is itself, since the call before it was at work; of an exact pc
+        it is one more. So who wants to know where a caller was takes the byte before, always.
+        """
+        pcs = list(self.pcs)
+        for place in self.exact:
+            if place:
+                pcs[place] = min(pcs[place] + 1, (1 << 64) - 1)
+        return tuple(pcs)
 
 
 class Unwinder(Protocol):

@@ -191,9 +191,9 @@ def _by_frames(
 def frames_kept(image: Image) -> tuple[int, int]:
     """How many functions of x86-64 begin with making a frame, and how many were looked at.
 
-    Compilers put other instructions between `push %rbp` and `mov %rsp, %rbp`: the second one counts,
-    among the first bytes of a function. Code without frame pointers has it in one function of
-    twenty, to align its stack. Functions that are too short for a frame do not count.
+    Compilers put other instructions between `push %rbp` and `mov %rsp, %rbp`: the second one
+    counts, among the first bytes of a function. Code without frame pointers has it in one
+    function of twenty, to align its stack. Functions too short for a frame do not count.
     """
     table = image.table
     long = np.flatnonzero(table.end - table.start >= np.uint64(48))

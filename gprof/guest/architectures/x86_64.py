@@ -77,13 +77,11 @@ class X86_64:  # noqa: N801 - the architecture's own name
         """See `Architecture.other_stack`.
 
         Who switches to an interrupt stack leaves his stack pointer in its uppermost word
-        (arch/x86/include/asm/irq_stack.h). On a task's stack there lies the stack segment of user
-        space, or nothing: neither looks like an address.
+        (arch/x86/include/asm/irq_stack.h); behind that nothing is mapped. On a task's stack there
+        lies the stack segment of user space, or nothing: neither looks like an address.
         """
-        top = (registers.sp | (_STACK - 1)) + 1
-        if start + len(chunk) != top or len(chunk) < 8:
-            return None
+        top = start + len(chunk)
         there = int.from_bytes(chunk[-8:], "little")
-        if there < _KERNEL or there & 7 or top - _STACK <= there < top:
+        if top & 0xFFF or there < _KERNEL or there & 7 or top - _STACK <= there < top:
             return None
         return there
