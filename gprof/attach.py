@@ -10,8 +10,11 @@ from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
+from gprof.guest.stack_reader import STACK_SIZE
 from gprof.introspection import Introspected, introspect
 from gprof.profile.profile import Guest
+from gprof.profile.stacks import StackTable
+from gprof.sampling.gathering import Unstacking
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -22,7 +25,10 @@ from symbols.memory import Memory, OverlayMemory, SlidMemory
 from symbols.modules import Module, open_modules
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
+from symbols.unwinding.unwind import Unwinding, Way, choose
 
+#: Without an operating system nothing is known of a stack's size; most are shallow.
+_SMALL_STACK = 2048
 _EVERYWHERE = (0, (1 << 64) - 1)
 
 
@@ -152,6 +158,34 @@ class Attached:
     def code(self) -> Memory:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.machine.memory, self.slide)
+
+    def unwinding(self, way: Way) -> Unwinding:
+        """How its call stacks are unwound.
+
+        Raises:
+            UnwindError: what was asked for does not work with this guest.
+        """
+        return choose(
+            way,
+            self.guest.architecture,
+            self.space,
+            image=self.sources.image,
+            slide=self.slide.offset if self.slide else 0,
+            memory=self.machine.memory,
+        )
+
+    def unstacking(self, way: Way, stacks: StackTable) -> tuple[Unstacking | None, Unwinding]:
+        """What a source needs to number the stacks in a table; None where it takes none.
+
+        Raises:
+            UnwindError: see `unwinding`.
+        """
+        chosen = self.unwinding(way)
+        if chosen.unwinder is None:
+            return None, chosen
+        linux = self.sources.image is None or self.sources.image.linux_release is not None
+        most = STACK_SIZE if linux else _SMALL_STACK
+        return Unstacking(chosen.unwinder, chosen.way, stacks.add, most), chosen
 
 
 def attach(

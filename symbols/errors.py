@@ -9,6 +9,7 @@ The tree, leaves of `gprof.errors` included::
     │   ├── ModulesError        text that is no /proc/modules
     │   ├── BtfError            bytes that do not describe a kernel's types, or lack one
     │   ├── IntrospectionError  the guest's memory does not hold what was looked for
+    │   ├── UnwindError         stacks cannot be unwound in the way that was asked for
     │   ├── MismatchError       the symbols are of another kernel than the guest's
     │   └── SlideUnknown        where the guest runs its kernel cannot be found, or not yet
     └── (gprof.errors)          everything else
@@ -65,6 +66,10 @@ class BtfError(SymbolsError):
 
 class IntrospectionError(SymbolsError):
     """The guest's memory does not hold what was looked for, or contradicts itself."""
+
+
+class UnwindError(SymbolsError):
+    """Stacks cannot be unwound: no table, one that is damaged, or one in an unknown format."""
 
 
 class MismatchError(SymbolsError):

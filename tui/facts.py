@@ -15,6 +15,9 @@ _SHORT = 0.9
 #: An unresolved share above this is worth a colour: percent.
 _MANY_UNRESOLVED = 5.0
 
+#: A share of stacks that are not whole above this is worth a colour: percent.
+_MANY_CUT = 1.0
+
 Item = list[Piece]
 
 
@@ -73,6 +76,10 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
         [(f"{name} ", Tone.DIM), (f"{count:,}", Tone.WARN if count else Tone.PLAIN)]
         for name, count in (("late", facts.late), ("errors", facts.errors), ("lost", facts.lost))
     ]
+    if facts.endings:
+        cut = facts.stacks_cut_percent
+        tone = Tone.WARN if cut > _MANY_CUT else Tone.PLAIN
+        items.append([("stacks cut ", Tone.DIM), (f"{cut:.1f} %", tone)])
     if facts.held_ns:
         items.append([("held ", Tone.DIM), (duration(facts.held_ns), Tone.WARN)])
     items.append(unresolved_item(table))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gprof.cli.options import POSITIVE, LiveOptions
+from gprof.cli.options import POSITIVE, LiveOptions, call_graph_option
 
 if TYPE_CHECKING:
     from gprof.recording.writer import Writer
@@ -19,12 +19,15 @@ _PLAIN_DURATION = 10.0
 
 
 @click.command("demo")
+@call_graph_option
 @click.option("--plain", is_flag=True, help="Print tables instead of opening a screen.")
 @click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS", help="End after this long.")
 @click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
               help="Record it too.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a recording that is there.")
-def command(plain: bool, duration: float | None, output: Path | None, force: bool) -> int:
+def command(
+    call_graph: str, plain: bool, duration: float | None, output: Path | None, force: bool
+) -> int:
     """Run the bundled guest and look at it.
 
     A small kernel whose functions burn known shares of time, under QEMU; where that is not
@@ -41,7 +44,7 @@ def command(plain: bool, duration: float | None, output: Path | None, force: boo
         writer = Writer.open(output, force=force, started_ns=time.time_ns())
     try:
         if qemu_available() is not None:
-            _run(writer, duration, plain=plain)
+            _run(writer, duration, call_graph, plain=plain)
         else:
             click.echo(
                 "QEMU is not installed (apt-get install qemu-system-x86), so this is a recording "
@@ -57,7 +60,7 @@ def command(plain: bool, duration: float | None, output: Path | None, force: boo
     return 0
 
 
-def _run(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
+def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plain: bool) -> None:
     from gprof.attach import Sources
     from gprof.cli.looking import look
     from gprof.cli.running import begin
@@ -65,7 +68,7 @@ def _run(writer: Writer | None, duration: float | None, *, plain: bool) -> None:
     from gprof.guest.demo import DemoGuest
 
     with DemoGuest() as guest:
-        options = LiveOptions(guest.gdb_address, 99.0, duration, None, 1.0)
+        options = LiveOptions(guest.gdb_address, 99.0, duration, None, 1.0, call_graph)
         # Where its socket lies is of no interest to anybody.
         address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)

@@ -30,6 +30,7 @@ class LiveOptions:
         duration_s: None for until the user ends it.
         vcpus: indices; None for all.
         max_halted_percent: the most that the guest may be kept from running.
+        call_graph: how to unwind call stacks: auto, orc, fp or none.
     """
 
     gdb: str
@@ -37,6 +38,7 @@ class LiveOptions:
     duration_s: float | None
     vcpus: tuple[int, ...] | None
     max_halted_percent: float
+    call_graph: str = "none"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +84,7 @@ class VcpuList(click.ParamType[tuple[int, ...]]):
 _PATH = click.Path(path_type=Path)
 #: A file to read, or `-`.
 INPUT = click.Path(path_type=Path, allow_dash=True)
+CALL_GRAPHS = ("auto", "orc", "fp", "none")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -126,6 +129,15 @@ def live_options(command: _Command) -> _Command:
     return command
 
 
+def call_graph_option(command: _Command) -> _Command:
+    """`--call-graph`, with the stub as the source."""
+    return click.option(
+        "--call-graph", type=click.Choice(CALL_GRAPHS), default="auto", show_default=True,
+        help="With the stub, take call stacks: by the kernel's ORC tables, by frame pointers, "
+             "or none; auto takes what the kernel has.",
+    )(command)  # fmt: skip
+
+
 def given_symbols(given: dict[str, Any]) -> GivenSymbols:
     """The symbol options among a command's parameters, taken out of them.
 
@@ -150,6 +162,7 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
         max_halted_percent=given.pop("max_halted"),
+        call_graph=given.pop("call_graph", "none"),
     )
 
 

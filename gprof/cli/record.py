@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    call_graph_option,
     given_symbols,
     live_choice,
     live_options,
@@ -25,6 +26,7 @@ from gprof.cli.options import (
 
 @click.command("record")
 @live_options
+@call_graph_option
 @perf_option
 @symbol_options
 @mount_option

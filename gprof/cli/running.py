@@ -20,11 +20,13 @@ from gprof.guest.address import Address
 from gprof.live import Live
 from gprof.perf_spaces import NamedPerf, PerfSpaces
 from gprof.profile.profile import Profile
+from gprof.profile.stacks import StackTable
 from gprof.recording.writer import Writer
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from symbols.memory import Memory
+from symbols.unwinding.unwind import Unwinding, Way
 
 
 def begin(
@@ -49,15 +51,19 @@ def begin(
     """
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(address or Address.parse(options.gdb), sources, name)
+    stacks = StackTable()
     try:
+        unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
         source = HaltingSource(
             attached.machine,
             HaltingOptions(
                 hz=options.hz,
                 vcpus=options.vcpus,
                 max_halted=options.max_halted_percent / 100,
+                unstacking=unstacking,
             ),
         )
+        source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
     except BaseException:
         attached.machine.stub.close()
         raise
@@ -67,8 +73,16 @@ def begin(
         recorder=writer,
         duration_s=options.duration_s,
         memories={0: attached.machine.memory},
+        stacks=stacks,
     )
     return live, attached
+
+
+def _said_of(unwinding: Unwinding, *, asked: bool) -> str:
+    """What a person must know of the call stacks; empty where everything is as expected."""
+    if unwinding.unwinder is None and asked:
+        return f"No call stacks: {unwinding.why}."
+    return f"Call {unwinding.missing}." if unwinding.missing else ""
 
 
 def begin_perf(

@@ -9,6 +9,7 @@ import click
 
 from gprof.cli.options import (
     INPUT,
+    call_graph_option,
     given_symbols,
     live_choice,
     live_options,
@@ -26,6 +27,7 @@ from gprof.cli.options import (
 @click.option("-i", "--input", "path", type=INPUT, metavar="FILE",
               help="Look at a recording, or with - at what perf writes into a pipe.")  # fmt: skip
 @live_options
+@call_graph_option
 @perf_option
 @symbol_options
 @mount_option

@@ -14,8 +14,10 @@ from gprof.errors import UsageError
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.view import Group, Row, SortKey, Table, tabulate
+from gprof.sampling.source import SourceFacts
 from symbols.names import printable
 from symbols.space import Reason
+from symbols.unwinding.stack import Ending
 
 #: What would give a name to addresses that have none; `{file}` is the value of the option.
 _REMEDIES = {
@@ -28,6 +30,7 @@ _REMEDIES = {
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
+_ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
 def sort_keys(text: str) -> tuple[SortKey, ...]:
@@ -157,6 +160,7 @@ class JsonTable(_Choice):
             "guests": [_guest(guest) for _, guest in sorted(profile.guests.items())],
             "halted_percent": round(facts.halted_percent, 6),
             "rate": {"asked": facts.asked_hz, "reached": facts.reached_hz},
+            "stacks": {"by": printable(facts.unwound_by), "endings": _plain(facts.endings)},
             "unresolved": {reason.name.lower(): n for reason, n in table.unresolved.items()},
             "rows": [self._row(table, row, profile.guests) for row in table.rows],
         }
@@ -237,7 +241,22 @@ def _heading(profile: Profile, table: Table) -> list[str]:
     ]
     if trouble:
         lines.append(f"         {', '.join(trouble)}")
+    if facts.endings:
+        lines += _stacks(facts)
     return lines + [f"note     {printable(note)}" for note in facts.notes]
+
+
+def _stacks(facts: SourceFacts) -> list[str]:
+    """How many call stacks were taken, how many of them lack something, and why."""
+    total = sum(facts.endings.values())
+    line = f"stacks   {total} by {printable(facts.unwound_by)}"
+    lines = [f"{line}, {100 - facts.stacks_cut_percent:.2f} % of them whole"]
+    for name, count in sorted(facts.endings.items(), key=lambda item: (-item[1], item[0])):
+        ending = _ENDINGS.get(name)
+        if ending is None or not ending.whole:
+            sentence = ending.sentence if ending is not None else printable(name)
+            lines.append(f"         {100 * count / total:.2f} % {sentence}")
+    return lines
 
 
 def guest_name(guests: Mapping[int, Guest], row: Row) -> str:
@@ -295,6 +314,10 @@ def _guest(guest: Guest) -> dict[str, Any]:
         "build_id": guest.build_id.hex(),
         "pid": guest.pid,
     }
+
+
+def _plain(counts: Mapping[str, int]) -> dict[str, int]:
+    return {printable(name): count for name, count in counts.items()}
 
 
 def _cells(text: str) -> int:

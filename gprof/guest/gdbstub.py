@@ -15,6 +15,9 @@ Three rules of that function shape the rest:
   QEMU reads our write, and its report is the same as that of our own stop. So the interrupt is a
   question, not the interrupt byte: its first byte stops a running guest and the rest of it is
   lost; only a guest that stood already answers it.
+
+Where a question depends on the answer to another one (the stack depends on the stack pointer), the
+guest has to wait for us in between: `Stub.stopped`. The last question carries the continue.
 """
 
 from __future__ import annotations
@@ -22,8 +25,9 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
 
 from gprof.errors import NotAStub, ProtocolError, StubBusy, TargetGone
 from gprof.guest.address import HOW_TO_LISTEN, Address
@@ -256,6 +260,65 @@ class Stub:
             reply = self._reply(spin=spin)
         return (False, None) if reply == _STOOD else (True, reply)
 
+    @contextmanager
+    def stopped(self, *, timed: bool = False) -> Iterator[Stop]:
+        """Keep the guest stopped while questions follow from answers; it runs again at the end.
+
+        A guest that somebody else has stopped is asked as it stands, and stays stopped.
+
+        Args:
+            timed: see `exchange`.
+
+        Raises:
+            TargetGone, ProtocolError: see `exchange`.
+        """
+        with self._turn:
+            stop = Stop(self, spin=timed)
+            try:
+                yield stop
+            except BaseException:
+                with suppress(TargetGone):
+                    stop.end()
+                raise
+            stop.end()
+
+    def stop_and_ask(self, requests: Sequence[bytes], *, spin: bool) -> tuple[bool, Exchange]:
+        """Begin a stop of several questions; whether it is ours to end. For `Stop` alone."""
+        self.other_stop()
+        first, *more = _portions(requests)
+        asked = time.monotonic_ns()
+        self._connection.send(_PROBE + b"".join(map(packet, first)))
+        word = self._reply(spin=spin)
+        stopped = time.monotonic_ns()
+        caught = spin and not self._connection.waiting
+        # From here on the guest waits for us: looking without pause shortens that.
+        ours, reply = self._whose_stop(word, spin=True)
+        replies = self._replies(first, reply, spin=True)
+        if ours == self.held:
+            self._set_held(not ours)
+        for part in more:
+            replies += self.ask_stopped(part, spin=True)
+        return ours, Exchange(replies, asked, stopped, time.monotonic_ns(), caught and ours)
+
+    def ask_stopped(
+        self, requests: Sequence[bytes], *, spin: bool, resume: bool = False
+    ) -> list[bytes]:
+        """Ask a guest that stands. For `Stop` alone."""
+        replies: list[bytes] = []
+        parts = _portions(requests)
+        for number, part in enumerate(parts, 1):
+            last = _CONTINUE if resume and number == len(parts) else b""
+            self._connection.send(b"".join(map(packet, part)) + last)
+            replies += self._replies(part, None, spin=spin)
+        return replies
+
+    def end_stop(self, *, resume: bool) -> None:
+        """Let the guest run, or leave it as somebody else has stopped it. For `Stop` alone."""
+        if resume:
+            self._connection.send(_CONTINUE)
+        else:
+            self._acknowledge()
+
     def _replies(
         self, requests: Sequence[bytes], first: bytes | None, *, spin: bool = False
     ) -> list[bytes]:
@@ -365,6 +428,47 @@ class Stub:
             pass  # nothing is left to detach from
         finally:
             self._connection.close()
+
+
+class Stop:
+    """One stop of a guest, for questions that follow from each other; see `Stub.stopped`."""
+
+    def __init__(self, stub: Stub, *, spin: bool) -> None:
+        self._stub = stub
+        self._spin = spin
+        self._ours = self._running = False
+        self._first: Exchange | None = None
+        self._answered_ns = 0
+
+    @property
+    def exchange(self) -> Exchange:
+        """The times of the whole stop; its replies are those of the first question."""
+        assert self._first is not None
+        return replace(self._first, answered_ns=self._answered_ns)
+
+    def ask(self, requests: Sequence[bytes], *, last: bool = False) -> list[bytes]:
+        """The replies to some requests; the guest stands while they are made.
+
+        Args:
+            requests: payloads of packets.
+            last: let the guest run in the same write, if it was we who stopped it. The first
+                question is never the last: for that there is `Stub.exchange`.
+        """
+        if self._first is None:
+            self._ours, self._first = self._stub.stop_and_ask(requests, spin=self._spin)
+            replies = self._first.replies
+        else:
+            assert not self._running, "the last question was asked"
+            self._running = last and self._ours
+            replies = self._stub.ask_stopped(requests, spin=True, resume=self._running)
+        self._answered_ns = time.monotonic_ns()
+        return replies
+
+    def end(self) -> None:
+        """Let the guest run where the last question did not."""
+        if self._first is not None and not self._running:
+            self._running = True
+            self._stub.end_stop(resume=self._ours)
 
 
 def monitor_command(command: str) -> bytes:

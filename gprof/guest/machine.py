@@ -7,10 +7,12 @@ from dataclasses import dataclass
 
 from gprof.errors import ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
-from gprof.guest.gdbstub import Exchange, Stub, Vcpu
+from gprof.guest.gdbstub import Exchange, Stop, Stub, Vcpu
 from gprof.guest.memory import StubMemory
+from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from symbols.unwinding.stack import Registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,10 +22,14 @@ class Sampled:
     Attributes:
         vcpu: its index.
         state: where it stood; None where the stub could not tell.
+        registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
+        memory: address and bytes of each piece of its stack that was read.
     """
 
     vcpu: int
     state: VcpuState | None
+    registers: Registers | None = None
+    memory: tuple[tuple[int, bytes], ...] = ()
 
 
 class Machine:
@@ -89,20 +95,25 @@ class Machine:
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
     ) -> tuple[Exchange, list[Sampled]]:
         """Where each vcpu stands at one instant; see `Stub.exchange`."""
-        # `g` comes first: under KVM only it fetches the registers from the kernel.
-        exchange = self.stub.exchange(
-            [
-                request
-                for vcpu in vcpus
-                for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
-            ],
-            timed=timed,
-        )
+        exchange = self.stub.exchange(_questions(vcpus), timed=timed)
         replies = exchange.replies
         return exchange, [
             Sampled(vcpu.index, self._state(vcpu, *replies[3 * i : 3 * i + 3]))
             for i, vcpu in enumerate(vcpus)
         ]
+
+    def sample_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[Sampled]:
+        """Where each vcpu stands in a stop that goes on, with the registers for unwinding."""
+        replies = stop.ask(_questions(vcpus))
+        found = []
+        for i, vcpu in enumerate(vcpus):
+            chosen, registers, extra = replies[3 * i : 3 * i + 3]
+            state = self._state(vcpu, chosen, registers, extra)
+            unwinding = None
+            if state is not None and state.mode in {Mode.KERNEL, Mode.IDLE}:
+                unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], registers)
+            found.append(Sampled(vcpu.index, state, unwinding))
+        return found
 
     def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:
         # After a refused choice the registers would be another vcpu's.
@@ -129,3 +140,12 @@ class Machine:
     def vector(self) -> int | None:
         """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
         return self.architecture.vector(self)
+
+
+def _questions(vcpus: Sequence[Vcpu]) -> list[bytes]:
+    # `g` comes first: under KVM only it fetches the registers from the kernel.
+    return [
+        request
+        for vcpu in vcpus
+        for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
+    ]

@@ -205,6 +205,10 @@ class _Lineage:
             stacks = [profile.stacks[number & 0xFFFFFFFF] for number in ours.tolist()]
             depth = np.array([len(frames) for frames in stacks], np.int64)
             pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+            # A call may be the last instruction of its function: the return address is not in it.
+            is_caller = np.ones(len(pcs), bool)
+            is_caller[np.cumsum(depth) - depth] = False
+            pcs -= is_caller & (pcs > 0)
             places = self._places_of(profile, guest, pcs)
             packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
             self._pairs = np.concatenate([self._pairs, np.unique(packed)])

@@ -8,7 +8,9 @@ from collections.abc import Iterator, Sequence
 class StackTable:
     """Distinct stacks by id; id 0 is the absence of a stack.
 
-    A stack is a tuple of pcs, leaf first. The leaf is the sample's own pc.
+    A stack is a tuple of pcs, leaf first. The leaf is the sample's own pc. Each other one is a
+    return address: what was at work there is the byte before it. A frame that was interrupted has
+    its pc plus one, so that this holds for it too.
     """
 
     def __init__(self) -> None:

@@ -115,6 +115,16 @@ class Fields:
             raise self._wrong_field(field)
         return np.frombuffer(value, dtype)
 
+    def counts(self, field: str) -> dict[str, int]:
+        """A map of texts, safe to show, to counts."""
+        value = self._content.get(field)
+        if not isinstance(value, dict) or not all(
+            isinstance(name, str) and type(count) is int and U64[0] <= count <= U64[1]
+            for name, count in value.items()
+        ):
+            raise self._wrong_field(field)
+        return {printable(name): count for name, count in value.items()}
+
     def maps(self, field: str) -> list[Fields]:
         """A list of maps."""
         value = self._content.get(field)

@@ -226,6 +226,8 @@ class _Recording:
             lost=fields.integer("lost"),
             notes=fields.texts("notes"),
             block_starts=fields.flag("block_starts"),
+            unwound_by=fields.text("unwound_by") if fields.has("unwound_by") else "",
+            endings=fields.counts("endings") if fields.has("endings") else {},
         )
 
     def take_end(self, fields: Fields) -> None:

@@ -155,13 +155,17 @@ class Writer:
             known = self._append_images(number, space, at)
             ours = samples.guest == number
             used = np.unique(samples.stack[ours]).tolist()
-            callers = np.array([pc for stack in used for pc in self._stacks[stack]], np.uint64)
-            pcs = np.unique(np.concatenate([samples.pc[ours], callers]))
+            # The names of callers are looked up at the byte before their return addresses.
+            callers = {max(pc - 1, 0) for stack in used for pc in self._stacks[stack][1:]}
+            pcs = np.unique(
+                np.concatenate([samples.pc[ours], np.fromiter(callers, np.uint64, len(callers))])
+            )
             self._append_symbols(number, space, known, pcs)
         self._append_stacks()
         self._append_samples(samples)
         self._batches = []
-        self._append(Kind.FACTS, {name: getattr(facts, name) for name in facts.__slots__})
+        told = {name: getattr(facts, name) for name in facts.__slots__}
+        self._append(Kind.FACTS, {**told, "endings": dict(facts.endings)})
         self._write()
 
     def add_text(self, guest: int, address: int, text: bytes) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import random
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 
-from gprof.guest.machine import Machine, Sampled
+from gprof.guest.machine import Machine
+from gprof.guest.stack_reader import StackReader
+from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
@@ -19,6 +21,8 @@ _SECOND = 1_000_000_000
 _BATCH_NS = _SECOND // 10
 #: How often it is asked whether a guest that somebody stopped runs again.
 _HELD_POLL_NS = _SECOND // 4
+#: No stack takes longer to unwind.
+_UNWINDING_NS = 500_000
 #: How many samples at the start, and one in how many later, are timed for the cost of a stop.
 _TIMED_FIRST = 30
 _TIMED_EVERY = 20
@@ -34,12 +38,14 @@ class HaltingOptions:
         max_halted: the share of time that the guest may be kept from running, 0.01 for 1 %;
             the rate is lowered to stay below it.
         guest: id of the guest in the profile.
+        unstacking: take call stacks too, and unwind them like this.
     """
 
     hz: float = 99.0
     vcpus: tuple[int, ...] | None = None
     max_halted: float = 0.01
     guest: int = 0
+    unstacking: Unstacking | None = None
 
 
 class HaltingSource:
@@ -63,7 +69,10 @@ class HaltingSource:
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
         self._iterating = False
-        self._gathered = _Gathered(options.guest)
+        self._gathered = Gathered(options.guest, options.unstacking)
+        self._ask = machine.sample
+        if options.unstacking is not None:
+            self._ask = StackReader(machine, options.unstacking.most).sample
         self._cost = StopCost()
         self._started_ns = time.monotonic_ns()
         self._now_ns = self._started_ns
@@ -74,7 +83,7 @@ class HaltingSource:
         self._hz = self._said_hz = options.hz
         self._notes: list[str] = []
         if machine.stub.accelerated is False:
-            self._note(
+            self.note(
                 "Emulated guest (TCG): shares of functions are right, of instructions not: a pc "
                 "lies on the start of a translation block."
             )
@@ -111,11 +120,13 @@ class HaltingSource:
                 yield self._gathered.batch()
             if now >= due_ns or self._closing.is_set():
                 return
-            self._closing.wait((min(due_ns, self._batch_due) - now) / _SECOND)
+            wait_ns = min(due_ns, self._batch_due) - now
+            if wait_ns < _UNWINDING_NS or not self._gathered.unwind_one():
+                self._closing.wait(wait_ns / _SECOND)
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
         timed = self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
-        exchange, sampled = self._machine.sample(self._vcpus, timed=timed)
+        exchange, sampled = self._ask(self._vcpus, timed=timed)
         self._now_ns = exchange.answered_ns
         if self._machine.stub.held:
             return  # stopped by somebody since we looked: this is no sample of a running guest
@@ -134,7 +145,7 @@ class HaltingSource:
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
-            self._note(
+            self.note(
                 f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: a stop costs this "
                 f"guest {self._cost.ns / 1000:.0f} µs, and it may be halted for "
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
@@ -142,7 +153,7 @@ class HaltingSource:
         self._hz = hz
 
     def _wait_for_release(self) -> Iterator[SampleBatch]:
-        self._note(
+        self.note(
             "Somebody else has stopped the guest: gprof waits, and does not resume it. "
             "`cont` in QEMU's monitor does."
         )
@@ -153,16 +164,18 @@ class HaltingSource:
             self._held_ns += self._now_ns - before
             yield SampleBatch.empty()
             if released:
-                self._note("The guest runs again.")
+                self.note("The guest runs again.")
                 return
 
-    def _note(self, sentence: str) -> None:
-        if not self._notes or self._notes[-1] != sentence:
+    def note(self, sentence: str) -> None:
+        """Add a sentence to the facts; not an empty one, nor the same twice in a row."""
+        if sentence and (not self._notes or self._notes[-1] != sentence):
             self._notes.append(sentence)
 
     def facts(self) -> SourceFacts:
         """See `Source.facts`."""
         covered = self._now_ns - self._started_ns
+        unstacking = self._options.unstacking
         sampled_s = (covered - self._held_ns) / _SECOND
         return SourceFacts(
             way="gdbstub",
@@ -177,6 +190,8 @@ class HaltingSource:
             errors=self._errors,
             notes=tuple(self._notes),
             block_starts=self._machine.stub.accelerated is False,
+            unwound_by=unstacking.name if unstacking is not None else "",
+            endings={ending.name.lower(): n for ending, n in self._gathered.endings.items()},
         )
 
     def close(self) -> None:
@@ -184,38 +199,3 @@ class HaltingSource:
         self._closing.set()
         if not self._iterating:
             self._machine.stub.close()
-
-
-class _Gathered:
-    """Samples on their way into a batch."""
-
-    def __init__(self, guest: int) -> None:
-        self._guest = guest
-        self._clear()
-
-    def _clear(self) -> None:
-        self._times: list[int] = []
-        self._pcs: list[int] = []
-        self._vcpus: list[int] = []
-        self._modes: list[int] = []
-
-    def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
-        """Take in one stop; the number of vcpus that gave nothing."""
-        missing = 0
-        for one in sampled:
-            if one.state is None:
-                missing += 1
-                continue
-            self._times.append(time_ns)
-            self._pcs.append(one.state.pc)
-            self._vcpus.append(one.vcpu)
-            self._modes.append(one.state.mode)
-        return missing
-
-    def batch(self) -> SampleBatch:
-        """What was gathered since the last call."""
-        batch = SampleBatch.of(
-            self._pcs, time=self._times, vcpu=self._vcpus, mode=self._modes, guest=self._guest
-        )
-        self._clear()
-        return batch

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, fields
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, fields
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.guest.mode import Mode
+from symbols.unwinding.stack import Ending
 
 Int64s: TypeAlias = NDArray[np.int64]
 UInt64s: TypeAlias = NDArray[np.uint64]
@@ -126,6 +127,9 @@ class SourceFacts:
         notes: sentences about the taking that a person must see, newest last.
         block_starts: pcs lie on the starts of translation blocks (TCG): shares of functions
             are right, shares of instructions are not.
+        unwound_by: `orc`, `fp` or `backchain`; empty where no stacks were taken.
+        endings: how many stacks ended in which way, by the name of a
+            `symbols.unwinding.stack.Ending` in small letters.
     """
 
     way: str
@@ -141,11 +145,23 @@ class SourceFacts:
     lost: int = 0
     notes: tuple[str, ...] = ()
     block_starts: bool = False
+    unwound_by: str = ""
+    endings: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def stacks_cut_percent(self) -> float:
+        """Share of the stacks that end before they begin."""
+        cut = sum(n for name, n in self.endings.items() if name not in _WHOLE)
+        return 100.0 * cut / sum(self.endings.values()) if cut else 0.0
 
     @property
     def halted_percent(self) -> float:
         """Share of the time covered in which the guest was kept from running."""
         return 100.0 * self.halted_ns / self.covered_ns if self.covered_ns else 0.0
+
+
+#: Endings of stacks that lack nothing.
+_WHOLE = {ending.name.lower() for ending in Ending if ending.whole}
 
 
 class Source(Protocol):

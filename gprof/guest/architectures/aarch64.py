@@ -8,6 +8,9 @@ from gprof.errors import ProtocolError
 from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
+from symbols.unwinding.stack import Registers
+
+_MOST_FRAMES = 128
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,3 +40,19 @@ class AArch64:
             return VcpuState(pc, Mode.USER if pstate & 0xF == 0 else Mode.KERNEL)
         level = pstate >> 2 & 3  # PSTATE.M[3:2]: the exception level
         return VcpuState(pc, (Mode.USER, Mode.KERNEL, Mode.KERNEL, Mode.FIRMWARE)[level])
+
+    def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
+        """See `Architecture.unwinding`."""
+        pc, sp, fp = (registers.value(name, reply) for name in ("pc", "sp", "x29"))
+        link = registers.value("x30", reply)
+        if pc is None or sp is None or fp is None:
+            return None
+        return Registers(pc, sp, fp, {"link": link} if link is not None else {})
+
+    def other_stack(self, fp: int, start: int, chunk: bytes, /) -> int | None:
+        """See `Architecture.other_stack`: where the chain of frames leaves the chunk."""
+        for _ in range(_MOST_FRAMES):
+            if not start <= fp <= start + len(chunk) - 16:
+                return fp if fp >= self.kernel_half[0] and not fp & 7 else None
+            fp = int.from_bytes(chunk[fp - start : fp - start + 8], "little")
+        return None

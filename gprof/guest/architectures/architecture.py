@@ -8,6 +8,7 @@ from typing import Protocol
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
 from symbols.memory import Memory
+from symbols.unwinding.stack import Registers
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,5 +68,19 @@ class Architecture(Protocol):
 
         Raises:
             ProtocolError: the reply has no pc.
+        """
+        ...
+
+    def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
+        """The registers that a stack is unwound from, in the reply to `g`; None if not in it."""
+        ...
+
+    def other_stack(self, fp: int, start: int, chunk: bytes, /) -> int | None:
+        """Where the stack goes on that lies below the one a vcpu is on: an interrupt's has one.
+
+        Args:
+            fp: frame pointer of the vcpu.
+            start: address of the chunk, at or below the stack pointer.
+            chunk: the stack from there on, up to its end where that was near.
         """
         ...

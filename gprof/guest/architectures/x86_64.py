@@ -10,9 +10,14 @@ from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
 from symbols.memory import MemoryFault
+from symbols.unwinding.stack import Registers
 
 _CR0_PROTECTED = 1 << 0
 _CR0_PAGING = 1 << 31
+_STACK = 1 << 14  # THREAD_SIZE and IRQ_STACK_SIZE (arch/x86/include/asm/page_64_types.h)
+_KERNEL = 0xFFFF_8000_0000_0000
+#: Those that an ORC rule may count from.
+_OTHERS = ("rax", "rdx", "rdi", "r10", "r13")
 _USER = 3  # current privilege level: the low bits of cs
 
 
@@ -59,3 +64,24 @@ class X86_64:  # noqa: N801 - the architecture's own name
         if cr0 is not None and not cr0 & _CR0_PAGING:
             return VcpuState(pc, Mode.FIRMWARE)
         return VcpuState(pc, Mode.USER if cs & 3 == _USER else Mode.KERNEL)
+
+    def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
+        """See `Architecture.unwinding`."""
+        pc, sp, fp = (registers.value(name, reply) for name in ("rip", "rsp", "rbp"))
+        if pc is None or sp is None or fp is None:
+            return None
+        others = {name: registers.value(name, reply) for name in _OTHERS}
+        return Registers(pc, sp, fp, {n: value for n, value in others.items() if value is not None})
+
+    def other_stack(self, _fp: int, start: int, chunk: bytes, /) -> int | None:
+        """See `Architecture.other_stack`.
+
+        Who switches to an interrupt stack leaves his stack pointer in its uppermost word
+        (arch/x86/include/asm/irq_stack.h); behind that nothing is mapped. On a task's stack there
+        lies the stack segment of user space, or nothing: neither looks like an address.
+        """
+        top = start + len(chunk)
+        there = int.from_bytes(chunk[-8:], "little")
+        if top & 0xFFF or there < _KERNEL or there & 7 or top - _STACK <= there < top:
+            return None
+        return there

@@ -37,7 +37,16 @@ def test_the_json_object_is_what_was_promised() -> None:
     profile = synthetic(500, stacks=True)
     content = json.loads(written(JsonTable(), profile))
     assert list(content) == [
-        *("samples", "duration_s", "guests", "halted_percent", "rate", "unresolved", "rows"),
+        *(
+            "samples",
+            "duration_s",
+            "guests",
+            "halted_percent",
+            "rate",
+            "stacks",
+            "unresolved",
+            "rows",
+        ),
     ]
     assert content["samples"] == 500
     assert content["duration_s"] == pytest.approx(profile.facts.covered_ns / 1e9)

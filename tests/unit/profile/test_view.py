@@ -122,7 +122,8 @@ def test_total_counts_a_function_once_a_sample(profile: Profile) -> None:
     samples = profile.samples
     for i in range(len(samples)):
         pc, stack = int(samples.pc[i]), profile.stacks[int(samples.stack[i])]
-        frames = stack if stack and stack[0] == pc else (pc,)
+        above = [max(at - 1, 0) for at in stack[1:]]  # a caller is at the byte before
+        frames = (pc, *above) if stack and stack[0] == pc else (pc,)
         names = {found.symbol.name for at in frames if (found := WHERE.symbol_at(at))}
         for name in names:
             by_hand[name] = by_hand.get(name, 0) + int(samples.weight[i])
@@ -151,7 +152,7 @@ def test_a_kept_resolution_changes_nothing(profile: Profile, cut: int, group: Gr
 def test_an_idle_function_is_idle_only_as_leaf_of_kernel_code() -> None:
     idle = KERNEL_FUNCTIONS["default_idle"]
     stacks = StackTable()
-    interrupted = stacks.add((KERNEL_FUNCTIONS["filemap_read"], idle))
+    interrupted = stacks.add((KERNEL_FUNCTIONS["filemap_read"], idle + 1))
     table = tabulate(
         profile_of(
             SampleBatch.of(

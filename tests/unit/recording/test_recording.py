@@ -33,7 +33,8 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
-    *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True)
+    *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
+    *("orc", {"user": 12, "no_rule": 3}),
 )
 
 

@@ -1,0 +1,1 @@
+"""Call stacks from registers and a little memory."""

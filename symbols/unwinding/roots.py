@@ -1,0 +1,52 @@
+"""The functions at the bottom of stacks, by which it is told where a stack came from."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from symbols.space import AddressSpace
+from symbols.unwinding.stack import Ending
+
+#: The first code of the idle task of a vcpu: arch/*/kernel/head*.S.
+_IDLE = (
+    "secondary_startup_64", "secondary_startup_64_no_verify", "__primary_switched",
+    "__secondary_switched", "start_secondary", "rest_init", "smp_callin", "start_kernel",
+)  # fmt: skip
+#: What an exception from user space enters: arch/arm64/kernel/entry-common.c since 5.11, and
+#: el0_sync, el0_irq before.
+_USER = (
+    "el0t_64_sync", "el0t_64_irq", "el0t_64_fiq", "el0t_64_error",
+    "el0t_32_sync", "el0t_32_irq", "el0t_32_fiq", "el0t_32_error", "el0_sync", "el0_irq",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Roots:
+    """Ranges of runtime addresses, each the first one and the one after the last.
+
+    Attributes:
+        idle: functions that idle tasks begin in.
+        user: functions that user space enters the kernel through.
+    """
+
+    idle: tuple[tuple[int, int], ...] = ()
+    user: tuple[tuple[int, int], ...] = ()
+
+    @classmethod
+    def of(cls, space: AddressSpace) -> Roots:
+        """Those that a guest has."""
+        return cls(_ranges(space, _IDLE), _ranges(space, _USER))
+
+    def ending(self, pc: int) -> Ending:
+        """How a stack ended whose last pc, exact or a return address, is this one."""
+        # A call that never returns may be the last instruction of its function.
+        for ranges, ending in ((self.idle, Ending.IDLE), (self.user, Ending.USER)):
+            if any(start <= pc <= end for start, end in ranges):
+                return ending
+        return Ending.START
+
+
+def _ranges(space: AddressSpace, names: Iterable[str]) -> tuple[tuple[int, int], ...]:
+    found = [at.symbol for name in names for at in space.find(name)]
+    return tuple((symbol.start, symbol.end) for symbol in found)

@@ -1,0 +1,232 @@
+"""Choosing how to unwind a guest's stacks, by what its kernel has for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from enum import StrEnum
+
+import numpy as np
+
+from symbols.btf import LARGEST, Btf
+from symbols.elf import Image
+from symbols.errors import SymbolsError, UnwindError
+from symbols.memory import Memory, MemoryFault, SlidMemory
+from symbols.space import AddressSpace, ImageKind
+from symbols.unwinding.backchain import ppc64, s390x
+from symbols.unwinding.frame_pointer import (
+    FramePointerUnwinder,
+    LinkPrologue,
+    X86Prologue,
+    strip_signature,
+)
+from symbols.unwinding.module_orc import ModuleLayout, module_tables
+from symbols.unwinding.orc import OrcUnwinder
+from symbols.unwinding.orc_table import OrcTable
+from symbols.unwinding.roots import Roots
+from symbols.unwinding.stack import Unwinder
+
+_WRAP = 1 << 64
+_CODE = {ImageKind.KERNEL, ImageKind.MODULE, ImageKind.GENERATED}
+_MOST_REMEMBERED = 1 << 16
+#: Functions that are looked at to tell whether code keeps frame pointers.
+_LOOKED_AT = 400
+_READ_AT_ONCE = 1 << 20
+
+
+class Way(StrEnum):
+    """How to unwind, as it is asked for."""
+
+    AUTO = "auto"
+    ORC = "orc"
+    FP = "fp"
+    NONE = "none"
+
+
+@dataclass(frozen=True, slots=True)
+class Unwinding:
+    """How the stacks of a guest are unwound.
+
+    Attributes:
+        unwinder: finds the callers; None where there is no way.
+        way: `orc`, `fp`, `backchain` or `none`.
+        why: what it was chosen by, or why there is none.
+        missing: what will be cut because a part has no table; empty where nothing.
+    """
+
+    unwinder: Unwinder | None
+    way: str
+    why: str
+    missing: str = ""
+
+
+def choose(
+    way: Way,
+    architecture: str,
+    space: AddressSpace,
+    *,
+    image: Image | None,
+    slide: int = 0,
+    memory: Memory | None = None,
+) -> Unwinding:
+    """A way to unwind the stacks of a guest.
+
+    Args:
+        way: what was asked for; AUTO takes the best that works, or none.
+        architecture: of the guest.
+        space: what is loaded where.
+        image: vmlinux, or the one program of a guest without an operating system.
+        slide: where it runs.
+        memory: the guest's; the tables of modules are in it.
+
+    Raises:
+        UnwindError: what was asked for does not work; not with AUTO.
+    """
+    if way is Way.NONE:
+        return Unwinding(None, "none", "call stacks were not asked for")
+    try:
+        if architecture == "x86_64" and way in {Way.AUTO, Way.ORC}:
+            found = _orc(space, image, slide, memory)
+            if found is not None:
+                return found
+        if way is not Way.ORC:
+            return _by_frames(way, architecture, space, image, slide)
+    except SymbolsError as error:
+        if way is not Way.AUTO:
+            raise
+        return Unwinding(None, "none", error.problem)
+    if architecture != "x86_64":
+        raise UnwindError(
+            f"ORC tables are for x86_64, the guest is {architecture}", "Use --call-graph fp."
+        )
+    raise UnwindError(
+        "the kernel's file has no ORC tables" if image else "ORC tables are in the kernel's file",
+        "Give its vmlinux with --guestvmlinux, or use --call-graph fp.",
+    )
+
+
+def _orc(
+    space: AddressSpace, image: Image | None, slide: int, memory: Memory | None
+) -> Unwinding | None:
+    table = OrcTable.of_image(image) if image is not None else None
+    if image is None or table is None:
+        return None
+    tables = [(table, slide)]
+    missing = ""
+    if any(loaded.kind is ImageKind.MODULE for loaded in space.loaded()):
+        try:
+            modules = _module_tables(image, slide, memory, table.version)
+        except SymbolsError as error:
+            modules = []
+            missing = f"stacks end in modules, whose unwind tables were not found: {error.problem}"
+        tables += [(module, 0) for module in modules]
+    why = f"ORC tables, format {table.version}, of the kernel"
+    if len(tables) > 1:
+        why += f" and {len(tables) - 1} modules"
+    return Unwinding(OrcUnwinder(tables, Roots.of(space)), "orc", why, missing)
+
+
+def _module_tables(image: Image, slide: int, memory: Memory | None, version: int) -> list[OrcTable]:
+    head = image.address_of("modules")
+    types = image.section(".BTF")
+    if memory is None or head is None or types is None or types.size > LARGEST:
+        raise UnwindError("the kernel's file does not describe its modules (.BTF, modules)")
+    parts = range(types.address, types.address + types.size, _READ_AT_ONCE)
+    end = types.address + types.size
+    try:
+        data = b"".join(image.read(at, min(_READ_AT_ONCE, end - at)) for at in parts)
+    except MemoryFault as fault:
+        raise UnwindError(f"the kernel's file has no description of its types: {fault}") from None
+    layout = ModuleLayout.of(Btf.parse(data))
+    if layout is None:
+        raise UnwindError("the modules of this kernel have no unwind tables")
+    return module_tables(memory, (head + slide) % _WRAP, layout, version)
+
+
+def _by_frames(
+    way: Way, architecture: str, space: AddressSpace, image: Image | None, slide: int
+) -> Unwinding:
+    text = tuple((loaded.start, loaded.end) for loaded in space.loaded() if loaded.kind in _CODE)
+    if not text:
+        raise UnwindError(
+            "without symbols of the kernel nothing is known of its code",
+            "Give --guestvmlinux or --guestkallsyms.",
+        )
+    roots = Roots.of(space)
+    code: Memory = SlidMemory(image, slide) if image is not None else _Unknown()
+    start_of = function_starts(space)
+    if architecture == "x86_64":
+        kept, looked_at = frames_kept(image) if image is not None else (0, 0)
+        if way is Way.AUTO and 2 * kept <= looked_at:
+            raise UnwindError(
+                f"{kept} of {looked_at} functions of the kernel keep a frame pointer, and it has "
+                "no ORC tables"
+                if image
+                else "the kernel's unwind tables are in its vmlinux",
+                "Give its vmlinux with --guestvmlinux.",
+            )
+        why = f"{kept} of {looked_at} functions keep a frame pointer" if image else "asked for"
+        prologue = X86Prologue(start_of, code)
+        unwinder: Unwinder = FramePointerUnwinder(
+            text=text, roots=roots, prologue=prologue, encoded=True
+        )
+        return Unwinding(unwinder, "fp", why)
+    if architecture == "aarch64":
+        unwinder = FramePointerUnwinder(
+            text=text,
+            roots=roots,
+            prologue=LinkPrologue(start_of, code, strip_signature),
+            strip=strip_signature,
+        )
+        return Unwinding(unwinder, "fp", "the kernel of aarch64 always keeps frame pointers")
+    if architecture == "riscv64":
+        unwinder = FramePointerUnwinder(below=16, text=text, roots=roots, leaf=True)
+        return Unwinding(unwinder, "fp", "the kernel of riscv64 keeps frame pointers")
+    if architecture in {"s390x", "ppc64"}:
+        unwinder = (s390x if architecture == "s390x" else ppc64)(text, roots)
+        return Unwinding(unwinder, "backchain", f"frames of {architecture} have back chains")
+    raise UnwindError(f"no way is known to unwind the stacks of {architecture}")
+
+
+def frames_kept(image: Image) -> tuple[int, int]:
+    """How many functions of x86-64 begin with making a frame, and how many were looked at.
+
+    Compilers put other instructions between `push %rbp` and `mov %rsp, %rbp`: the second one
+    counts, among the first bytes of a function. Code without frame pointers has it in one
+    function of twenty, to align its stack. Functions too short for a frame do not count.
+    """
+    table = image.table
+    long = np.flatnonzero(table.end - table.start >= np.uint64(48))
+    step = max(len(long) // _LOOKED_AT, 1)
+    kept = looked_at = 0
+    for index in long[::step].tolist():
+        try:
+            head = image.read(int(table.start[index]), 48)
+        except MemoryFault:
+            continue
+        looked_at += 1
+        kept += b"\x48\x89\xe5" in head
+    return kept, looked_at
+
+
+def function_starts(space: AddressSpace) -> Callable[[int], int | None]:
+    """Finds the runtime start of the function at an address, and remembers it."""
+    known: dict[int, int | None] = {}
+
+    def start_of(pc: int) -> int | None:
+        if pc not in known:
+            if len(known) >= _MOST_REMEMBERED:
+                known.clear()
+            at = space.symbol_at(pc)
+            known[pc] = at.symbol.start if at is not None else None
+        return known[pc]
+
+    return start_of
+
+
+class _Unknown:
+    """Memory of which nothing is known."""
+
+    def read(self, address: int, size: int) -> bytes:
+        """Nothing."""
+        raise MemoryFault(address, size)

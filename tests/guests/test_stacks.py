@@ -1,0 +1,201 @@
+"""Call stacks of real guests: the paths of the bundled one, and Linux's against drgn's."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import random
+import time
+from collections import Counter
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from gprof.attach import Attached, Sources, attach
+from gprof.guest.address import Address
+from gprof.guest.architectures.x86_64 import X86_64
+from gprof.guest.demo import DemoGuest
+from gprof.guest.machine import Sampled
+from gprof.guest.registers import RegisterFile
+from gprof.guest.stack_reader import StackReader
+from gprof.profile.profile import Profile
+from gprof.profile.stacks import StackTable
+from gprof.profile.tree import call_tree
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.source import SampleBatch
+from symbols.elf import Image
+from symbols.memory import Memory, MemoryFault
+from symbols.unwinding.orc import OrcUnwinder
+from symbols.unwinding.stack import CapturedWords, Ending, Registers, Stack
+from symbols.unwinding.unwind import Way
+from tests.guests.linux import LinuxGuest
+
+KERNEL = 1 << 63
+#: Above this are the kernel's image and its modules, which do not change as stacks do.
+IMAGES = 0xFFFF_FFFF_8000_0000
+
+#: Of the demo guest: by the caller, the function and its share of all work (fixtures/demo).
+PATHS = {
+    "flush_journal": ("checksum_blocks", 0.35),
+    "read_inode": ("checksum_blocks", 0.15),
+    "handle_fault": ("copy_pages", 0.30),
+    "reclaim_memory": ("scan_free_list", 0.15),
+    "lookup_path": ("hash_lookup", 0.05),
+}
+
+#: Of x86-64; struct pt_regs leaves the `r` of the old ones away.
+RENAMED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
+GENERAL = (*RENAMED, *(f"r{number}" for number in range(8, 16)))
+
+
+def sampled(attached: Attached, stops: int) -> Profile:
+    stacks = StackTable()
+    unstacking, _ = attached.unstacking(Way.AUTO, stacks)
+    source = HaltingSource(
+        attached.machine,
+        HaltingOptions(hz=200, max_halted=1, unstacking=unstacking),
+        random.Random(1),
+    )
+    batches = []
+    for batch in source.batches():
+        batches.append(batch)
+        if source.facts().taken >= stops:
+            source.close()
+    samples = SampleBatch.concatenate(batches)
+    return Profile(samples, source.facts(), {0: attached.guest}, {0: attached.space}, stacks=stacks)
+
+
+def test_a_function_reached_by_two_paths_shows_both(demo_guest: DemoGuest) -> None:
+    sources = Sources.open(demo_guest.image, None, None)
+    profile = sampled(attach(Address.parse(demo_guest.gdb_address), sources), 1000)
+    work: Counter[str] = Counter()
+    for above, node in call_tree(profile).walk():
+        if above and above[-1].name in PATHS and node.name == PATHS[above[-1].name][0]:
+            work[above[-1].name] += node.own
+    assert work.keys() == PATHS.keys()
+    total = sum(work.values())
+    for caller, (_, share) in PATHS.items():
+        # Four standard deviations of as many samples as there were.
+        margin = 4 * (share * (1 - share) / total) ** 0.5
+        assert work[caller] / total == pytest.approx(share, abs=margin), work
+    assert profile.facts.endings.keys() == {"start"}
+
+
+@dataclass(frozen=True, slots=True)
+class EveryRegister(X86_64):
+    """Hands on all general registers, since drgn wants them."""
+
+    def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
+        found = X86_64.unwinding(self, registers, reply)
+        values = {name: registers.value(name, reply) for name in (*GENERAL, "cs", "ss", "eflags")}
+        others = {name: value for name, value in values.items() if value is not None}
+        return replace(found, others=others) if found is not None else None
+
+
+def captured(attached: Attached, stops: int) -> list[Sampled]:
+    machine = attached.machine
+    machine.architecture = EveryRegister()
+    reader = StackReader(machine)
+    rng = random.Random(2)
+    found: list[Sampled] = []
+    for _ in range(stops):
+        time.sleep(rng.uniform(0.001, 0.01))  # out of step with the guest's timer
+        found += [one for one in reader.sample(machine.vcpus)[1] if one.registers is not None]
+    return found
+
+
+class Oracle:
+    """drgn, reading registers and stacks of one sample at a time."""
+
+    def __init__(self, vmlinux: Image, slide: int, memory: Memory) -> None:
+        self._memory = memory
+        self._chunks: tuple[tuple[int, bytes], ...] = ()
+        self._drgn: Any = pytest.importorskip("drgn", reason="drgn is not installed")
+        link = {name: vmlinux.address_of(name) or 0 for name in ("_stext", "init_top_pgt")}
+        described = (
+            f"OSRELEASE={vmlinux.linux_release}\nPAGESIZE=4096\n"
+            f"SYMBOL(swapper_pg_dir)={link['init_top_pgt'] + slide:x}\n"
+            f"SYMBOL(_stext)={link['_stext'] + slide:x}\n"
+            f"KERNELOFFSET={slide:x}\nNUMBER(phys_base)=0\n"
+        ).encode()
+        platform = self._drgn.Platform(self._drgn.Architecture.X86_64)
+        self._program = self._drgn.Program(platform, vmcoreinfo=described)
+        self._program.set_linux_kernel_custom(described, True)
+        self._program.add_memory_segment(0, 2**64 - 1, self._read, False)
+        self._program.load_debug_info([vmlinux.path])
+        # Modules have no files here: drgn reads their ORC tables from the guest's memory.
+        with contextlib.suppress(self._drgn.MissingDebugInfoError):
+            self._program.load_debug_info(None, default=True)
+        self._registers = self._program.type("struct pt_regs")
+
+    def _read(self, address: int, size: int, _offset: int, _physical: bool) -> bytes:
+        for start, data in self._chunks:
+            if start <= address and address + size <= start + len(data):
+                return data[address - start : address - start + size]
+        try:
+            if address >= IMAGES:
+                return self._memory.read(address, size)
+        except MemoryFault:
+            pass
+        raise self._drgn.FaultError("not captured", address)
+
+    def kernel_pcs(self, one: Sampled) -> list[int]:
+        """The kernel's frames; inlined functions share one."""
+        assert one.registers is not None
+        self._chunks = one.memory
+        others = one.registers.others
+        value = {
+            name.removeprefix("r") if name in RENAMED else name: others[name] for name in GENERAL
+        }
+        value |= {
+            "ip": one.registers.pc,
+            "cs": others["cs"],
+            "ss": others["ss"],
+            "flags": others["eflags"],
+        }
+        trace = self._program.stack_trace(self._drgn.Object(self._program, self._registers, value))
+        return without_repeats(frame.pc for frame in trace)
+
+
+def without_repeats(pcs: Iterable[int]) -> list[int]:
+    return [pc for pc, _ in itertools.groupby(pc for pc in pcs if pc >= KERNEL)]
+
+
+def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
+    sources = Sources.open(linux_guest.vmlinux, linux_guest.kallsyms, linux_guest.modules)
+    attached = attach(Address.parse(linux_guest.gdb_address), sources)
+    try:
+        assert sources.image is not None
+        assert attached.slide is not None
+        chosen = attached.unwinding(Way.AUTO)
+        assert (chosen.way, chosen.missing) == ("orc", "")
+        assert isinstance(chosen.unwinder, OrcUnwinder)
+        oracle = Oracle(sources.image, attached.slide.offset, attached.machine.memory)
+        samples = captured(attached, 250)
+        stacks = [
+            chosen.unwinder.unwind(one.registers, CapturedWords(one.memory))
+            for one in samples
+            if one.registers is not None
+        ]
+        endings = Counter(stack.ending for stack in stacks)
+        whole = [
+            (stack, one) for stack, one in zip(stacks, samples, strict=True) if stack.ending.whole
+        ]
+        different = [
+            (describe(stack, attached), oracle.kernel_pcs(one))
+            for stack, one in whole
+            if without_repeats(stack.pcs) != oracle.kernel_pcs(one)
+        ]
+    finally:
+        attached.machine.stub.close()
+    assert len(stacks) > 250
+    assert len(whole) >= 0.98 * len(stacks), endings
+    assert endings[Ending.USER] > len(stacks) / 2, endings
+    assert len(different) <= 0.005 * len(whole), different[:5]
+
+
+def describe(stack: Stack, attached: Attached) -> list[str]:
+    found = [attached.space.symbol_at(pc) for pc in stack.pcs]
+    return [at.symbol.name if at is not None else "?" for at in found]
