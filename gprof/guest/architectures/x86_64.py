@@ -73,7 +73,7 @@ class X86_64:  # noqa: N801 - the architecture's own name
         others = {name: registers.value(name, reply) for name in _OTHERS}
         return Registers(pc, sp, fp, {n: value for n, value in others.items() if value is not None})
 
-    def other_stack(self, registers: Registers, start: int, chunk: bytes) -> int | None:
+    def other_stack(self, registers: Registers, start: int, chunk: bytes) -> int | None:  # noqa: ARG002
         """See `Architecture.other_stack`.
 
         Who switches to an interrupt stack leaves his stack pointer in its uppermost word
