@@ -37,6 +37,12 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows of text.")
+@click.option("--tree", is_flag=True, help="Print the tree of calls, from the roots down.")
+@click.option("--inverted", is_flag=True, help="With --tree, from the leaves to their callers.")
+@click.option("--callers", metavar="SYMBOL", help="Print who calls a function, as a tree.")
+@click.option("--callees", metavar="SYMBOL", help="Print what a function calls, as a tree.")
+@click.option("--smallest", type=click.FloatRange(0, 100), default=0.5, show_default=True,
+              metavar="PERCENT", help="Leave smaller branches of a tree out.")  # fmt: skip
 @click.option("--json", "form", flag_value="json", help="Print one JSON object.")
 @click.option("--csv", "form", flag_value="csv", help="Print CSV.")
 def command(
@@ -50,6 +56,11 @@ def command(
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
     limit: int | None,
+    tree: bool,
+    inverted: bool,
+    callers: str | None,
+    callees: str | None,
+    smallest: float,
     form: str | None,
     **given: Any,
 ) -> int:
@@ -69,7 +80,17 @@ def command(
         vcpus=None if vcpus is None else frozenset(vcpus),
     )
     out = sys.stdout.buffer
-    if form == "json":
+    shape = _shape(tree, inverted, callers, callees, form)
+    if shape is not None:
+        from gprof.choosing import choose_symbol
+        from gprof.export.tree import TextTree
+        from gprof.profile.tree import Direction
+
+        direction, symbol = shape
+        if symbol:
+            symbol = choose_symbol(profile, symbol).at.symbol.name
+        TextTree(chosen, Direction(direction), symbol, smallest).write(profile, out)
+    elif form == "json":
         JsonTable(chosen, Group(group), keys).write(profile, out)
     elif form == "csv":
         CsvTable(chosen, Group(group), keys).write(profile, out)
@@ -77,3 +98,29 @@ def command(
         width = shutil.get_terminal_size().columns if sys.stdout.isatty() else None
         TextTable(chosen, Group(group), keys, width=width, limit=limit).write(profile, out)
     return 0
+
+
+def _shape(
+    tree: bool, inverted: bool, callers: str | None, callees: str | None, form: str | None
+) -> tuple[str, str] | None:
+    """Direction of the tree that is asked for and the function it is around; None for a table.
+
+    Raises:
+        UsageError: options contradict each other.
+    """
+    from gprof.errors import UsageError
+
+    chosen = [
+        option
+        for option, given in (("--tree", tree), ("--callers", callers), ("--callees", callees))
+        if given
+    ]
+    if len(chosen) > 1:
+        raise UsageError(f"{' and '.join(chosen)} are given together", "Choose one of them.")
+    if inverted and not tree:
+        raise UsageError("--inverted is given without --tree", "It turns the tree of calls round.")
+    if not chosen:
+        return None
+    if form is not None:
+        raise UsageError(f"{chosen[0]} is text, not {form}", "Leave one of the two away.")
+    return ("up" if inverted or callers else "down"), callers or callees or ""

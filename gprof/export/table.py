@@ -94,7 +94,7 @@ class TextTable(_Choice):
     def text(self, profile: Profile) -> str:
         """The whole table."""
         table = self.table(profile)
-        lines = [f"# {line}".rstrip() for line in _heading(profile, table)]
+        lines = [f"# {line}".rstrip() for line in heading(profile, table.samples)]
         lines += ["#", *self._rows(table, profile.guests)]
         lines += [f"# {line}".rstrip() for line in _without_symbol(table, profile.guests)]
         if self.ascii_only:
@@ -223,14 +223,20 @@ class CsvTable(_Choice):
         out.write(text.getvalue().encode())
 
 
-def _heading(profile: Profile, table: Table) -> list[str]:
+def heading(profile: Profile, samples: int) -> list[str]:
+    """Who was sampled, how, and what went wrong, in lines.
+
+    Args:
+        profile: what was sampled.
+        samples: how many of them are shown.
+    """
     facts = profile.facts
     lines = [f"guest    {describe(guest)}" for _, guest in sorted(profile.guests.items())]
     source = f"source   {printable(facts.way)} {printable(facts.target)}".rstrip()
     if facts.asked_hz:
         source += f", {facts.reached_hz:.1f} Hz of {facts.asked_hz:.1f} Hz asked"
     lines.append(source)
-    sampled = f"sampled  {table.samples} samples in {facts.covered_ns / 1e9:.1f} s"
+    sampled = f"sampled  {samples} samples in {facts.covered_ns / 1e9:.1f} s"
     if facts.halted_ns:
         sampled += f", guest halted {facts.halted_percent:.2f} % of the time"
     lines.append(sampled)

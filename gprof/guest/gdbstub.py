@@ -77,6 +77,7 @@ class Exchange:
         answered_ns: when the last reply was read.
         caught: that word came alone, so `stopped_ns` is when it was sent. Otherwise we were away
             until there was more, and it says nothing.
+        waited: the guest stood while we made up a further question: our delays were its own.
     """
 
     replies: list[bytes]
@@ -84,6 +85,7 @@ class Exchange:
     stopped_ns: int
     answered_ns: int
     caught: bool
+    waited: bool = False
 
 
 class Stub:
@@ -444,7 +446,7 @@ class Stop:
     def exchange(self) -> Exchange:
         """The times of the whole stop; its replies are those of the first question."""
         assert self._first is not None
-        return replace(self._first, answered_ns=self._answered_ns)
+        return replace(self._first, answered_ns=self._answered_ns, waited=True)
 
     def ask(self, requests: Sequence[bytes], *, last: bool = False) -> list[bytes]:
         """The replies to some requests; the guest stands while they are made.

@@ -88,8 +88,20 @@ class Node:
             waiting += [((*above, node), child) for child in reversed(node.children())]
 
 
+class Direction(StrEnum):
+    """Which way a tree of calls is read."""
+
+    DOWN = "down"  # from where stacks begin to the leaves
+    UP = "up"  # from each leaf to its callers: the inverted tree
+
+
 def call_tree(
-    profile: Profile, chosen: Filter = EVERYTHING, known: Resolution | None = None
+    profile: Profile,
+    chosen: Filter = EVERYTHING,
+    known: Resolution | None = None,
+    *,
+    direction: Direction = Direction.DOWN,
+    around: str = "",
 ) -> Node:
     """The tree of everything that was sampled.
 
@@ -101,6 +113,10 @@ def call_tree(
         profile: what was sampled.
         chosen: which samples count.
         known: keeps looked-up addresses between calls; see `Resolution`.
+        direction: UP begins with the leaves.
+        around: the name of a function: only stacks that have it count, from it on. DOWN then
+            gives what it calls, UP who calls it. Where it calls itself the outermost counts
+            for DOWN and the innermost for UP, so that no sample is counted twice.
     """
     known = known or Resolution()
     placement = known.of(profile)
@@ -118,8 +134,15 @@ def call_tree(
         number, mode = packed >> 9, Mode((packed >> 1) & 0xFF)
         frames = placement.frames[number][::-1] if packed & 1 else (number,)
         places = [placement.places[frame] for frame in frames]
+        if direction is Direction.UP:
+            places.reverse()
+        if around:
+            first = next((i for i, place in enumerate(places) if place.name == around), None)
+            if first is None:
+                continue
+            places = places[first:]
         line: Iterable[tuple[str, str, NodeKind]]
-        if stacked:
+        if stacked or around:
             line = [(place.name, place.module, kind_of(place)) for place in places]
         else:
             line = _grouped(places[0], mode)

@@ -133,7 +133,7 @@ class HaltingSource:
         self._taken += 1
         self._late += exchange.asked_ns - due_ns > mean_interval_ns
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
-        if timed:
+        if timed or exchange.waited:
             self._cost.add(exchange)
             self._keep_budget()
         self._halted_ns += self._cost.ns
