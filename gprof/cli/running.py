@@ -61,6 +61,7 @@ def begin(
                 vcpus=options.vcpus,
                 max_halted=options.max_halted_percent / 100,
                 unstacking=unstacking,
+                stacks_if_cheap=options.call_graph == Way.AUTO,
             ),
         )
         source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))

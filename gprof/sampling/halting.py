@@ -39,6 +39,9 @@ class HaltingOptions:
             the rate is lowered to stay below it.
         guest: id of the guest in the profile.
         unstacking: take call stacks too, and unwind them like this.
+        stacks_if_cheap: give stacks up where they cost so much that the budget would leave less
+            than half of the rate: the guest waits for us in the middle of each, and on a host
+            without a free processor that can be long.
     """
 
     hz: float = 99.0
@@ -46,6 +49,7 @@ class HaltingOptions:
     max_halted: float = 0.01
     guest: int = 0
     unstacking: Unstacking | None = None
+    stacks_if_cheap: bool = False
 
 
 class HaltingSource:
@@ -73,6 +77,7 @@ class HaltingSource:
         self._ask = machine.sample
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
+        self._stacks_may_go = options.unstacking is not None and options.stacks_if_cheap
         self._cost = StopCost()
         self._started_ns = time.monotonic_ns()
         self._now_ns = self._started_ns
@@ -142,6 +147,9 @@ class HaltingSource:
         if not self._cost.known:
             return  # an upper bound is no reason to sample less
         hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
+        if self._stacks_may_go and hz < self._options.hz / 2:
+            self._give_up_stacks()
+            return
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
@@ -151,6 +159,16 @@ class HaltingSource:
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
             )
         self._hz = hz
+
+    def _give_up_stacks(self) -> None:
+        self.note(
+            f"Call stacks are given up: with them a stop costs this guest "
+            f"{self._cost.ns / 1000:.0f} µs, too much for the rate (--max-halted). "
+            "--call-graph fp or orc takes them anyway."
+        )
+        self._stacks_may_go = False
+        self._ask = self._machine.sample
+        self._cost = StopCost()
 
     def _wait_for_release(self) -> Iterator[SampleBatch]:
         self.note(

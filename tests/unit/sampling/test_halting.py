@@ -15,9 +15,12 @@ from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
+from gprof.profile.stacks import StackTable
+from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
+from symbols.unwinding.frame_pointer import FramePointerUnwinder
 from tests.stub_model import StubModel
 
 
@@ -88,6 +91,24 @@ def test_the_budget_lowers_the_rate_and_says_so(
     )
     assert facts.reached_hz < 500
     assert facts.halted_ns >= 100_000 * facts.taken
+
+
+@pytest.mark.parametrize("if_cheap", [True, False])
+def test_stacks_that_cost_too_much_are_given_up_where_they_may_be(
+    model: StubModel, monkeypatch: pytest.MonkeyPatch, if_cheap: bool
+) -> None:
+    monkeypatch.setattr(StopCost, "known", True)
+    monkeypatch.setattr(StopCost, "ns", 100_000.0)
+    table = StackTable()
+    unstacking = Unstacking(FramePointerUnwinder(), "fp", table.add, 2048)
+    options = HaltingOptions(
+        hz=1_000, max_halted=0.01, unstacking=unstacking, stacks_if_cheap=if_cheap
+    )
+    sampler = source(model, options)
+    taken_until(sampler, 20)
+    given_up = [note for note in sampler.facts().notes if note.startswith("Call stacks are given")]
+    assert len(given_up) == if_cheap
+    assert model.running
 
 
 def test_vcpus_that_do_not_answer_are_errors(model: StubModel) -> None:
