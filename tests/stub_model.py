@@ -20,7 +20,8 @@ TARGET = b"""<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><targ
 CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no account -->
 <feature name="core"><reg name="rax" bitsize="64"/><reg name="rip" bitsize="64"/>
 <reg name="cs" bitsize="32"/><!-- <reg name="cs_base" bitsize="64"/> -->
-<reg name="cr0" bitsize="32" regnum="24"/></feature>"""
+<reg name="cr0" bitsize="32" regnum="24"/>
+<reg name="rsp" bitsize="64"/><reg name="rbp" bitsize="64"/></feature>"""
 
 
 class StubModel:
@@ -29,6 +30,9 @@ class StubModel:
     Attributes:
         running: whether the machine runs.
         pcs: of each vcpu.
+        sps: stack pointer of each vcpu.
+        code_segments: of each vcpu; 0x33 is user space.
+        memory: by page number.
         stops: how often the machine was stopped.
         stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
         seen: every packet that arrived, in order.
@@ -42,6 +46,8 @@ class StubModel:
         self.version = version
         self.reports_every_stop = tuple(map(int, version.split(".")[:2])) <= (8, 0)
         self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
+        self.sps = [0xFFFF_C900_0000_3E00 + i * 0x8000 for i in range(vcpus)]
+        self.code_segments = [0x10] * vcpus
         self.halted: set[int] = set()
         self.memory: dict[int, bytes] = {}
         self.unmapped_for: dict[int, set[int]] = {}  # pages that a vcpu does not see
@@ -173,7 +179,11 @@ class StubModel:
                 self._chosen = index
                 self._reply(b"OK")
         elif body == b"g":
-            registers = (0, 8), (self.pcs[self._chosen], 8), (0x10, 4), (0x80000001, 4)
+            which = self._chosen
+            registers = (
+                *((0, 8), (self.pcs[which], 8), (self.code_segments[which], 4), (0x80000001, 4)),
+                *((self.sps[which], 8), (0, 8)),
+            )
             self._reply(b"".join(v.to_bytes(n, "little").hex().encode() for v, n in registers))
         elif body.startswith(b"qThreadExtraInfo,"):
             state = "halted " if self._chosen in self.halted else "running"

@@ -21,6 +21,7 @@ from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
 from symbols.unwinding.frame_pointer import FramePointerUnwinder
+from symbols.unwinding.stack import Ending, Registers, Stack, Word
 from tests.stub_model import StubModel
 
 
@@ -163,3 +164,32 @@ def test_a_guest_that_goes_away_is_told(model: StubModel) -> None:
     model.close()
     with pytest.raises(TargetGone):
         list(batches)
+
+
+def test_stacks_are_numbered_and_their_endings_counted(model: StubModel) -> None:
+    code = model.pcs[0]
+    model.memory[model.sps[0] // 4096] = bytes(4096)
+    user = model.pcs[1] = 0x401000
+    model.code_segments[1] = 0x33
+
+    class Twice:
+        def unwind(self, registers: Registers, word: Word) -> Stack:
+            assert word(registers.sp) == 0
+            return Stack((registers.pc, code + 0x123, 0x7FFF_1234), Ending.USER, (2,))
+
+    stacks = StackTable()
+    unstacking = Unstacking(Twice(), "orc", stacks.add, 4096)
+    sampler = source(model, HaltingOptions(hz=500, max_halted=1, unstacking=unstacking))
+    batch = taken_until(sampler, 20)
+    facts = sampler.facts()
+    of_kernel = batch.vcpu == 0
+    # User space is kept to the page.
+    assert {stacks[n] for n in batch.stack[of_kernel].tolist()} == {
+        (code, code + 0x123, 0x7FFF_1000)
+    }
+    assert set(batch.stack[~of_kernel].tolist()) == {0}
+    assert set(batch.pc[~of_kernel].tolist()) == {user}
+    assert facts.unwound_by == "orc"
+    assert facts.endings == {"user": int(of_kernel.sum())}
+    assert facts.stacks_cut_percent == 0
+    assert facts.halted_ns > 0
