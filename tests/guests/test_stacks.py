@@ -112,6 +112,7 @@ class Oracle:
     def __init__(self, vmlinux: Image, slide: int, memory: Memory) -> None:
         self._memory = memory
         self._chunks: tuple[tuple[int, bytes], ...] = ()
+        self._everything = True  # until the modules are known
         self._drgn: Any = pytest.importorskip("drgn", reason="drgn is not installed")
         link = {name: vmlinux.address_of(name) or 0 for name in ("_stext", "init_top_pgt")}
         described = (
@@ -128,6 +129,7 @@ class Oracle:
         # Modules have no files here: drgn reads their ORC tables from the guest's memory.
         with contextlib.suppress(self._drgn.MissingDebugInfoError):
             self._program.load_debug_info(None, default=True)
+        self._everything = False
         self._registers = self._program.type("struct pt_regs")
 
     def _read(self, address: int, size: int, _offset: int, _physical: bool) -> bytes:
@@ -135,7 +137,7 @@ class Oracle:
             if start <= address and address + size <= start + len(data):
                 return data[address - start : address - start + size]
         try:
-            if address >= IMAGES:
+            if self._everything or address >= IMAGES:
                 return self._memory.read(address, size)
         except MemoryFault:
             pass
