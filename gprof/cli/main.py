@@ -19,6 +19,7 @@ COMMANDS = {
     "report": "Print what a recording says.",
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
+    "dump": "Print every vcpu's stack and registers, once.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",

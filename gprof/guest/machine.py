@@ -24,12 +24,14 @@ class Sampled:
         state: where it stood; None where the stub could not tell.
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
+        reply: all its registers as the stub sent them; see `Machine.values`.
     """
 
     vcpu: int
     state: VcpuState | None
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
+    reply: bytes = b""
 
 
 class Machine:
@@ -112,8 +114,15 @@ class Machine:
             unwinding = None
             if state is not None and state.mode in {Mode.KERNEL, Mode.IDLE}:
                 unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], registers)
-            found.append(Sampled(vcpu.index, state, unwinding))
+            found.append(Sampled(vcpu.index, state, unwinding, reply=registers))
         return found
+
+    def values(self, sampled: Sampled) -> dict[str, int]:
+        """The general registers of a vcpu that was sampled in a stop, by name."""
+        vcpu = next(vcpu for vcpu in self.vcpus if vcpu.index == sampled.vcpu)
+        registers = self._registers[vcpu.cluster]
+        values = {name: registers.value(name, sampled.reply) for name in self.architecture.general}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:
         # After a refused choice the registers would be another vcpu's.

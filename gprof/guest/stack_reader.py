@@ -31,9 +31,11 @@ class StackReader:
     Args:
         machine: what to sample.
         most: bytes of a stack to read at most; less where its end is nearer.
+        patient: let the guest wait until it is seen whether another stack lies below, always.
     """
 
-    def __init__(self, machine: Machine, most: int = STACK_SIZE) -> None:
+    def __init__(self, machine: Machine, most: int = STACK_SIZE, *, patient: bool = False) -> None:
+        self._patient = patient
         self._machine = machine
         self._most = most
         # The stub takes half a packet: two digits a byte.
@@ -53,7 +55,7 @@ class StackReader:
                 for one in sampled
                 if one.registers is not None
             }
-            more = any(
+            more = self._patient or any(
                 one.registers is not None and self._known(one.registers.sp) for one in sampled
             )
             if first:

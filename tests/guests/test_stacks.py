@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -14,6 +16,7 @@ from typing import Any
 import pytest
 
 from gprof.attach import Attached, Sources, attach
+from gprof.dump import take
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
@@ -201,3 +204,45 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
 def describe(stack: Stack, attached: Attached) -> list[str]:
     found = [attached.space.symbol_at(pc) for pc in stack.pcs]
     return [at.symbol.name if at is not None else "?" for at in found]
+
+
+def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: DemoGuest) -> None:
+    sources = Sources.open(demo_guest.image, None, None)
+    demo_guest.pause()
+    for running in (False, True):
+        if running:
+            demo_guest.resume()
+        attached = attach(Address.parse(demo_guest.gdb_address), sources)
+        try:
+            dump = take(attached)
+        finally:
+            attached.machine.stub.close()
+        assert status(demo_guest) == ("running" if running else "paused")
+        assert dump.stopped is not running
+        assert [vcpu.index for vcpu in dump.vcpus] == [0, 1]
+        for vcpu in dump.vcpus:
+            names = [frame.name for frame in vcpu.frames]
+            assert names[-1] == "enter_upper_half"
+            assert "run_rounds" in names
+            assert vcpu.ending is Ending.START
+            assert vcpu.registers["rip"] == vcpu.frames[0].address
+        again = json.loads(json.dumps(dump.content()))
+        assert again["vcpus"][1]["frames"][-1]["symbol"] == "enter_upper_half"
+        assert again["stopped"] is not running
+        shown = "\n".join(dump.lines())
+        assert "enter_upper_half+0x" in shown
+        assert ("stopped by somebody else" in shown) is not running
+
+
+def status(guest: DemoGuest) -> str:
+    """What QEMU says of the machine."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(20)
+        monitor.connect(guest.qmp_address)
+        monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status"}')
+        with monitor.makefile() as answers:
+            for line in answers:
+                said = json.loads(line).get("return")
+                if said:
+                    return str(said["status"])
+    raise AssertionError("QEMU said nothing")

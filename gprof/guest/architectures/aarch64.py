@@ -20,6 +20,7 @@ class AArch64:
     name: str = "aarch64"
     # Addresses that TTBR1 translates: bit 55 and all above it, whatever the size of the space.
     kernel_half: tuple[int, int] = (0xFF80_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+    general: tuple[str, ...] = ("pc", "sp", *(f"x{number}" for number in range(31)), "cpsr")
     vector_symbols: tuple[str, ...] = ("vectors",)
 
     def vector(self, probe: Probe) -> int | None:

@@ -55,6 +55,11 @@ class Architecture(Protocol):
         ...
 
     @property
+    def general(self) -> tuple[str, ...]:
+        """Names of the registers that a person wants to see, in the usual order."""
+        ...
+
+    @property
     def vector_symbols(self) -> tuple[str, ...]:
         """Names of the symbol that `vector` gives the address of, in order of preference."""
         ...
