@@ -20,7 +20,8 @@ from gprof.dump import take
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
-from gprof.guest.machine import Sampled
+from gprof.guest.gdbstub import Stub
+from gprof.guest.machine import Machine, Sampled
 from gprof.guest.registers import RegisterFile
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Profile
@@ -208,10 +209,10 @@ def describe(stack: Stack, attached: Attached) -> list[str]:
 
 def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: DemoGuest) -> None:
     sources = Sources.open(demo_guest.image, None, None)
-    demo_guest.pause()
-    for running in (False, True):
-        if running:
-            demo_guest.resume()
+    await_boot(demo_guest)
+    for running in (True, False):
+        if not running:
+            demo_guest.pause()
         attached = attach(Address.parse(demo_guest.gdb_address), sources)
         try:
             dump = take(attached)
@@ -232,6 +233,20 @@ def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: D
         shown = "\n".join(dump.lines())
         assert "enter_upper_half+0x" in shown
         assert ("stopped by somebody else" in shown) is not running
+
+
+def await_boot(guest: DemoGuest) -> None:
+    """Wait until both vcpus are through the firmware."""
+    machine = Machine(Stub(Address.parse(guest.gdb_address)))
+    try:
+        for _ in range(600):
+            states = [one.state for one in machine.sample(machine.vcpus)[1]]
+            if all(state is not None and state.pc >= KERNEL for state in states):
+                return
+            time.sleep(0.05)  # nothing tells when
+    finally:
+        machine.stub.close()
+    raise AssertionError("the demo guest does not boot")
 
 
 def status(guest: DemoGuest) -> str:
