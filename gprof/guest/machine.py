@@ -104,9 +104,22 @@ class Machine:
             for i, vcpu in enumerate(vcpus)
         ]
 
-    def sample_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[Sampled]:
-        """Where each vcpu stands in a stop that goes on, with the registers for unwinding."""
-        replies = stop.ask(_questions(vcpus))
+    def ask_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[bytes]:
+        """What the stub says of some vcpus in a stop that goes on; for the two methods below."""
+        return stop.ask(_questions(vcpus))
+
+    def stack_pointers(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[int | None]:
+        """The kernel stack that each vcpu is on, None of one that is on none; fast."""
+        pointer = self.architecture.stack_pointer
+        return [
+            pointer(self._registers[vcpu.cluster], replies[3 * i + 1])
+            if replies[3 * i] == b"OK"
+            else None
+            for i, vcpu in enumerate(vcpus)
+        ]
+
+    def sampled_in_stop(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[Sampled]:
+        """Where each vcpu stood, with the registers for unwinding."""
         found = []
         for i, vcpu in enumerate(vcpus):
             chosen, registers, extra = replies[3 * i : 3 * i + 3]

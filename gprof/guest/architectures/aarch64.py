@@ -42,6 +42,12 @@ class AArch64:
         level = pstate >> 2 & 3  # PSTATE.M[3:2]: the exception level
         return VcpuState(pc, (Mode.USER, Mode.KERNEL, Mode.KERNEL, Mode.FIRMWARE)[level])
 
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        pstate = registers.value("cpsr", reply)
+        user = pstate is None or pstate & 0xF == 0
+        return None if user else registers.value("sp", reply)
+
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`."""
         pc, sp, fp = (registers.value(name, reply) for name in ("pc", "sp", "x29"))

@@ -76,6 +76,13 @@ class Architecture(Protocol):
         """
         ...
 
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """The kernel's stack that a vcpu is on, by the reply to `g`; None in user space.
+
+        The guest waits for this: no more of the reply is read than it takes.
+        """
+        ...
+
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """The registers that a stack is unwound from, in the reply to `g`; None if not in it."""
         ...

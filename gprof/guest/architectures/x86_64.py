@@ -70,6 +70,11 @@ class X86_64:  # noqa: N801 - the architecture's own name
             return VcpuState(pc, Mode.FIRMWARE)
         return VcpuState(pc, Mode.USER if cs & 3 == _USER else Mode.KERNEL)
 
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        cs = registers.value("cs", reply)
+        return registers.value("rsp", reply) if cs is not None and cs & 3 != _USER else None
+
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`."""
         pc, sp, fp = (registers.value(name, reply) for name in ("rip", "rsp", "rbp"))
