@@ -183,9 +183,13 @@ class Attached:
         chosen = self.unwinding(way)
         if chosen.unwinder is None:
             return None, chosen
+        return Unstacking(chosen.unwinder, chosen.way, stacks.add, self.most_stack), chosen
+
+    @property
+    def most_stack(self) -> int:
+        """Bytes of a stack that are worth reading."""
         linux = self.sources.image is None or self.sources.image.linux_release is not None
-        most = STACK_SIZE if linux else _SMALL_STACK
-        return Unstacking(chosen.unwinder, chosen.way, stacks.add, most), chosen
+        return STACK_SIZE if linux else _SMALL_STACK
 
 
 def attach(

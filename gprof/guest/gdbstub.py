@@ -314,6 +314,11 @@ class Stub:
             replies += self._replies(part, None, spin=spin)
         return replies
 
+    @property
+    def received_ns(self) -> int:
+        """When the last bytes came, before they were looked at."""
+        return self._connection.received_ns
+
     def end_stop(self, *, resume: bool) -> None:
         """Let the guest run, or leave it as somebody else has stopped it. For `Stop` alone."""
         if resume:
@@ -463,7 +468,7 @@ class Stop:
             assert not self._running, "the last question was asked"
             self._running = last and self._ours
             replies = self._stub.ask_stopped(requests, spin=True, resume=self._running)
-        self._answered_ns = time.monotonic_ns()
+        self._answered_ns = self._stub.received_ns
         return replies
 
     def end(self) -> None:
