@@ -12,8 +12,7 @@ not count. Where it does so a moment later the time is too long, so a low quanti
 host too busy for any of this, the quickest whole exchange is an upper bound at least.
 
 Where the guest waited for a further question of ours (call stacks need one), our waking up is no
-error of measurement but a cost of the guest. So there the middle one of all stops counts, timed or
-not: what a busy host adds to some of them would have kept the guest waiting without us, too.
+error of measurement but a cost of the guest. So there the mean of all stops counts, timed or not.
 """
 
 from __future__ import annotations
@@ -59,7 +58,7 @@ class StopCost:
     def ns(self) -> float:
         """Cost of one stop in nanoseconds; 0 before the first was seen."""
         if self._waited:
-            return float(sorted(self._waited)[len(self._waited) // 2])
+            return sum(self._waited) / len(self._waited)
         bound = min(self._whole, default=0)
         if self.known:
             return float(min(bound, sorted(self._caught)[len(self._caught) // 10]))
