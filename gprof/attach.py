@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -9,7 +10,12 @@ from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
+from gprof.guest.monitored import MonitoredMachine
+from gprof.guest.qmp import Qmp
 from gprof.profile.profile import Guest
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.source import Source
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -125,60 +131,103 @@ class Attached:
     """A running guest and what its addresses mean.
 
     Attributes:
-        machine: to sample; closing its stub lets go of the guest.
+        machine: to sample.
         guest: whom it is.
         space: what is loaded where.
         slide: where its kernel runs and why we believe it; None without symbols of a kernel.
         identity: the kernel that it runs, as far as known.
         sources: the files that were given.
+        monitored: the guest through its monitor: the machine itself where there is no stub,
+            None where there is no monitor.
     """
 
-    machine: Machine
+    machine: Machine | MonitoredMachine
     guest: Guest
     space: AddressSpace
     slide: Slide | None
     identity: Identity
     sources: Sources
+    monitored: MonitoredMachine | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """The kernel's virtual memory, read in the way that costs the guest least."""
+        return _cheapest_memory(self.machine, self.monitored)
 
     @property
     def code(self) -> Memory:
         """Where the instructions of the guest are read."""
-        return self.sources.code(self.machine.memory, self.slide)
+        return self.sources.code(self.memory, self.slide)
+
+    def close(self) -> None:
+        """Let go of the guest, running; for whoever makes no source of it."""
+        self.machine.close()
+        if self.monitored is not None:
+            self.monitored.close()
 
 
-def attach(address: Address, sources: Sources, name: str = "") -> Attached:
+def attach(
+    address: Address | None, sources: Sources, name: str = "", monitor: Address | None = None
+) -> Attached:
     """Connect to a guest and find out where its kernel is.
 
     Args:
-        address: of its stub.
+        address: of its stub; None to do without one.
         sources: opened before, so that a wrong file costs the guest nothing.
-        name: of the guest; its address where empty.
+        name: of the guest; where empty, as QEMU knows it, or its address.
+        monitor: address of its monitor; None to do without one.
 
     Raises:
         TargetError, PermissionProblem: the guest cannot be reached.
         SymbolsError: the symbols are of another kernel.
     """
-    stub = Stub(address)
-    try:
-        return _attached(Machine(stub), sources, name or address.text)
-    except BaseException:
-        stub.close()
-        raise
+    with ExitStack() as undo:
+        monitored = None
+        if monitor is not None:
+            client = Qmp(monitor)
+            undo.callback(client.close)
+            monitored = MonitoredMachine(client)
+            undo.callback(monitored.close)
+        machine: Machine | MonitoredMachine
+        if address is not None:
+            # Asked of the monitor before: connecting stops the guest, and hides who did before.
+            running = monitored.run_state.running if monitored is not None else None
+            stub = Stub(address, running=running)
+            undo.callback(stub.close)
+            machine = Machine(stub)
+            if monitored is not None:
+                monitored.lend(machine)
+        elif monitored is not None:
+            machine = monitored
+        else:
+            raise ValueError("a guest is reached by its stub, its monitor, or both")
+        called = name or (monitored.name if monitored is not None else "")
+        reached = address or monitor
+        assert reached is not None
+        attached = _attached(machine, monitored, sources, called or reached.text)
+        undo.pop_all()
+        return attached
 
 
-def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
+def _attached(
+    machine: Machine | MonitoredMachine,
+    monitored: MonitoredMachine | None,
+    sources: Sources,
+    name: str,
+) -> Attached:
     architecture = machine.architecture
+    memory = _cheapest_memory(machine, monitored)
     slide = None
     identity = Identity()
     if sources.image is not None or sources.kallsyms is not None:
         vector = machine.vector()
         hint = Vector(architecture.vector_symbols, vector) if vector else None
-        slide = sources.find_slide(architecture.name, machine.memory, hint)
+        slide = sources.find_slide(architecture.name, memory, hint)
         if sources.image is not None:
             identity = identity_of(sources.image)
         elif slide is not None:
             identity = guest_identity(
-                machine.memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
+                memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
             )
     guest = Guest(
         id=0,
@@ -188,4 +237,32 @@ def _attached(machine: Machine, sources: Sources, name: str) -> Attached:
         kernel=identity.release,
         build_id=identity.build_id,
     )
-    return Attached(machine, guest, sources.space(slide, architecture), slide, identity, sources)
+    space = sources.space(slide, architecture)
+    return Attached(machine, guest, space, slide, identity, sources, monitored)
+
+
+def _cheapest_memory(
+    machine: Machine | MonitoredMachine, monitored: MonitoredMachine | None
+) -> Memory:
+    return machine.memory if monitored is None else monitored.memory
+
+
+def source_of(
+    attached: Attached, *, hz: float, max_halted: float, vcpus: tuple[int, ...] | None = None
+) -> Source:
+    """What samples the guest: through its stub where that is connected, else its monitor.
+
+    Args:
+        attached: the guest; the source lets go of it.
+        hz: samples a second, of each vcpu.
+        max_halted: the share of time that the guest may be kept from running.
+        vcpus: indices to sample; None for all.
+
+    Raises:
+        UsageError: the guest has no such vcpu.
+    """
+    machine = attached.machine
+    if isinstance(machine, MonitoredMachine):
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+    halting = HaltingOptions(hz=hz, vcpus=vcpus, max_halted=max_halted)
+    return HaltingSource(machine, halting, monitored=attached.monitored)

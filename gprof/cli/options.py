@@ -25,18 +25,20 @@ class LiveOptions:
     """How to sample a live guest.
 
     Attributes:
-        gdb: address of the stub.
+        gdb: address of the stub; None to do without it.
         hz: samples a second and vcpu.
         duration_s: None for until the user ends it.
         vcpus: indices; None for all.
         max_halted_percent: the most that the guest may be kept from running.
+        qmp: address of the monitor; None to do without it.
     """
 
-    gdb: str
+    gdb: str | None
     hz: float
     duration_s: float | None
     vcpus: tuple[int, ...] | None
     max_halted_percent: float
+    qmp: str | None = None
 
 
 class VcpuList(click.ParamType[tuple[int, ...]]):
@@ -96,6 +98,9 @@ def live_options(command: _Command) -> _Command:
         click.option("--gdb", metavar="ADDR", default=None,
                      help="The guest's gdbstub, host:port or the path of a unix socket.  "
                           f"[default: {DEFAULT_GDB}]"),
+        click.option("--qmp", metavar="ADDR", default=None,
+                     help="The guest's QMP monitor: samples without stopping the guest, or with "
+                          "--gdb, watches over it."),
         click.option("-F", "--frequency", "hz", type=click.FloatRange(0.01, 10000), default=99.0,
                      show_default=True, metavar="HZ", help="Samples a second of each vcpu."),
         click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS",
@@ -127,8 +132,10 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
 
 def live_choice(given: dict[str, Any]) -> LiveOptions:
     """The live options among a command's parameters, taken out of them."""
+    gdb, qmp = given.pop("gdb"), given.pop("qmp")
     return LiveOptions(
-        gdb=given.pop("gdb") or DEFAULT_GDB,
+        gdb=gdb or (None if qmp else DEFAULT_GDB),
+        qmp=qmp,
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
@@ -179,17 +186,27 @@ def open_perf(given: dict[str, Any], hz: float) -> PerfLive:
     return PerfLive(command, exits=exits)
 
 
-def refuse_several(gdb: str | None, path: Path | None, *, perf: bool = False) -> None:
-    """A recording, a stub and perf exclude each other.
+def refuse_several(given: dict[str, Any], path: Path | None, *, perf: bool = False) -> None:
+    """A recording, a guest and perf exclude each other.
+
+    Args:
+        given: the parameters of `live_options`.
+        path: the recording.
+        perf: `--perf` was given.
 
     Raises:
         UsageError: more than one is given.
     """
-    ways = {"--gdb": gdb is not None, "-i": path is not None, "--perf": perf}
-    chosen = [option for option, given in ways.items() if given]
-    if len(chosen) > 1:
+    ways = {
+        "--gdb": given["gdb"] is not None,
+        "--qmp": given["qmp"] is not None,
+        "-i": path is not None,
+        "--perf": perf,
+    }
+    chosen = [option for option, is_given in ways.items() if is_given]
+    if len(chosen) > 1 and chosen != ["--gdb", "--qmp"]:
         raise UsageError(
             f"{' and '.join(chosen)} are given together",
-            "-i reads a file, --gdb samples a guest by its stub, --perf samples guests by perf: "
-            "choose one.",
+            "-i reads a file, --gdb samples a guest by its stub, --qmp by its monitor, --perf "
+            "samples guests by perf: choose one (only --gdb and --qmp go together).",
         )

@@ -44,7 +44,7 @@ def command(
     from gprof.cli.running import begin, begin_perf, run_with_progress, tell_end
     from gprof.recording.writer import Writer
 
-    refuse_several(given["gdb"], None, perf=perf)
+    refuse_several(given, None, perf=perf)
     options = live_choice(given)
     symbols = given_symbols(given)
     path = output or Path(f"gprof-{datetime.now(UTC):%Y%m%dT%H%M%SZ}.gprof")

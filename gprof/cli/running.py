@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
 from gprof.cli.options import LiveOptions
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
@@ -20,7 +20,6 @@ from gprof.live import Live
 from gprof.perf_spaces import PerfSpaces
 from gprof.profile.profile import Profile
 from gprof.recording.writer import Writer
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from symbols.memory import Memory
@@ -46,25 +45,25 @@ def begin(
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
-    attached = attach(address or Address.parse(options.gdb), sources, name)
+    stub = address or (Address.parse(options.gdb) if options.gdb else None)
+    monitor = Address.parse(options.qmp) if options.qmp else None
+    attached = attach(stub, sources, name, monitor)
     try:
-        source = HaltingSource(
-            attached.machine,
-            HaltingOptions(
-                hz=options.hz,
-                vcpus=options.vcpus,
-                max_halted=options.max_halted_percent / 100,
-            ),
+        source = source_of(
+            attached,
+            hz=options.hz,
+            vcpus=options.vcpus,
+            max_halted=options.max_halted_percent / 100,
         )
     except BaseException:
-        attached.machine.stub.close()
+        attached.close()
         raise
     live = Live(
         source,
         lambda: ({0: attached.guest}, {0: attached.space}),
         recorder=writer,
         duration_s=options.duration_s,
-        memories={0: attached.machine.memory},
+        memories={0: attached.memory},
     )
     return live, attached
 

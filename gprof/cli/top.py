@@ -38,7 +38,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     from gprof.cli.looking import look
     from gprof.cli.running import begin, begin_perf
 
-    refuse_several(given["gdb"], path, perf=perf)
+    refuse_several(given, path, perf=perf)
     options = live_choice(given)
     symbols = given_symbols(given)
     if path is not None and str(path) != "-":

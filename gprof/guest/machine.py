@@ -111,6 +111,10 @@ class Machine:
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
         return self.architecture.state(self._registers[vcpu.cluster], registers, halted=halted)
 
+    def close(self) -> None:
+        """Let go of the guest; see `Stub.close`."""
+        self.stub.close()
+
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor; empty where the stub has none."""
         return self.stub.monitor(command)

@@ -9,6 +9,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitored import MonitoredMachine
+from gprof.guest.run_state import STOPPED
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
@@ -49,15 +51,23 @@ class HaltingSource:
         machine: what to sample; its stub is closed with this.
         options: how.
         rng: chance of the spacing.
+        monitored: the same guest through its monitor, where there is one: then the cost of
+            stops is known and not estimated, and so is why it stands; closed with this.
 
     Raises:
         UsageError: the guest has no such vcpu.
     """
 
     def __init__(
-        self, machine: Machine, options: HaltingOptions, rng: random.Random | None = None
+        self,
+        machine: Machine,
+        options: HaltingOptions,
+        rng: random.Random | None = None,
+        monitored: MonitoredMachine | None = None,
     ) -> None:
         self._machine = machine
+        self._monitored = monitored
+        self._state = monitored.run_state if monitored is not None else None
         self._options = options
         self._vcpus = machine.choose(options.vcpus)
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
@@ -84,23 +94,46 @@ class HaltingSource:
         self._iterating = True
         self._started_ns = self._now_ns = time.monotonic_ns()
         try:
+            if self._state is not None:
+                self._state.ask()
+                self._state.forget_costs()
             yield from self._sample()
         finally:
-            self._machine.stub.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._machine.stub.close()
+        if self._monitored is not None:
+            self._monitored.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
         schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
         while not self._closing.is_set():
-            if self._machine.stub.other_stop():
+            if self._must_wait():
                 yield from self._wait_for_release()
                 schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
             due = schedule.following(time.monotonic_ns())
             yield from self._sleep_until(due)
             if self._closing.is_set():
                 break
+            if self._state is not None and self._must_wait():
+                continue
             self._take(due, schedule.mean_interval_ns)
             schedule.hz = self._hz
         yield self._gathered.batch()
+
+    def _must_wait(self) -> bool:
+        """Whether somebody else has stopped the guest, or is moving it elsewhere."""
+        if self._state is not None:
+            self._state.follow()
+            if not self._state.running:
+                self._state.ask()  # else it may be our own stop, long over
+            if not self._state.running:
+                self._machine.stub.stand_by()
+            elif self._state.migrating:
+                # Our continue would let it run here while it runs there.
+                return True
+        return self._machine.stub.other_stop()
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
         """Wait for an instant, and hand on what was gathered when it is time for that."""
@@ -114,7 +147,9 @@ class HaltingSource:
             self._closing.wait((min(due_ns, self._batch_due) - now) / _SECOND)
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
-        timed = self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
+        timed = self._state is None and (
+            self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
+        )
         exchange, sampled = self._machine.sample(self._vcpus, timed=timed)
         self._now_ns = exchange.answered_ns
         if self._machine.stub.held:
@@ -124,37 +159,48 @@ class HaltingSource:
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
         if timed:
             self._cost.add(exchange)
-            self._keep_budget()
+            self._keep_budget(self._cost.ns, known=self._cost.known)
+        elif self._state is not None:
+            self._keep_budget(self._state.cost_ns, known=self._state.cost_known)
         self._halted_ns += self._cost.ns
 
-    def _keep_budget(self) -> None:
-        if not self._cost.known:
+    def _keep_budget(self, cost_ns: float, *, known: bool) -> None:
+        if not known:
             return  # an upper bound is no reason to sample less
-        hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
+        hz = affordable_hz(self._options.hz, cost_ns, self._options.max_halted)
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
             self._note(
                 f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: a stop costs this "
-                f"guest {self._cost.ns / 1000:.0f} µs, and it may be halted for "
+                f"guest {cost_ns / 1000:.0f} µs, and it may be halted for "
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
             )
         self._hz = hz
 
     def _wait_for_release(self) -> Iterator[SampleBatch]:
-        self._note(
-            "Somebody else has stopped the guest: gprof waits, and does not resume it. "
-            "`cont` in QEMU's monitor does."
-        )
+        if self._state is not None:
+            self._state.ask()
+        known = self._state is not None and (not self._state.running or self._state.migrating)
+        self._note(self._state.why() if self._state is not None and known else STOPPED)
+        if self._state is not None:
+            self._state.disown()
         while not self._closing.wait(_HELD_POLL_NS / _SECOND):
             before = self._now_ns
-            released = self._machine.stub.released()
+            released = self._released()
             self._now_ns = time.monotonic_ns()
             self._held_ns += self._now_ns - before
             yield SampleBatch.empty()
             if released:
                 self._note("The guest runs again.")
                 return
+
+    def _released(self) -> bool:
+        if self._state is not None:
+            self._state.ask()
+            if not self._state.running or self._state.migrating:
+                return False
+        return self._machine.stub.released()
 
     def _note(self, sentence: str) -> None:
         if not self._notes or self._notes[-1] != sentence:
@@ -171,7 +217,7 @@ class HaltingSource:
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
             taken=self._taken,
-            halted_ns=int(self._halted_ns),
+            halted_ns=int(self._halted_ns) if self._state is None else self._state.stopped_ns,
             held_ns=self._held_ns,
             late=self._late,
             errors=self._errors,
@@ -183,7 +229,7 @@ class HaltingSource:
         """See `Source.close`."""
         self._closing.set()
         if not self._iterating:
-            self._machine.stub.close()
+            self._let_go()
 
 
 class _Gathered:

@@ -17,7 +17,7 @@ TEXTS = Path(__file__).resolve().parents[3] / "fixtures" / "monitor"
 
 
 def text(name: str) -> str:
-    return (TEXTS / f"{name}.txt").read_bytes().decode().replace("\r\n", "\n")
+    return (TEXTS / f"{name}.txt").read_text("utf-8")
 
 
 def test_every_architecture_has_a_reader_and_a_text() -> None:
