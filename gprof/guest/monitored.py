@@ -203,6 +203,8 @@ class MonitoredMachine:
 
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
+        if self._process is not None:
+            self._process.refresh()
         if isinstance(self.memory, WalkedMemory | LazyStub):
             self.memory.forget()
 

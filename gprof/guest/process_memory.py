@@ -68,8 +68,7 @@ class ProcessMemory:
         self.pid = pid
         self._monitor = monitor
         self._descriptor = descriptor
-        self._ranges = ram_ranges(monitor.human_monitor("info mtree -f"))
-        self._starts = [one.start for one in self._ranges]
+        self.refresh()
 
     @classmethod
     def open(cls, monitor: Qmp) -> Self:
@@ -105,6 +104,15 @@ class ProcessMemory:
             os.close(descriptor)
             raise
         return memory
+
+    def refresh(self) -> None:
+        """Learn the ranges again: firmware and hotplug move them.
+
+        Raises:
+            TargetError: QEMU has gone.
+        """
+        self._ranges = ram_ranges(self._monitor.human_monitor("info mtree -f"))
+        self._starts = [one.start for one in self._ranges]
 
     def prove(self) -> None:
         """Read one byte, since what may be opened need not be readable.

@@ -7,6 +7,7 @@ even that happens: registers are read as the vcpu last wrote them down, while it
 
 from __future__ import annotations
 
+import contextlib
 import random
 import threading
 import time
@@ -92,6 +93,8 @@ class MonitorSource:
         try:
             yield from self._sample()
         except TargetGone as gone:
+            with contextlib.suppress(TargetGone):
+                self._state.follow()  # its last words
             if not self._state.shut_down:
                 raise
             raise TargetGone("the guest has shut down, and QEMU ended", gone.remedy) from None
