@@ -25,6 +25,8 @@ _SECOND = 1_000_000_000
 _BATCH_NS = _SECOND // 10
 #: How often it is looked whether a guest that stood runs again.
 _HELD_POLL_NS = _SECOND // 4
+#: By how many mean intervals we may lag behind and make up for it.
+_MOST_BEHIND = 4
 
 RESET = (
     "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
@@ -102,11 +104,11 @@ class MonitorSource:
             self._machine.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
-        schedule = Schedule(self._options.hz, time.monotonic_ns(), self._rng)
+        schedule = self._schedule()
         while not self._closing.is_set():
             if self._must_wait():
                 yield from self._wait()
-                schedule = Schedule(self._options.hz, time.monotonic_ns(), self._rng)
+                schedule = self._schedule()
             due = schedule.following(time.monotonic_ns())
             yield from self._sleep_until(due)
             if self._closing.is_set():
@@ -118,6 +120,14 @@ class MonitorSource:
                 self._take(look)
                 self._late += look.asked_ns - due > schedule.mean_interval_ns
         yield self._batch()
+
+    def _schedule(self) -> Schedule:
+        # A monitor on a busy host answers in bursts. Making up for what was missed would fill the
+        # profile with what the guest did in the moments when the host had time for us.
+        behind = _MOST_BEHIND * _SECOND / self._options.hz
+        return Schedule(
+            self._options.hz, time.monotonic_ns(), self._rng, most_behind_ns=min(behind, _SECOND)
+        )
 
     def _must_wait(self) -> bool:
         self._state.follow()
