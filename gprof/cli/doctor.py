@@ -22,8 +22,9 @@ def command(as_json: bool, **given: Any) -> int:
     what one stop costs, and samples for a second.
     """
     from gprof.checkup import Verdict, examine
+    from gprof.cli.finding import find
 
-    options = live_choice(given)
+    options = find(live_choice(given))
     symbols = given_symbols(given)
     checks = examine(
         options.gdb,

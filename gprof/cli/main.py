@@ -20,6 +20,7 @@ COMMANDS = {
     "annotate": "Show the instructions of a symbol with their samples.",
     "flamegraph": "Draw a recording as a flame graph.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
+    "list": "List the guests of this host and how to reach them.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }

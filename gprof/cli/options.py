@@ -30,7 +30,8 @@ class LiveOptions:
         duration_s: None for until the user ends it.
         vcpus: indices; None for all.
         max_halted_percent: the most that the guest may be kept from running.
-        qmp: address of the monitor; None to do without it.
+        qmp: address of the monitor; None to do without it. Where both are None, nobody has said
+            which guest is meant (`gprof.cli.finding`).
     """
 
     gdb: str | None
@@ -97,7 +98,7 @@ def live_options(command: _Command) -> _Command:
     for option in reversed((
         click.option("--gdb", metavar="ADDR", default=None,
                      help="The guest's gdbstub, host:port or the path of a unix socket.  "
-                          f"[default: {DEFAULT_GDB}]"),
+                          f"[default: {DEFAULT_GDB}, or the only guest here]"),
         click.option("--qmp", metavar="ADDR", default=None,
                      help="The guest's QMP monitor: samples without stopping the guest, or with "
                           "--gdb, watches over it."),
@@ -132,10 +133,9 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
 
 def live_choice(given: dict[str, Any]) -> LiveOptions:
     """The live options among a command's parameters, taken out of them."""
-    gdb, qmp = given.pop("gdb"), given.pop("qmp")
     return LiveOptions(
-        gdb=gdb or (None if qmp else DEFAULT_GDB),
-        qmp=qmp,
+        gdb=given.pop("gdb"),
+        qmp=given.pop("qmp"),
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),

@@ -13,6 +13,7 @@ from types import FrameType
 import click
 
 from gprof.attach import Attached, Sources, attach, source_of
+from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
@@ -45,6 +46,8 @@ def begin(
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
+    if address is None:
+        options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
     monitor = Address.parse(options.qmp) if options.qmp else None
     attached = attach(stub, sources, name, monitor)
