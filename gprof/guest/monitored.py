@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import random
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -252,6 +253,9 @@ class WalkedMemory:
 
     def _fetch(self, page: int, address: int, size: int) -> bytes:
         for attempt in range(_ATTEMPTS):
+            if attempt:
+                # Out of step with the guest's timer; moments later a vcpu is in the kernel.
+                time.sleep(random.uniform(0, 0.004 * attempt))  # noqa: S311 - spacing
             if attempt or not self._tables or time.monotonic() > self._tables_end:
                 try:
                     self._tables = self._machine.tables()
