@@ -23,6 +23,7 @@ COMMANDS = {
     "export": "Write a recording in the format of another tool.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
     "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
+    "list": "List the guests of this host and how to reach them.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }

@@ -18,13 +18,23 @@ class Schedule:
         hz: mean rate.
         start_ns: the instant to start from.
         rng: the source of chance.
+        most_behind_ns: how far it may lag behind before the samples that it has missed are given
+            up. Those it makes up for come all at once, and show one moment many times.
     """
 
-    #: How far a schedule may lag behind before the samples it has missed are given up.
+    #: Unless something else is asked for.
     MOST_BEHIND = _SECOND // 2
 
-    def __init__(self, hz: float, start_ns: int, rng: random.Random) -> None:
+    def __init__(
+        self,
+        hz: float,
+        start_ns: int,
+        rng: random.Random,
+        *,
+        most_behind_ns: float = MOST_BEHIND,
+    ) -> None:
         self.hz = hz
+        self.most_behind_ns = most_behind_ns
         self._at = float(start_ns)
         self._rng = rng
 
@@ -36,7 +46,7 @@ class Schedule:
     def following(self, now_ns: int) -> int:
         """The next instant, on the clock of `now_ns`; it lies in the past when we are late."""
         self._at += self._rng.expovariate(1.0) * self.mean_interval_ns
-        if now_ns - self._at > self.MOST_BEHIND:
+        if now_ns - self._at > self.most_behind_ns:
             self._at = float(now_ns)
         return int(self._at)
 

@@ -13,17 +13,16 @@ from typing import Any
 
 import pytest
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
-from gprof.guest.machine import Sampled
+from gprof.guest.machine import Machine, Sampled
 from gprof.guest.registers import RegisterFile
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tree import call_tree
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from symbols.elf import Image
 from symbols.memory import Memory, MemoryFault
@@ -53,11 +52,7 @@ GENERAL = (*RENAMED, *(f"r{number}" for number in range(8, 16)))
 def sampled(attached: Attached, stops: int) -> Profile:
     stacks = StackTable()
     unstacking, _ = attached.unstacking(Way.AUTO, stacks)
-    source = HaltingSource(
-        attached.machine,
-        HaltingOptions(hz=200, max_halted=1, unstacking=unstacking),
-        random.Random(1),
-    )
+    source = source_of(attached, hz=200, max_halted=1, unstacking=unstacking)
     batches = []
     for batch in source.batches():
         batches.append(batch)
@@ -96,6 +91,7 @@ class EveryRegister(X86_64):
 
 def captured(attached: Attached, stops: int) -> list[Sampled]:
     machine = attached.machine
+    assert isinstance(machine, Machine)
     machine.architecture = EveryRegister()
     reader = StackReader(machine)
     rng = random.Random(2)
@@ -189,7 +185,7 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
             if without_repeats(stack.pcs) != oracle.kernel_pcs(one)
         ]
     finally:
-        attached.machine.stub.close()
+        attached.close()
     assert len(stacks) > 250
     assert len(whole) >= 0.98 * len(stacks), endings
     assert endings[Ending.USER] > len(stacks) / 2, endings
