@@ -59,11 +59,11 @@ class Measured:
 
 
 def percent(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return 100.0 * counts / max(1, counts.sum())
+    return counts.astype(np.float64) * np.float64(100 / max(1, int(counts.sum())))
 
 
 def measure(
-    guest: DemoGuest, way: str, hz: float, seconds: float, names: list[str], round_ms: int
+    guest: DemoGuest, way: str, hz: float, *, seconds: float, names: list[str], round_ms: int
 ) -> Measured:
     """Sample the guest by one way."""
     by_stub = "gdb" in way
@@ -110,7 +110,9 @@ def main() -> None:
     with DemoGuest() as guest:
         for way in ("gdb+qmp", "qmp"):
             for hz in RATES:
-                found = measure(guest, way, hz, seconds, names, truth["round_ms"])
+                found = measure(
+                    guest, way, hz, seconds=seconds, names=names, round_ms=truth["round_ms"]
+                )
                 shares, halves = found.shares(), found.half_intervals(rng)
                 facts = found.facts
                 cells = "".join(

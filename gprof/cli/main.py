@@ -52,8 +52,9 @@ class Commands(click.Group):
 
 _HELP = """Profile virtual machines from outside, with the guest's symbols.
 
-Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, and shows
-where its kernel spends its time. Nothing is installed in the guest.
+Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, or asks QEMU's
+monitor without stopping them, and shows where its kernel spends its time. Nothing is installed in
+the guest.
 
 \b
   gprof demo                                  see it work

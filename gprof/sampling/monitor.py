@@ -25,9 +25,6 @@ _SECOND = 1_000_000_000
 _BATCH_NS = _SECOND // 10
 #: How often it is looked whether a guest that stood runs again.
 _HELD_POLL_NS = _SECOND // 4
-#: By how many mean intervals we may lag behind and make up for it.
-_MOST_BEHIND = 4
-
 RESET = (
     "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
     "before no longer fit: start gprof again."
@@ -84,8 +81,8 @@ class MonitorSource:
         if machine.accelerated is False:
             self.note(
                 "Emulated guest (TCG): shares of functions are about right, of instructions not: "
-                "a pc lies on the start of a translation block, the last that the vcpu had "
-                "written down. --gdb is exact."
+                "a pc lies on the start of a translation block, the last that the vcpu has "
+                "written down."
             )
 
     def batches(self) -> Iterator[SampleBatch]:
@@ -122,12 +119,9 @@ class MonitorSource:
         yield self._batch()
 
     def _schedule(self) -> Schedule:
-        # A monitor on a busy host answers in bursts. Making up for what was missed would fill the
-        # profile with what the guest did in the moments when the host had time for us.
-        behind = _MOST_BEHIND * _SECOND / self._options.hz
-        return Schedule(
-            self._options.hz, time.monotonic_ns(), self._rng, most_behind_ns=min(behind, _SECOND)
-        )
+        # The monitor answers late when the guest works most. To make up for that would fill the
+        # profile with moments in which it works least.
+        return Schedule(self._options.hz, time.monotonic_ns(), self._rng, makes_up=False)
 
     def _must_wait(self) -> bool:
         self._state.follow()
