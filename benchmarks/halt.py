@@ -6,7 +6,7 @@ The guest is the bundled demo, two vcpus under TCG. How long it stood is told by
 timestamps of the STOP and RESUME events of its monitor. Every way samples the registers of all
 vcpus, at the same mean rates:
 
-- gprof: one write a sample (`HaltingSource`), its budget raised so that nothing holds it back,
+- gprof: one write a sample, its budget raised so that nothing holds it back,
 - plain: a client that sends a request and waits for each answer, as protocol clients are written,
 - gdb: `thread apply all bt` in one gdb process that stops and continues the guest in a loop, as
   the usual scripts do, as fast as it can.
@@ -31,10 +31,11 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gprof.attach import Sources, attach
+from gprof.attach import Sources, attach, source_of
+from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
+from gprof.guest.machine import Machine
 from gprof.guest.rsp import Decoder, packet
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from tests.monitor import Event, Monitor
 
 RATES = (99.0, 499.0, 999.0)
@@ -106,10 +107,12 @@ def halts_between(events: Iterable[Event]) -> list[int]:
 
 
 def gprof(guest: DemoGuest, monitor: Monitor, hz: float, seconds: float) -> Halts:
-    machine = attach(guest.gdb_address, Sources.open(guest.image, None, None)).machine
-    source = HaltingSource(machine, HaltingOptions(hz=hz, max_halted=1.0))
+    sources = Sources.open(guest.image, None, None)
+    attached = attach(Address.parse(guest.gdb_address), sources)
+    assert isinstance(attached.machine, Machine)
+    source = source_of(attached, hz=hz, max_halted=1.0)
     monitor.execute("query-status")
-    first, greeting = len(monitor.events), machine.stub.greeting_ns
+    first, greeting = len(monitor.events), attached.machine.stub.greeting_ns
     end = time.monotonic() + seconds
     for _ in source.batches():
         if time.monotonic() >= end:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -10,11 +11,15 @@ from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
+from gprof.guest.monitored import MonitoredMachine
+from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
 from gprof.introspection import Introspected, introspect
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
+from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -137,27 +142,41 @@ class Attached:
     """A running guest and what its addresses mean.
 
     Attributes:
-        machine: to sample; closing its stub lets go of the guest.
+        machine: to sample.
         guest: whom it is.
         space: what is loaded where.
         slide: where its kernel runs and why we believe it; None without symbols of a kernel.
         identity: the kernel that it runs, as far as known.
         sources: the files that were given, and what the guest's memory adds to them.
         introspected: what the guest's memory told.
+        monitored: the guest through its monitor: the machine itself where there is no stub,
+            None where there is no monitor.
     """
 
-    machine: Machine
+    machine: Machine | MonitoredMachine
     guest: Guest
     space: AddressSpace
     slide: Slide | None
     identity: Identity
     sources: Sources
     introspected: Introspected = field(default_factory=Introspected)
+    monitored: MonitoredMachine | None = None
+
+    @property
+    def memory(self) -> Memory:
+        """The kernel's virtual memory, read in the way that costs the guest least."""
+        return (self.monitored or self.machine).memory
 
     @property
     def code(self) -> Memory:
         """Where the instructions of the guest are read."""
-        return self.sources.code(self.machine.memory, self.slide)
+        return self.sources.code(self.memory, self.slide)
+
+    def close(self) -> None:
+        """Let go of the guest, running; for whoever makes no source of it."""
+        self.machine.close()
+        if self.monitored is not None:
+            self.monitored.close()
 
     def unwinding(self, way: Way) -> Unwinding:
         """How its call stacks are unwound.
@@ -165,13 +184,16 @@ class Attached:
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
+        if isinstance(self.machine, MonitoredMachine) and way is not Way.NONE:
+            # It gives the registers of a vcpu that runs on: its stack is another one by then.
+            return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
         return choose(
             way,
             self.guest.architecture,
             self.space,
             image=self.sources.image,
             slide=self.slide.offset if self.slide else 0,
-            memory=self.machine.memory,
+            memory=self.memory,
         )
 
     def unstacking(self, way: Way, stacks: StackTable) -> tuple[Unstacking | None, Unwinding]:
@@ -183,7 +205,14 @@ class Attached:
         chosen = self.unwinding(way)
         if chosen.unwinder is None:
             return None, chosen
-        return Unstacking(chosen.unwinder, chosen.way, stacks.add, self.most_stack), chosen
+        image = self.sources.image
+        big_endian = not image.little_endian if image else self.guest.architecture == "s390x"
+        return (
+            Unstacking(
+                chosen.unwinder, chosen.way, stacks.add, self.most_stack, big_endian=big_endian
+            ),
+            chosen,
+        )
 
     @property
     def most_stack(self) -> int:
@@ -193,56 +222,88 @@ class Attached:
 
 
 def attach(
-    address: Address, sources: Sources, name: str = "", *, directories: Sequence[Path] = ()
+    address: Address | None,
+    sources: Sources,
+    name: str = "",
+    *,
+    monitor: Address | None = None,
+    directories: Sequence[Path] = (),
 ) -> Attached:
     """Connect to a guest and find out where its kernel is.
 
     Args:
-        address: of its stub.
+        address: of its stub; None to do without one, by its monitor alone.
         sources: opened before, so that a wrong file costs the guest nothing.
-        name: of the guest; its address where empty.
+        name: of the guest; where empty, as QEMU knows it, or its address.
+        monitor: address of its monitor; None to do without one.
         directories: where files of its modules may be; see `introspect`.
 
     Raises:
         TargetError, PermissionProblem: the guest cannot be reached.
         SymbolsError: the symbols are of another kernel.
     """
-    stub = Stub(address)
-    try:
-        return _attached(Machine(stub), sources, name or address.text, directories)
-    except BaseException:
-        stub.close()
-        raise
+    with ExitStack() as undo:
+        monitored = None
+        if monitor is not None:
+            client = Qmp(monitor)
+            undo.callback(client.close)
+            monitored = MonitoredMachine(client)
+            undo.callback(monitored.close)
+        machine: Machine | MonitoredMachine
+        if address is not None:
+            # Asked of the monitor before: connecting stops the guest, and hides who did before.
+            running = monitored.run_state.running if monitored is not None else None
+            stub = Stub(address, running=running)
+            undo.callback(stub.close)
+            machine = Machine(stub)
+            if monitored is not None:
+                monitored.lend(machine)
+        elif monitored is not None:
+            machine = monitored
+        else:
+            raise ValueError("a guest is reached by its stub, its monitor, or both")
+        called = name or (monitored.name if monitored is not None else "")
+        reached = address or monitor
+        assert reached is not None
+        attached = _attached(machine, monitored, sources, called or reached.text, directories)
+        undo.pop_all()
+        return attached
 
 
 def _attached(
-    machine: Machine, sources: Sources, name: str, directories: Sequence[Path]
+    machine: Machine | MonitoredMachine,
+    monitored: MonitoredMachine | None,
+    sources: Sources,
+    name: str,
+    directories: Sequence[Path],
 ) -> Attached:
     architecture = machine.architecture
+    reader = monitored or machine  # of memory, at the lowest price
+    memory = reader.memory
     slide = None
     identity = Identity()
-    vector = machine.vector()
+    vector = reader.vector()
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
         known = KnownKernel(architecture=architecture.name, vector=vector)
         found = introspect(
-            machine, known, symbols=True, modules=not sources.modules, directories=directories
+            reader, known, symbols=True, modules=not sources.modules, directories=directories
         )
         sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
         hint = Vector(architecture.vector_symbols, vector) if vector else None
-        slide = sources.find_slide(architecture.name, machine.memory, hint)
+        slide = sources.find_slide(architecture.name, memory, hint)
         if sources.image is not None:
             identity = identity_of(sources.image)
         elif slide is not None:
             identity = guest_identity(
-                machine.memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
+                memory, image=None, kallsyms=sources.kallsyms, slides=[slide.offset]
             )
     if slide is not None and found.kernel is None and _asks_modules(sources):
         known = KnownKernel(
             sources.image, sources.kallsyms, slide.offset, architecture.name, vector
         )
-        found = introspect(machine, known, symbols=False, modules=True, directories=directories)
+        found = introspect(reader, known, symbols=False, modules=True, directories=directories)
         sources = _with(sources, found)
     guest = Guest(
         id=0,
@@ -253,7 +314,7 @@ def _attached(
         build_id=identity.build_id,
     )
     space = sources.space(slide, architecture)
-    return Attached(machine, guest, space, slide, identity, sources, found)
+    return Attached(machine, guest, space, slide, identity, sources, found, monitored)
 
 
 def _asks_modules(sources: Sources) -> bool:
@@ -274,3 +335,38 @@ def _with(sources: Sources, found: Introspected) -> Sources:
             module_images=found.modules.images,
         )
     return sources
+
+
+def source_of(
+    attached: Attached,
+    *,
+    hz: float,
+    max_halted: float,
+    vcpus: tuple[int, ...] | None = None,
+    unstacking: Unstacking | None = None,
+    stacks_if_cheap: bool = False,
+) -> HaltingSource | MonitorSource:
+    """What samples the guest: through its stub where that is connected, else its monitor.
+
+    Args:
+        attached: the guest; the source lets go of it.
+        hz: samples a second, of each vcpu.
+        max_halted: the share of time that the guest may be kept from running.
+        vcpus: indices to sample; None for all.
+        unstacking: of `Attached.unstacking`.
+        stacks_if_cheap: see `HaltingOptions`.
+
+    Raises:
+        UsageError: the guest has no such vcpu.
+    """
+    machine = attached.machine
+    if isinstance(machine, MonitoredMachine):
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+    halting = HaltingOptions(
+        hz=hz,
+        vcpus=vcpus,
+        max_halted=max_halted,
+        unstacking=unstacking,
+        stacks_if_cheap=stacks_if_cheap,
+    )
+    return HaltingSource(machine, halting, monitored=attached.monitored)

@@ -9,9 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
 from gprof.guest.address import Address
-from gprof.sampling.halting import HaltingOptions, HaltingSource
+from gprof.guest.machine import Machine
+from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
 from symbols.elf import Image
@@ -57,44 +58,48 @@ class Check:
 
 
 def examine(
-    address: str,
+    address: str | None,
     vmlinux: Path | None,
     kallsyms: Path | None,
     modules: Path | None,
     *,
     hz: float,
     max_halted: float,
+    monitor: str | None = None,
 ) -> list[Check]:
     """Look at the files, the guest, whether they match, and what sampling costs.
 
     What is wrong with any of them is told, not raised.
 
     Args:
-        address: of the gdbstub.
+        address: of the gdbstub; None to do without one.
         vmlinux: may be missing, as the next two.
         kallsyms: a copy of /proc/kallsyms.
         modules: a copy of /proc/modules.
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
+        monitor: address of the monitor; None to do without one.
 
     Raises:
-        UsageError: the address is none.
+        UsageError: an address is none.
     """
     checks: list[Check] = []
     sources = _files(checks, vmlinux, kallsyms, modules)
-    where = Address.parse(address)
+    where = Address.parse(address) if address else None
+    watched = Address.parse(monitor) if monitor else None
+    way = "gdbstub" if where else "qmp"
     try:
-        attached = attach(where, sources)
+        attached = attach(where, sources, monitor=watched)
     except GprofError as error:
-        checks.append(_failed("gdbstub", error))
+        checks.append(_failed(way, error))
         if error.exit_code != 5:  # not because of symbols: nothing more can be asked
             return checks
         # The guest is there, only the symbols are not its own: go on without them.
         checks[-1] = _failed("symbols", error)
         try:
-            attached = attach(where, Sources())
+            attached = attach(where, Sources(), monitor=watched)
         except GprofError as again:
-            checks.append(_failed("gdbstub", again))
+            checks.append(_failed(way, again))
             return checks
     try:
         _guest(checks, attached)
@@ -104,7 +109,7 @@ def examine(
     except GprofError as error:
         checks.append(_failed("guest", error))
     finally:
-        attached.machine.stub.close()
+        attached.close()
     return checks
 
 
@@ -141,35 +146,42 @@ def _files(
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:
-    machine = attached.machine
-    stub = machine.stub
-    checks.append(
-        Check("gdbstub", Verdict.FINE, f"{stub.address.text}, packets of {stub.packet_size} bytes")
-    )
+    machine, monitored = attached.machine, attached.monitored
+    if isinstance(machine, Machine):
+        stub = machine.stub
+        seen = f"{stub.address.text}, packets of {stub.packet_size} bytes"
+        checks.append(Check("gdbstub", Verdict.FINE, seen))
+        accelerated = stub.accelerated
+        held, status = stub.held, stub.status or "stopped"
+    else:
+        accelerated = machine.accelerated
+        held, status = not machine.run_state.running, machine.run_state.status
+    if monitored is not None:
+        _monitor(checks, monitored)
     kind = {True: "accelerated (KVM)", False: "emulated (TCG)", None: "acceleration unknown"}
     checks.append(
         Check(
             "guest",
             Verdict.FINE,
-            f"{machine.architecture.name}, {len(machine.vcpus)} vcpus, {kind[stub.accelerated]}"
+            f"{machine.architecture.name}, {len(machine.vcpus)} vcpus, {kind[accelerated]}"
             + (f", Linux {attached.identity.release}" if attached.identity.release else ""),
         )
     )
-    if len(machine.vcpus) < len(stub.vcpus):
+    if isinstance(machine, Machine) and len(machine.vcpus) < len(machine.stub.vcpus):
         checks.append(
             Check(
                 "vcpus",
                 Verdict.NOTICE,
-                f"{len(stub.vcpus) - len(machine.vcpus)} vcpus are of another architecture and "
-                "are not sampled",
+                f"{len(machine.stub.vcpus) - len(machine.vcpus)} vcpus are of another "
+                "architecture and are not sampled",
             )
         )
-    if stub.held:
+    if held:
         checks.append(
             Check(
                 "state",
                 Verdict.NOTICE,
-                f"the guest stands still ({stub.status or 'stopped'}), and gprof leaves it so",
+                f"the guest stands still ({status}), and gprof leaves it so",
                 "Type `cont` in QEMU's monitor to let it run.",
             )
         )
@@ -186,14 +198,14 @@ def _introspected(checks: list[Check], attached: Attached) -> None:
         seen.append(f"{len(found.modules.listed)} modules{whole}")
     if seen:
         cost = found.cost
-        checks.append(
-            Check(
-                "memory",
-                Verdict.FINE,
-                f"the guest's memory names {' and '.join(seen)}: {cost.size / 1e6:.1f} MB, read "
-                f"in {cost.stops} stops that halted it for {cost.halted_ns / 1e6:.0f} ms at most",
-            )
+        price = (
+            f"{cost.size / 1e6:.1f} MB, read in {cost.stops} stops that halted it for "
+            f"{cost.halted_ns / 1e6:.0f} ms at most"
+            if cost.stops
+            else "read without stopping it"
         )
+        names = f"the guest's memory names {' and '.join(seen)}"
+        checks.append(Check("memory", Verdict.FINE, f"{names}: {price}"))
     sources = attached.sources
     checks.extend(
         Check("memory", Verdict.NOTICE, problem.problem, problem.remedy)
@@ -209,6 +221,18 @@ def _introspected(checks: list[Check], attached: Attached) -> None:
                 "of the guest's /proc/kallsyms made as root, or both.",
             )
         )
+
+
+def _monitor(checks: list[Check], monitored: MonitoredMachine) -> None:
+    client = monitored.monitor_client
+    version = ".".join(map(str, client.version))
+    checks.append(Check("qmp", Verdict.FINE, f"{client.address.text}, QEMU {version}"))
+    why = monitored.why_packets
+    seen = monitored.memory_way
+    if why is None:
+        checks.append(Check("memory", Verdict.FINE, seen))
+    else:
+        checks.append(Check("memory", Verdict.NOTICE, f"{seen}: {why.problem}", why.remedy))
 
 
 def _match(checks: list[Check], attached: Attached) -> None:
@@ -229,17 +253,24 @@ def _match(checks: list[Check], attached: Attached) -> None:
 
 
 def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float) -> None:
-    """Measure a stop, then sample for a moment."""
+    """Measure what a sample costs, then sample for a moment."""
     machine = attached.machine
-    if machine.stub.held:
+    if isinstance(machine, MonitoredMachine):
+        if not machine.run_state.running:
+            return
+        checks.append(_cost_of_looks(machine, hz))
+    elif machine.stub.held:
         return
-    cost = StopCost()
-    for _ in range(_TIMED_STOPS):
-        exchange, _ = machine.sample(machine.vcpus, timed=True)
-        cost.add(exchange)
-        time.sleep(0.005)
-    checks.append(_cost_of(cost, hz, max_halted))
-    source = HaltingSource(machine, HaltingOptions(hz=hz, max_halted=max_halted))
+    elif attached.monitored is not None:
+        checks.append(_cost_by_events(machine, attached.monitored, hz, max_halted))
+    else:
+        cost = StopCost()
+        for _ in range(_TIMED_STOPS):
+            exchange, _ = machine.sample(machine.vcpus, timed=True)
+            cost.add(exchange)
+            time.sleep(0.005)
+        checks.append(_cost_of(cost.ns, hz, max_halted, known=cost.known))
+    source = source_of(attached, hz=hz, max_halted=max_halted)
     batches = []
     end = time.monotonic() + _TRIAL_S
     for batch in source.batches():
@@ -249,9 +280,37 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
     _trial(checks, attached, SampleBatch.concatenate(batches))
 
 
-def _cost_of(cost: StopCost, hz: float, max_halted: float) -> Check:
-    stop_ns = cost.ns
-    if not cost.known:
+def _cost_by_events(
+    machine: Machine, monitored: MonitoredMachine, hz: float, max_halted: float
+) -> Check:
+    """What a stop costs by QEMU's own clock."""
+    state = monitored.run_state
+    state.ask()
+    state.forget_costs()
+    for _ in range(_TIMED_STOPS):
+        machine.sample(machine.vcpus)
+        time.sleep(0.005)
+    state.ask()
+    return _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+
+
+def _cost_of_looks(machine: MonitoredMachine, hz: float) -> Check:
+    """How long the monitor takes for the registers."""
+    indices = machine.choose(None)
+    taken = []
+    for _ in range(_TIMED_STOPS):
+        look = machine.sample(indices)
+        taken.append(look.answered_ns - look.asked_ns)
+        time.sleep(0.005)
+    typical = sorted(taken)[len(taken) // 2]
+    seen = f"the guest is not stopped; the monitor takes {typical / 1000:.0f} µs for the registers"
+    if typical * hz < 1e9:
+        return Check("cost", Verdict.FINE, seen)
+    return Check("cost", Verdict.NOTICE, seen, f"It can do {1e9 / typical:.0f} Hz.")
+
+
+def _cost_of(stop_ns: float, hz: float, max_halted: float, *, known: bool) -> Check:
+    if not known:
         return Check(
             "cost",
             Verdict.NOTICE,

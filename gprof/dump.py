@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from gprof.attach import Attached
-from gprof.guest.machine import Sampled
+from gprof.errors import UsageError
+from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Guest
@@ -136,21 +137,27 @@ def take(attached: Attached, way: Way = Way.AUTO) -> Dump:
 
     Raises:
         TargetError: the guest went away.
+        UsageError: there is only a monitor.
         UnwindError: its stacks cannot be unwound in the way that was asked for.
     """
     unwinding = attached.unwinding(way)
     machine = attached.machine
+    if not isinstance(machine, Machine):
+        raise UsageError(
+            "the monitor alone does not give every register at one instant",
+            "Give the guest's gdbstub with --gdb.",
+        )
     _, sampled = StackReader(machine, patient=True).sample(machine.vcpus)
     return Dump(
         attached.guest,
         machine.stub.held,
         unwinding.way if unwinding.unwinder is not None else "",
         unwinding.why,
-        tuple(_vcpu(attached, unwinding, one) for one in sampled),
+        tuple(_vcpu(attached, machine, unwinding, one) for one in sampled),
     )
 
 
-def _vcpu(attached: Attached, unwinding: Unwinding, one: Sampled) -> VcpuDump:
+def _vcpu(attached: Attached, machine: Machine, unwinding: Unwinding, one: Sampled) -> VcpuDump:
     if one.state is None:
         return VcpuDump(one.vcpu, None, {}, (), None)
     stack = Stack((one.state.pc,), Ending.USER)
@@ -161,7 +168,7 @@ def _vcpu(attached: Attached, unwinding: Unwinding, one: Sampled) -> VcpuDump:
     return VcpuDump(
         one.vcpu,
         one.state.mode,
-        attached.machine.values(one),
+        machine.values(one),
         tuple(_frames(attached.space, stack)),
         stack.ending if unwound or user else None,
     )

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from gprof.errors import TargetError
 from gprof.guest.machine import Machine
 from gprof.guest.memory import ReadingCost, StubMemory
+from gprof.guest.monitored import MonitoredMachine
 from symbols.btf import Btf
-from symbols.errors import SymbolsError
+from symbols.errors import GprofError, SymbolsError
 from symbols.guest_identity import guest_identity
 from symbols.introspection import (
     IN_MEMORY,
@@ -36,19 +38,19 @@ class Introspected:
         modules: what is loaded; None where not asked for, or not found.
         types: the kernel's description of its types, where it was found.
         problems: why something is missing.
-        cost: what reading cost the guest.
+        cost: what reading cost the guest; nothing where QEMU's own memory was read.
     """
 
     kernel: SymbolLines | None = None
     kallsyms: Kallsyms | None = None
     modules: LoadedModules | None = None
     types: Btf | None = None
-    problems: tuple[SymbolsError, ...] = ()
+    problems: tuple[GprofError, ...] = ()
     cost: ReadingCost = field(default_factory=ReadingCost)
 
 
 def introspect(
-    machine: Machine,
+    machine: Machine | MonitoredMachine,
     known: KnownKernel,
     *,
     symbols: bool,
@@ -61,7 +63,7 @@ def introspect(
     something else than Linux, can be profiled all the same.
 
     Args:
-        machine: the guest.
+        machine: the guest; through its monitor it is cheaper, where that has a way.
         known: what is known of its kernel already.
         symbols: read the symbols of the kernel proper.
         modules: read its list of modules.
@@ -71,9 +73,11 @@ def introspect(
     Raises:
         TargetError: the guest went away.
     """
-    # Pages of its own: unlike text, what is read here changes, and must not stay known.
-    memory = StubMemory(machine.stub)
-    problems: list[SymbolsError] = []
+    try:
+        memory = machine.fresh_memory()
+    except TargetError as problem:
+        return Introspected(problems=(problem,))
+    problems: list[GprofError] = []
     kernel = kallsyms = types = loaded = None
     if symbols:
         try:
@@ -90,7 +94,8 @@ def introspect(
             loaded = loaded_modules(Structures(memory, types), known.address_of, files)
         except SymbolsError as problem:
             problems.append(problem)
-    return Introspected(kernel, kallsyms, loaded, types, tuple(problems), memory.cost)
+    cost = memory.cost if isinstance(memory, StubMemory) else ReadingCost()
+    return Introspected(kernel, kallsyms, loaded, types, tuple(problems), cost)
 
 
 def _release(memory: Memory, known: KnownKernel) -> str:

@@ -39,7 +39,7 @@ def command(symbol: str, path: Path | None, syntax: Any, encodings: bool, **give
     from gprof.export.listing import listing_text
     from gprof.profile.listing import annotate
 
-    refuse_several(given["gdb"], path)
+    refuse_several(given, path)
     options = live_choice(given)
     symbols = given_symbols(given)
     if path is not None:
@@ -61,7 +61,7 @@ def command(symbol: str, path: Path | None, syntax: Any, encodings: bool, **give
             first = choose_symbol(live.snapshot(), symbol)
             annotate(live.snapshot(), first.at, code[0], attached.guest.architecture)
         except BaseException:
-            attached.machine.stub.close()
+            attached.close()
             raise
         run_with_progress(live)
         profile = live.snapshot()

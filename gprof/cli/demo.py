@@ -70,7 +70,9 @@ def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plai
     from gprof.guest.demo import DemoGuest
 
     with DemoGuest() as guest:
-        options = LiveOptions(guest.gdb_address, 99.0, duration, None, _BUDGET, call_graph)
+        options = LiveOptions(
+            guest.gdb_address, 99.0, duration, None, _BUDGET, call_graph=call_graph
+        )
         # Where its socket lies is of no interest to anybody.
         address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)

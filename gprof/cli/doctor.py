@@ -22,8 +22,9 @@ def command(as_json: bool, **given: Any) -> int:
     what one stop costs, and samples for a second.
     """
     from gprof.checkup import Verdict, examine
+    from gprof.cli.finding import find
 
-    options = live_choice(given)
+    options = find(live_choice(given))
     symbols = given_symbols(given)
     checks = examine(
         options.gdb,
@@ -32,6 +33,7 @@ def command(as_json: bool, **given: Any) -> int:
         symbols.modules.get(None),
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
+        monitor=options.qmp,
     )
     if as_json:
         click.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))

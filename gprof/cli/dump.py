@@ -32,7 +32,7 @@ def command(*, gdb: str, call_graph: str, as_json: bool, **given: Any) -> int:
     try:
         dump = take(attached, Way(call_graph))
     finally:
-        attached.machine.stub.close()
+        attached.close()
     if as_json:
         click.echo(json.dumps(dump.content()))
     else:

@@ -24,6 +24,7 @@ COMMANDS = {
     "dump": "Print every vcpu's stack and registers, once.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
     "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
+    "list": "List the guests of this host and how to reach them.",
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }
@@ -52,8 +53,9 @@ class Commands(click.Group):
 
 _HELP = """Profile virtual machines from outside, with the guest's symbols.
 
-Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, and shows
-where its kernel spends its time. Nothing is installed in the guest.
+Stops a guest's vcpus for some dozen microseconds at a time through QEMU's gdbstub, or asks QEMU's
+monitor without stopping them, and shows where its kernel spends its time. Nothing is installed in
+the guest.
 
 \b
   gprof demo                                  see it work

@@ -25,19 +25,22 @@ class LiveOptions:
     """How to sample a live guest.
 
     Attributes:
-        gdb: address of the stub.
+        gdb: address of the stub; None to do without it.
         hz: samples a second and vcpu.
         duration_s: None for until the user ends it.
         vcpus: indices; None for all.
         max_halted_percent: the most that the guest may be kept from running.
+        qmp: address of the monitor; None to do without it. Where both are None, nobody has said
+            which guest is meant (`gprof.cli.finding`).
         call_graph: how to unwind call stacks: auto, orc, fp or none.
     """
 
-    gdb: str
+    gdb: str | None
     hz: float
     duration_s: float | None
     vcpus: tuple[int, ...] | None
     max_halted_percent: float
+    qmp: str | None = None
     call_graph: str = "none"
 
 
@@ -115,7 +118,10 @@ def live_options(command: _Command) -> _Command:
     for option in reversed((
         click.option("--gdb", metavar="ADDR", default=None,
                      help="The guest's gdbstub, host:port or the path of a unix socket.  "
-                          f"[default: {DEFAULT_GDB}]"),
+                          f"[default: {DEFAULT_GDB}, or the only guest here]"),
+        click.option("--qmp", metavar="ADDR", default=None,
+                     help="The guest's QMP monitor: samples without stopping the guest, or with "
+                          "--gdb, watches over it."),
         click.option("-F", "--frequency", "hz", type=click.FloatRange(0.01, 10000), default=99.0,
                      show_default=True, metavar="HZ", help="Samples a second of each vcpu."),
         click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS",
@@ -157,7 +163,8 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
 def live_choice(given: dict[str, Any]) -> LiveOptions:
     """The live options among a command's parameters, taken out of them."""
     return LiveOptions(
-        gdb=given.pop("gdb") or DEFAULT_GDB,
+        gdb=given.pop("gdb"),
+        qmp=given.pop("qmp"),
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
@@ -234,7 +241,7 @@ def refuse_unheeded(perf: PerfOptions, live: LiveOptions, path: Path | None, *, 
         raise UsageError("--pid is given without --perf", "It names the QEMU that perf samples.")
     if live.vcpus is not None and (runs or path is not None):
         raise UsageError(
-            "--vcpus chooses what is sampled through a gdbstub",
+            "--vcpus chooses what is sampled through a gdbstub or a monitor",
             "Of what perf or a recording has, show some: gprof report -C, or ] on the screen.",
         )
     if path is None and not runs and (perf.event or perf.exits or perf.host):
@@ -264,17 +271,27 @@ def open_perf(perf: PerfOptions, hz: float) -> PerfLive:
     return PerfLive(command, host=perf.host, exits=perf.exits)
 
 
-def refuse_several(gdb: str | None, path: Path | None, *, perf: bool = False) -> None:
-    """A recording, a stub and perf exclude each other.
+def refuse_several(given: dict[str, Any], path: Path | None, *, perf: bool = False) -> None:
+    """A recording, a guest and perf exclude each other.
+
+    Args:
+        given: the parameters of `live_options`.
+        path: the recording.
+        perf: `--perf` was given.
 
     Raises:
         UsageError: more than one is given.
     """
-    ways = {"--gdb": gdb is not None, "-i": path is not None, "--perf": perf}
-    chosen = [option for option, given in ways.items() if given]
-    if len(chosen) > 1:
+    ways = {
+        "--gdb": given["gdb"] is not None,
+        "--qmp": given["qmp"] is not None,
+        "-i": path is not None,
+        "--perf": perf,
+    }
+    chosen = [option for option, is_given in ways.items() if is_given]
+    if len(chosen) > 1 and chosen != ["--gdb", "--qmp"]:
         raise UsageError(
             f"{' and '.join(chosen)} are given together",
-            "-i reads a file, --gdb samples a guest by its stub, --perf samples guests by perf: "
-            "choose one.",
+            "-i reads a file, --gdb samples a guest by its stub, --qmp by its monitor, --perf "
+            "samples guests by perf: choose one (only --gdb and --qmp go together).",
         )

@@ -48,7 +48,7 @@ def command(
     from gprof.cli.running import begin, begin_perf, run_with_progress, tell_end
     from gprof.recording.writer import Writer
 
-    refuse_several(given["gdb"], None, perf=perf)
+    refuse_several(given, None, perf=perf)
     options, wanted = live_choice(given), perf_choice(given)
     refuse_unheeded(wanted, options, None, runs=perf)
     symbols = given_symbols(given)

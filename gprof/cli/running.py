@@ -12,7 +12,8 @@ from types import FrameType
 
 import click
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
+from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
 from gprof.given_symbols import GivenSymbols
@@ -22,7 +23,6 @@ from gprof.perf_spaces import NamedPerf, PerfSpaces
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.recording.writer import Writer
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from symbols.memory import Memory
@@ -49,31 +49,33 @@ def begin(
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
+    if address is None:
+        options = find(options)
+    stub = address or (Address.parse(options.gdb) if options.gdb else None)
+    monitor = Address.parse(options.qmp) if options.qmp else None
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
-        attached = attach(address or Address.parse(options.gdb), sources, name)
+        attached = attach(stub, sources, name, monitor=monitor)
     stacks = StackTable()
     try:
         unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
-        source = HaltingSource(
-            attached.machine,
-            HaltingOptions(
-                hz=options.hz,
-                vcpus=options.vcpus,
-                max_halted=options.max_halted_percent / 100,
-                unstacking=unstacking,
-                stacks_if_cheap=options.call_graph == Way.AUTO,
-            ),
+        source = source_of(
+            attached,
+            hz=options.hz,
+            vcpus=options.vcpus,
+            max_halted=options.max_halted_percent / 100,
+            unstacking=unstacking,
+            stacks_if_cheap=options.call_graph == Way.AUTO,
         )
         source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
     except BaseException:
-        attached.machine.stub.close()
+        attached.close()
         raise
     live = Live(
         source,
         lambda: ({0: attached.guest}, {0: attached.space}),
         recorder=writer,
         duration_s=options.duration_s,
-        memories={0: attached.machine.memory},
+        memories={0: attached.memory},
         stacks=stacks,
     )
     return live, attached

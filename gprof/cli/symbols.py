@@ -47,7 +47,7 @@ def command(gdb: str, output: Path, force: bool, **given: Any) -> int:
                 )
                 found = introspect(attached.machine, known, symbols=True, modules=True)
         finally:
-            attached.machine.stub.close()
+            attached.close()
     if found.kernel is None:
         raise found.problems[0]
     for problem in found.problems:

@@ -42,7 +42,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     from gprof.cli.looking import look
     from gprof.cli.running import begin, begin_perf
 
-    refuse_several(given["gdb"], path, perf=perf)
+    refuse_several(given, path, perf=perf)
     options, wanted = live_choice(given), perf_choice(given)
     refuse_unheeded(wanted, options, path, runs=perf)
     symbols = given_symbols(given)

@@ -65,8 +65,15 @@ class Address:
         connection.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return connection
 
-    def connect(self, connection: socket.socket) -> None:
+    def connect(
+        self, connection: socket.socket, *, what: str = "a gdbstub", remedy: str = HOW_TO_LISTEN
+    ) -> None:
         """Connect a socket that `open_socket` made.
+
+        Args:
+            connection: the socket.
+            what: is expected to listen there.
+            remedy: what to do where it does not.
 
         Raises:
             ConnectionRefused: nothing listens there.
@@ -77,9 +84,9 @@ class Address:
             connection.connect(self.path or (self.host, self.port))
         except (ConnectionRefusedError, FileNotFoundError) as error:
             missing = isinstance(error, FileNotFoundError)
-            what = "there is no socket" if missing else "nothing accepts connections"
+            why = "there is no socket" if missing else "nothing accepts connections"
             raise ConnectionRefused(
-                f"cannot connect to a gdbstub at {self.text}: {what}", HOW_TO_LISTEN
+                f"cannot connect to {what} at {self.text}: {why}", remedy
             ) from None
         except PermissionError:
             raise PermissionProblem(
@@ -88,7 +95,7 @@ class Address:
             ) from None
         except OSError as error:
             raise TargetError(
-                f"the connection to {self.text} failed: {error.strerror or error}", HOW_TO_LISTEN
+                f"the connection to {self.text} failed: {error.strerror or error}", remedy
             ) from None
 
 

@@ -91,6 +91,11 @@ class Exchange:
 class Stub:
     """QEMU's gdbstub at an address; connecting stops the guest for about a millisecond.
 
+    Args:
+        address: where it listens.
+        running: whether the guest ran just before, where a monitor said so: a stub of QEMU 8.1
+            and later does not tell a guest that somebody paused from one that it stopped itself.
+
     Attributes:
         packet_size: the longest packet that the stub takes, in characters.
         vcpus: by index.
@@ -106,8 +111,9 @@ class Stub:
         NotAStub: what answers is no gdbstub.
     """
 
-    def __init__(self, address: Address) -> None:
+    def __init__(self, address: Address, *, running: bool | None = None) -> None:
         self.address = address
+        self._known_running = running
         self._connection = Connection(address)
         # A screen may read memory while the sampler samples: one exchange at a time.
         self._turn = threading.RLock()
@@ -143,7 +149,7 @@ class Stub:
         # A later one never speaks on connecting; then the monitor's state must do.
         reports_every_stop = _reports_every_stop(replies[2])
         running_before = stopped_by_us or (not reports_every_stop and _was_running(self.status))
-        self.held = not running_before
+        self.held = not running_before or self._known_running is False
         self._connection.order_guard(b"h" if self.held else b"o")
         if self.held:
             self._acknowledge()
@@ -371,6 +377,13 @@ class Stub:
         reaches the code that stops it.
         """
         self._connection.send(b"+")
+
+    def stand_by(self) -> None:
+        """Treat the guest as held: its monitor says that somebody else has stopped it."""
+        with self._turn:
+            if not self.held:
+                self.other_stop()
+                self._set_held(True)
 
     def released(self) -> bool:
         """Whether a held guest runs again; asking does not resume it."""

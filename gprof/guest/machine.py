@@ -12,6 +12,7 @@ from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from symbols.memory import Memory
 from symbols.unwinding.stack import Registers
 
 
@@ -51,6 +52,10 @@ class Machine:
         self._registers: dict[bytes, RegisterFile] = {}
         self.architecture = self._learn_registers()
         self.memory = StubMemory(stub)
+
+    def fresh_memory(self) -> Memory:
+        """The same memory for reading what changes: it knows of no read before."""
+        return StubMemory(self.stub)
 
     def _learn_registers(self) -> Architecture:
         """Read the registers of each cluster's vcpus; the first known architecture is ours."""
@@ -143,6 +148,10 @@ class Machine:
             return None
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
         return self.architecture.state(self._registers[vcpu.cluster], registers, halted=halted)
+
+    def close(self) -> None:
+        """Let go of the guest; see `Stub.close`."""
+        self.stub.close()
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor; empty where the stub has none."""

@@ -22,12 +22,14 @@ class Unstacking:
         name: what it works by, `orc` or `fp`.
         number: the id of a stack, leaf first; `StackTable.add`.
         most: bytes of a stack to read from the guest at most.
+        big_endian: the byte order of the guest.
     """
 
     unwinder: Unwinder
     name: str
     number: Callable[[Sequence[int]], int]
     most: int
+    big_endian: bool = False
 
 
 class Gathered:
@@ -81,7 +83,8 @@ class Gathered:
             return False
         place, one = self._captured.popleft()
         assert one.registers is not None
-        stack = self._unstacking.unwinder.unwind(one.registers, CapturedWords(one.memory))
+        words = CapturedWords(one.memory, big_endian=self._unstacking.big_endian)
+        stack = self._unstacking.unwinder.unwind(one.registers, words)
         self.endings[stack.ending] += 1
         frames = list(stack.after)
         frames[0] = self._pcs[place]  # a stack's leaf is its sample's pc

@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from gprof.guest.machine import Machine
+from gprof.guest.monitored import MonitoredMachine
+from gprof.guest.run_state import STOPPED
 from gprof.guest.stack_reader import StackReader
 from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule, affordable_hz
@@ -59,15 +61,23 @@ class HaltingSource:
         machine: what to sample; its stub is closed with this.
         options: how.
         rng: chance of the spacing.
+        monitored: the same guest through its monitor, where there is one: then the cost of
+            stops is known and not estimated, and so is why it stands; closed with this.
 
     Raises:
         UsageError: the guest has no such vcpu.
     """
 
     def __init__(
-        self, machine: Machine, options: HaltingOptions, rng: random.Random | None = None
+        self,
+        machine: Machine,
+        options: HaltingOptions,
+        rng: random.Random | None = None,
+        monitored: MonitoredMachine | None = None,
     ) -> None:
         self._machine = machine
+        self._monitored = monitored
+        self._state = monitored.run_state if monitored is not None else None
         self._options = options
         self._vcpus = machine.choose(options.vcpus)
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
@@ -98,23 +108,46 @@ class HaltingSource:
         self._iterating = True
         self._started_ns = self._now_ns = time.monotonic_ns()
         try:
+            if self._state is not None:
+                self._state.ask()
+                self._state.forget_costs()
             yield from self._sample()
         finally:
-            self._machine.stub.close()
+            self._let_go()
+
+    def _let_go(self) -> None:
+        self._machine.stub.close()
+        if self._monitored is not None:
+            self._monitored.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
         schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
         while not self._closing.is_set():
-            if self._machine.stub.other_stop():
+            if self._must_wait():
                 yield from self._wait_for_release()
                 schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
             due = schedule.following(time.monotonic_ns())
             yield from self._sleep_until(due)
             if self._closing.is_set():
                 break
+            if self._state is not None and self._must_wait():
+                continue
             self._take(due, schedule.mean_interval_ns)
             schedule.hz = self._hz
         yield self._gathered.batch()
+
+    def _must_wait(self) -> bool:
+        """Whether somebody else has stopped the guest, or is moving it elsewhere."""
+        if self._state is not None:
+            self._state.follow()
+            if not self._state.running:
+                self._state.ask()  # else it may be our own stop, long over
+            if not self._state.running:
+                self._machine.stub.stand_by()
+            elif self._state.migrating:
+                # Our continue would let it run here while it runs there.
+                return True
+        return self._machine.stub.other_stop()
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
         """Wait for an instant, and hand on what was gathered when it is time for that."""
@@ -130,7 +163,9 @@ class HaltingSource:
                 self._closing.wait(wait_ns / _SECOND)
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
-        timed = self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
+        timed = self._state is None and (
+            self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
+        )
         exchange, sampled = self._ask(self._vcpus, timed=timed)
         self._now_ns = exchange.answered_ns
         if self._machine.stub.held:
@@ -138,52 +173,66 @@ class HaltingSource:
         self._taken += 1
         self._late += exchange.asked_ns - due_ns > mean_interval_ns
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
+        if self._state is not None:
+            self._keep_budget(self._state.cost_ns, known=self._state.cost_known)
+            return
         if timed or exchange.waited:
             self._cost.add(exchange)
-            self._keep_budget()
+            self._keep_budget(self._cost.ns, known=self._cost.known)
         self._halted_ns += self._cost.ns
 
-    def _keep_budget(self) -> None:
-        if not self._cost.known:
+    def _keep_budget(self, cost_ns: float, *, known: bool) -> None:
+        if not known:
             return  # an upper bound is no reason to sample less
-        hz = affordable_hz(self._options.hz, self._cost.ns, self._options.max_halted)
+        hz = affordable_hz(self._options.hz, cost_ns, self._options.max_halted)
         if self._stacks_may_go and hz < self._options.hz / 2:
-            self._give_up_stacks()
+            self._give_up_stacks(cost_ns)
             return
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
             self.note(
                 f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: a stop costs this "
-                f"guest {self._cost.ns / 1000:.0f} µs, and it may be halted for "
+                f"guest {cost_ns / 1000:.0f} µs, and it may be halted for "
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
             )
         self._hz = hz
 
-    def _give_up_stacks(self) -> None:
+    def _give_up_stacks(self, cost_ns: float) -> None:
         self.note(
             f"Call stacks are given up: with them a stop costs this guest "
-            f"{self._cost.ns / 1000:.0f} µs, too much for the rate (--max-halted). "
+            f"{cost_ns / 1000:.0f} µs, too much for the rate (--max-halted). "
             "--call-graph fp or orc takes them anyway."
         )
         self._stacks_may_go = False
         self._ask = self._machine.sample
         self._cost = StopCost()
+        if self._state is not None:
+            self._state.forget_costs()
 
     def _wait_for_release(self) -> Iterator[SampleBatch]:
-        self.note(
-            "Somebody else has stopped the guest: gprof waits, and does not resume it. "
-            "`cont` in QEMU's monitor does."
-        )
+        if self._state is not None:
+            self._state.ask()
+        known = self._state is not None and (not self._state.running or self._state.migrating)
+        self.note(self._state.why() if self._state is not None and known else STOPPED)
+        if self._state is not None:
+            self._state.disown()
         while not self._closing.wait(_HELD_POLL_NS / _SECOND):
             before = self._now_ns
-            released = self._machine.stub.released()
+            released = self._released()
             self._now_ns = time.monotonic_ns()
             self._held_ns += self._now_ns - before
             yield SampleBatch.empty()
             if released:
                 self.note("The guest runs again.")
                 return
+
+    def _released(self) -> bool:
+        if self._state is not None:
+            self._state.ask()
+            if not self._state.running or self._state.migrating:
+                return False
+        return self._machine.stub.released()
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the facts; not an empty one, nor the same twice in a row."""
@@ -202,7 +251,7 @@ class HaltingSource:
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
             taken=self._taken,
-            halted_ns=int(self._halted_ns),
+            halted_ns=int(self._halted_ns) if self._state is None else self._state.stopped_ns,
             held_ns=self._held_ns,
             late=self._late,
             errors=self._errors,
@@ -216,4 +265,4 @@ class HaltingSource:
         """See `Source.close`."""
         self._closing.set()
         if not self._iterating:
-            self._machine.stub.close()
+            self._let_go()

@@ -18,15 +18,21 @@ class Schedule:
         hz: mean rate.
         start_ns: the instant to start from.
         rng: the source of chance.
+        makes_up: take what was missed as soon as possible. Otherwise a fresh interval follows
+            what came too late: fewer samples, but instants that nothing but chance decides,
+            where a host that is busy with the guest would often decide them.
     """
 
     #: How far a schedule may lag behind before the samples it has missed are given up.
     MOST_BEHIND = _SECOND // 2
 
-    def __init__(self, hz: float, start_ns: int, rng: random.Random) -> None:
+    def __init__(
+        self, hz: float, start_ns: int, rng: random.Random, *, makes_up: bool = True
+    ) -> None:
         self.hz = hz
         self._at = float(start_ns)
         self._rng = rng
+        self._makes_up = makes_up
 
     @property
     def mean_interval_ns(self) -> float:
@@ -35,10 +41,16 @@ class Schedule:
 
     def following(self, now_ns: int) -> int:
         """The next instant, on the clock of `now_ns`; it lies in the past when we are late."""
-        self._at += self._rng.expovariate(1.0) * self.mean_interval_ns
-        if now_ns - self._at > self.MOST_BEHIND:
-            self._at = float(now_ns)
+        self._at += self._interval()
+        if self._makes_up:
+            if now_ns - self._at > self.MOST_BEHIND:
+                self._at = float(now_ns)
+        elif now_ns - self._at > self.mean_interval_ns:
+            self._at = now_ns + self._interval()
         return int(self._at)
+
+    def _interval(self) -> float:
+        return self._rng.expovariate(1.0) * self.mean_interval_ns
 
 
 def affordable_hz(asked_hz: float, stop_ns: float, share: float) -> float:

@@ -11,10 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gprof.attach import Sources, attach
+from gprof.attach import Sources, attach, source_of
 from gprof.guest.address import Address
 from gprof.guest.emulator import Emulator, find_qemu
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.disassembly import disassemble
 from tests.command_line import end, gprof, started
@@ -78,7 +77,7 @@ def test_both_vcpus_are_where_the_program_has_them() -> None:
         found = attach(Address.parse(guest.gdb_address), Sources())
         assert found.guest.architecture == "aarch64"
         assert found.guest.vcpus == (0, 1)
-        source = HaltingSource(found.machine, HaltingOptions(hz=499, max_halted=1.0))
+        source = source_of(found, hz=499, max_halted=1.0)
         taken = []
         for batch in source.batches():
             taken.append(batch)

@@ -11,12 +11,11 @@ from typing import Any
 
 import pytest
 
-from gprof.attach import Sources, attach
+from gprof.attach import Sources, attach, source_of
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest, demo_file
 from gprof.live import Live
 from gprof.profile.view import Filter, tabulate
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import Mode
 from tests.command_line import end, gprof, started
 from tests.monitor import Monitor
@@ -40,7 +39,7 @@ def test_live_session_finds_the_shares(demo_guest: DemoGuest) -> None:
     attached = attach(
         Address.parse(demo_guest.gdb_address), Sources.open(demo_guest.image, None, None)
     )
-    source = HaltingSource(attached.machine, HaltingOptions(hz=499, max_halted=1.0))
+    source = source_of(attached, hz=499, max_halted=1.0)
     live = Live(source, lambda: ({0: attached.guest}, {0: attached.space}))
     live.start()
     deadline = time.monotonic() + 100

@@ -13,7 +13,6 @@ from click.testing import CliRunner
 from gprof.attach import Attached, Sources, attach
 from gprof.cli.main import cli
 from gprof.guest.address import Address
-from gprof.guest.memory import StubMemory
 from symbols.elf import Image
 from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
@@ -26,7 +25,7 @@ from tests.guests.linux import LinuxGuest
 
 def attached_to(guest: LinuxGuest, sources: Sources) -> Attached:
     attached = attach(Address.parse(guest.gdb_address), sources)
-    attached.machine.stub.close()
+    attached.close()
     return attached
 
 
@@ -88,7 +87,7 @@ def test_current_task_is_one_that_the_guest_runs(linux_guest: LinuxGuest) -> Non
         types, kallsyms = attached.introspected.types, attached.sources.kallsyms
         assert types is not None
         assert kallsyms is not None
-        memory = StubMemory(attached.machine.stub)
+        memory = attached.machine.fresh_memory()
         tasks = Tasks(Structures(memory, types))
         registers = {
             name: attached.machine.register(name) or 0 for name in ("gs_base", "k_gs_base")
@@ -105,14 +104,14 @@ def test_current_task_is_one_that_the_guest_runs(linux_guest: LinuxGuest) -> Non
         assert idle is not None
         assert (idle.pid, idle.comm, idle.kernel_thread) == (0, "swapper/0", True)
     finally:
-        attached.machine.stub.close()
+        attached.close()
 
 
 def test_files_of_modules_are_taken_by_their_build_id(linux_guest: LinuxGuest) -> None:
     sources = Sources.open(linux_guest.vmlinux, None, None)
     address = Address.parse(linux_guest.gdb_address)
     attached = attach(address, sources, directories=[linux_guest.kernel.modules])
-    attached.machine.stub.close()
+    attached.close()
     by_memory = attached_to(linux_guest, sources).sources.module_images
     by_file = attached.sources.module_images
     assert by_file.keys() == by_memory.keys()

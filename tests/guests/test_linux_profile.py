@@ -17,11 +17,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
 from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
 from gprof.live import Live
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import Mode
 from symbols.elf import Image
 from symbols.idle import is_idle
@@ -78,7 +77,7 @@ def attached(guest: LinuxGuest, sources: Sources) -> Iterator[Attached]:
     try:
         yield found
     finally:
-        found.machine.stub.close()
+        found.close()
 
 
 def kernel_text(guest: LinuxGuest) -> tuple[int, int]:
@@ -228,7 +227,7 @@ def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGu
     """
     sources = Sources.open(linux_guest.vmlinux, linux_guest.kallsyms, linux_guest.modules)
     found = attach(Address.parse(linux_guest.gdb_address), sources)
-    source = HaltingSource(found.machine, HaltingOptions(hz=499, max_halted=1.0))
+    source = source_of(found, hz=499, max_halted=1.0)
     live = Live(source, lambda: ({0: found.guest}, {0: found.space}))
     live.start()
     try:

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, Sources, attach, source_of
 from gprof.dump import take
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
@@ -27,7 +27,6 @@ from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tree import call_tree
-from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from symbols.elf import Image
 from symbols.memory import Memory, MemoryFault
@@ -57,11 +56,7 @@ GENERAL = (*RENAMED, *(f"r{number}" for number in range(8, 16)))
 def sampled(attached: Attached, stops: int) -> Profile:
     stacks = StackTable()
     unstacking, _ = attached.unstacking(Way.AUTO, stacks)
-    source = HaltingSource(
-        attached.machine,
-        HaltingOptions(hz=200, max_halted=1, unstacking=unstacking),
-        random.Random(1),
-    )
+    source = source_of(attached, hz=200, max_halted=1, unstacking=unstacking)
     batches = []
     for batch in source.batches():
         batches.append(batch)
@@ -100,6 +95,7 @@ class EveryRegister(X86_64):
 
 def captured(attached: Attached, stops: int) -> list[Sampled]:
     machine = attached.machine
+    assert isinstance(machine, Machine)
     machine.architecture = EveryRegister()
     reader = StackReader(machine)
     rng = random.Random(2)
@@ -195,7 +191,7 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
             if without_repeats(stack.pcs) != oracle.kernel_pcs(one)
         ]
     finally:
-        attached.machine.stub.close()
+        attached.close()
     assert len(stacks) > 250
     assert len(whole) >= 0.98 * len(stacks), endings
     assert endings[Ending.USER] > len(stacks) / 2, endings
@@ -217,7 +213,7 @@ def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: D
         try:
             dump = take(attached)
         finally:
-            attached.machine.stub.close()
+            attached.close()
         assert status(demo_guest) == ("running" if running else "paused")
         assert dump.stopped is not running
         assert [vcpu.index for vcpu in dump.vcpus] == [0, 1]

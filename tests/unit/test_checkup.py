@@ -10,6 +10,7 @@ import pytest
 from gprof import checkup
 from gprof.checkup import Check, Verdict, examine
 from gprof.guest.demo import demo_file
+from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
 
 
@@ -54,6 +55,40 @@ def test_files_that_are_something_else(model: StubModel) -> None:
     failed = {check.name: check for check in found if check.verdict is Verdict.FAILED}
     assert set(failed) == {"vmlinux", "kallsyms"}
     assert all(check.exit_code == 5 for check in failed.values())
+
+
+def test_a_guest_by_its_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(checkup, "_TRIAL_S", 0.05)
+    model = QmpModel(tmp_path / "qmp")
+    found = {
+        check.name: check
+        for check in examine(
+            None, None, None, None, hz=99, max_halted=1, monitor=str(tmp_path / "qmp")
+        )
+    }
+    model.close()
+    assert found["qmp"].seen.endswith("QEMU 7.2.22")
+    assert found["guest"].seen == "x86_64, 2 vcpus, emulated (TCG)"
+    assert found["memory"].verdict is Verdict.NOTICE  # the model's vcpus are no threads
+    assert "gdbstub" in found["memory"].seen
+    assert found["cost"].seen.startswith("the guest is not stopped")
+    assert "no symbols of the kernel were given" in found["samples"].seen
+
+
+def test_a_paused_guest_by_stub_and_monitor(tmp_path: Path, model: StubModel) -> None:
+    monitor = QmpModel(tmp_path / "qmp")
+    monitor.status = "paused"
+    model.stop_by_other()
+    found = {
+        check.name: check
+        for check in examine(
+            str(model.path), None, None, None, hz=99, max_halted=1, monitor=str(monitor.path)
+        )
+    }
+    monitor.close()
+    assert found["state"].verdict is Verdict.NOTICE
+    assert "cost" not in found
+    assert not model.running
 
 
 def test_nobody_there(tmp_path: Path) -> None:

@@ -49,7 +49,7 @@ def test_a_guest_that_is_not_there_says_so(
 
 def test_such_a_guest_is_attached_to_without_symbols(model: StubModel) -> None:
     attached = attach(Address.parse(str(model.path)), Sources())
-    attached.machine.stub.close()
+    attached.close()
     assert attached.slide is None
     assert attached.introspected.kernel is None
     assert len(attached.introspected.problems) == 1

@@ -13,6 +13,14 @@ from symbols.unwinding.stack import Registers
 _MOST_FRAMES = 128
 
 
+def mode_of(pstate: int) -> Mode:
+    """What a vcpu does, by its processor state."""
+    if pstate & 0x10:  # AArch32; its user mode is 0b10000
+        return Mode.USER if pstate & 0xF == 0 else Mode.KERNEL
+    level = pstate >> 2 & 3  # PSTATE.M[3:2]: the exception level
+    return (Mode.USER, Mode.KERNEL, Mode.KERNEL, Mode.FIRMWARE)[level]
+
+
 @dataclass(frozen=True, slots=True)
 class AArch64:
     """See `Architecture`. Register names: aarch64-core.xml of QEMU 7.2."""
@@ -35,12 +43,7 @@ class AArch64:
             raise ProtocolError(
                 f"the stub's registers of {len(reply) // 2} bytes have no pc or cpsr"
             )
-        if halted:
-            return VcpuState(pc, Mode.IDLE)
-        if pstate & 0x10:  # AArch32; its user mode is 0b10000
-            return VcpuState(pc, Mode.USER if pstate & 0xF == 0 else Mode.KERNEL)
-        level = pstate >> 2 & 3  # PSTATE.M[3:2]: the exception level
-        return VcpuState(pc, (Mode.USER, Mode.KERNEL, Mode.KERNEL, Mode.FIRMWARE)[level])
+        return VcpuState(pc, Mode.IDLE if halted else mode_of(pstate))
 
     def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
         """See `Architecture.stack_pointer`."""

@@ -6,6 +6,7 @@ import itertools
 import random
 import statistics
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -42,6 +43,20 @@ def test_samples_missed_in_a_long_gap_are_given_up() -> None:
     now = 10 * SECOND
     assert schedule.following(now) == now
     assert schedule.following(now) > now
+
+
+def test_what_comes_too_late_is_followed_by_a_fresh_interval_where_nothing_is_made_up() -> None:
+    schedule = Schedule(100, 0, random.Random(4), makes_up=False)
+    mean = schedule.mean_interval_ns
+    now, waits = 0, []
+    for _ in range(5_000):
+        now += int(3 * mean)  # every sample takes three intervals
+        due = schedule.following(now)
+        assert due >= now - mean
+        waits.append(max(0, due - now))
+        now = max(now, due)
+    # Late by less than an interval now and then; else the wait is that of an exponential law.
+    assert statistics.mean(waits) == pytest.approx(mean, rel=0.15)
 
 
 @given(

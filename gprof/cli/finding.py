@@ -1,0 +1,68 @@
+"""Which guest is meant where nobody says."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from gprof.cli.options import DEFAULT_GDB, LiveOptions
+from gprof.errors import UsageError
+from gprof.guest.local import LocalGuest, listens, local_guests
+from symbols.names import printable
+
+_DEFAULT_PORT = 1234
+
+
+def find(options: LiveOptions) -> LiveOptions:
+    """The options with an address in them: that given, the usual one, or the only one there is.
+
+    Raises:
+        UsageError: there are several guests, or one without anything to connect to.
+    """
+    if options.gdb or options.qmp:
+        return options
+    usual = replace(options, gdb=DEFAULT_GDB)
+    if any(listens(_DEFAULT_PORT, _text(f"/proc/net/{name}")) for name in ("tcp", "tcp6")):
+        return usual
+    guests = local_guests()
+    reachable = [guest for guest in guests if guest.reachable]
+    if not guests:
+        return usual  # whose failure explains how to start one
+    if not reachable:
+        raise UsageError(
+            f"{called(guests[0])} has neither a gdbstub nor a QMP monitor that could be reached",
+            "Start QEMU with `-s` or with `-qmp unix:/path/to/socket,server=on,wait=off`; for a "
+            "libvirt guest, add that through `<qemu:commandline>`.",
+        )
+    if len(reachable) > 1:
+        raise UsageError(
+            f"{len(reachable)} guests run here",
+            "Choose one:\n" + "\n".join(f"  {how(guest)}   {called(guest)}" for guest in reachable),
+        )
+    (only,) = reachable
+    click.echo(f"Sampling {called(only)}: {how(only)}", err=True)
+    if only.gdb:
+        return replace(options, gdb=only.gdb[0])
+    return replace(options, qmp=only.qmp[0])
+
+
+def called(guest: LocalGuest) -> str:
+    """What a person knows a guest by."""
+    name = f"{printable(guest.name)} " if guest.name else ""
+    return f"{name}({guest.program}, process {guest.pid})"
+
+
+def how(guest: LocalGuest) -> str:
+    """The option that reaches a guest."""
+    if guest.gdb:
+        return f"--gdb {printable(guest.gdb[0])}"
+    return f"--qmp {printable(guest.qmp[0])}" if guest.qmp else ""
+
+
+def _text(path: str) -> str:
+    try:
+        return Path(path).read_text("ascii", "replace")
+    except OSError:
+        return ""

@@ -1,0 +1,51 @@
+"""Where the vcpus stand, from what QEMU's monitor prints for `info registers -a`.
+
+That text is made for people, and changes between versions: so each architecture looks only for
+the few values that it needs, by their names, wherever they stand. It comes from cpu_dump_state in
+target/*/cpu.c and helper.c of QEMU (7.2 to 10.1 looked at; texts of 7.2 in fixtures/monitor).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
+
+from gprof.guest.architectures import VcpuState
+from gprof.guest.monitor_registers import aarch64, ppc64, riscv64, s390x, x86_64
+
+#: How a vcpu's state is read, by the architecture's name.
+READERS: Mapping[str, Callable[[str], VcpuState | None]] = MappingProxyType(
+    {
+        "x86_64": x86_64.state,
+        "aarch64": aarch64.state,
+        "s390x": s390x.state,
+        "riscv64": riscv64.state,
+        "ppc64": ppc64.state,
+    }
+)
+
+_HEADING = re.compile(r"^CPU#([0-9]{1,4})\s*$", re.MULTILINE)
+
+
+def blocks(text: str) -> dict[int, str]:
+    """What is said of each vcpu, by its index; the first of an index counts."""
+    found: dict[int, str] = {}
+    parts = _HEADING.split(text)
+    for index, block in zip(parts[1::2], parts[2::2], strict=True):
+        found.setdefault(int(index), block)
+    return found
+
+
+def read_states(text: str, architecture: str) -> dict[int, VcpuState | None]:
+    """Where each vcpu of a text stands, by its index; None where the text does not tell.
+
+    Args:
+        text: what the monitor prints.
+        architecture: a key of `READERS`.
+    """
+    read = READERS[architecture]
+    return {index: read(block) for index, block in blocks(text).items()}
+
+
+__all__ = ["READERS", "blocks", "read_states"]

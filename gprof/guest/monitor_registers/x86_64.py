@@ -1,0 +1,40 @@
+"""x86-64, from the reset vector to user space (target/i386/cpu-dump.c)."""
+
+from __future__ import annotations
+
+import re
+
+from gprof.guest.architectures import VcpuState
+from gprof.guest.mode import Mode
+from gprof.guest.monitor_registers.values import hexadecimal, value
+
+#: Named by the width of the code that runs; the register itself is 64 bits wide.
+_PC = hexadecimal("[RE]IP")
+_CR0 = hexadecimal("CR0")
+#: `CS =f000 ffff0000 0000ffff 00009b00`: selector, base, limit, flags.
+_CODE_BASE = re.compile(r"(?<!\w)CS\s*=[0-9a-f]{1,4} ([0-9a-f]{1,16})(?!\w)")
+_LEVEL = re.compile(r"(?<!\w)CPL=([0-3])(?!\w)")
+_HALTED = re.compile(r"(?<!\w)HLT=1(?!\w)")
+_MANAGEMENT = re.compile(r"(?<!\w)SMM=1(?!\w)")
+
+_CR0_PROTECTED = 1 << 0
+_CR0_PAGING = 1 << 31
+_USER = "3"
+
+
+def state(block: str) -> VcpuState | None:
+    """Where a vcpu stands; None where the text does not tell."""
+    pc, cr0 = value(_PC, block), value(_CR0, block)
+    level = _LEVEL.search(block)
+    if pc is None or cr0 is None or level is None:
+        return None
+    if not cr0 & _CR0_PROTECTED:
+        base = value(_CODE_BASE, block)
+        if base is None:
+            return None
+        return VcpuState((base + (pc & 0xFFFF)) % (1 << 64), Mode.FIRMWARE)
+    if _HALTED.search(block):
+        return VcpuState(pc, Mode.IDLE)
+    if not cr0 & _CR0_PAGING or _MANAGEMENT.search(block):
+        return VcpuState(pc, Mode.FIRMWARE)
+    return VcpuState(pc, Mode.USER if level[1] == _USER else Mode.KERNEL)

@@ -1,0 +1,280 @@
+"""A running virtual machine seen through its monitor, which need not stop it."""
+
+from __future__ import annotations
+
+import math
+import random
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
+from gprof.guest.architectures import Architecture, described
+from gprof.guest.lazy_stub import LazyStub
+from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitor_registers import blocks, read_states
+from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.process_memory import ProcessMemory
+from gprof.guest.qmp import Qmp
+from gprof.guest.run_state import RunState
+from symbols.memory import Memory, MemoryFault
+from symbols.names import printable
+from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+
+_ALL_REGISTERS = "info registers -a"
+_CR3 = hexadecimal("CR3")
+_CR4 = hexadecimal("CR4")
+_CR4_FIVE_LEVELS = 1 << 12
+#: With page-table isolation, user code runs on the second of two neighbouring tables
+#: (arch/x86/include/asm/pgtable.h, kernel_to_user_pgdp).
+_USER_TABLE = 1 << 12
+_PAGE = 4096
+_MOST_PAGES = 4096
+_ATTEMPTS = 3
+#: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
+#: something else. AArch64 has one of the kernel's own, and asking for it stops the guest.
+_ROOT_LIFETIME = 0.05
+
+
+@dataclass(frozen=True, slots=True)
+class MonitoredVcpu:
+    """A vcpu as the monitor names it.
+
+    Attributes:
+        index: QEMU's cpu-index, from 0.
+        thread: id of its thread on QEMU's host.
+    """
+
+    index: int
+    thread: int
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    """The answer to one question for registers.
+
+    Attributes:
+        sampled: where each vcpu stood; they are asked one after the other.
+        asked_ns: CLOCK_MONOTONIC before the question.
+        answered_ns: after the answer.
+    """
+
+    sampled: list[Sampled]
+    asked_ns: int
+    answered_ns: int
+
+
+class MonitoredMachine:
+    """What a monitor gives access to.
+
+    Attributes:
+        monitor_client: the connection; closed with this.
+        run_state: whether the guest runs; for the thread that samples.
+        architecture: of the vcpus.
+        vcpus: by index.
+        name: of the guest as QEMU knows it; may be empty.
+        accelerated: a hypervisor runs the guest's instructions; False for emulation (TCG).
+        memory: the kernel's virtual memory.
+        memory_way: how that is read, in a few words.
+        why_packets: why not out of QEMU's own memory; None where it is.
+
+    Raises:
+        TargetError: the vcpus are of an architecture that gprof does not know.
+    """
+
+    def __init__(self, monitor: Qmp) -> None:
+        self.monitor_client = monitor
+        self.run_state = RunState(monitor)
+        self.architecture = self._learn_architecture()
+        self.vcpus = self._list_vcpus()
+        name = monitor.execute("query-name")
+        self.name = printable(str(name.get("name", ""))) if isinstance(name, dict) else ""
+        kvm = monitor.execute("query-kvm")
+        enabled = kvm.get("enabled") if isinstance(kvm, dict) else None
+        self.accelerated: bool | None = enabled if isinstance(enabled, bool) else None
+        self._stub = LazyStub(monitor)
+        self._process: ProcessMemory | None = None
+        self.why_packets: TargetError | PermissionProblem | None = None
+        self.memory: Memory = self._choose_memory()
+
+    @property
+    def memory_way(self) -> str:
+        """How the guest's memory is read."""
+        if self._process is not None:
+            return f"read out of QEMU's own memory (process {self._process.pid})"
+        return "read through the gdbstub, which stops the guest for every read"
+
+    def lend(self, machine: Machine) -> None:
+        """Give it the same guest through its stub, connected; who made that closes it."""
+        self._stub.lend(machine)
+
+    def fresh_memory(self) -> Memory:
+        """The same memory for reading what changes: it knows of no read before.
+
+        Raises:
+            TargetError: it can be read through the gdbstub alone, and that cannot be opened.
+        """
+        if self._process is not None:
+            return WalkedMemory(self, self._process)
+        return self._stub.machine().fresh_memory()
+
+    @property
+    def stops_it(self) -> bool:
+        """Whether the gdbstub was needed, whose connection and reads stop the guest."""
+        return self._stub.opened
+
+    def _learn_architecture(self) -> Architecture:
+        said = self.monitor_client.execute("query-target")
+        return described(str(said.get("arch", "")) if isinstance(said, dict) else "")
+
+    def _list_vcpus(self) -> tuple[MonitoredVcpu, ...]:
+        said = self.monitor_client.execute("query-cpus-fast")
+        found = {
+            one["cpu-index"]: MonitoredVcpu(one["cpu-index"], int(one.get("thread-id") or 0))
+            for one in (said if isinstance(said, list) else [])
+            if isinstance(one, dict) and isinstance(one.get("cpu-index"), int)
+        }
+        if not found:
+            raise ProtocolError("the monitor lists no vcpus")
+        return tuple(vcpu for _, vcpu in sorted(found.items()))
+
+    def _choose_memory(self) -> Memory:
+        if self.architecture.name not in {"x86_64", "aarch64", "riscv64"}:
+            self.why_packets = TargetError(
+                f"where {self.architecture.name} has its page tables is not known to the monitor"
+            )
+            return self._stub
+        try:
+            self._process = ProcessMemory.open(self.monitor_client)
+        except (TargetError, PermissionProblem) as error:
+            self.why_packets = error
+            return self._stub
+        return WalkedMemory(self, self._process)
+
+    def choose(self, indices: Sequence[int] | None) -> tuple[int, ...]:
+        """The vcpus of these indices, or all.
+
+        Raises:
+            UsageError: the guest has no vcpu of that index.
+        """
+        known = [vcpu.index for vcpu in self.vcpus]
+        missing = sorted(set(indices or ()) - set(known))
+        if missing:
+            raise UsageError(
+                f"the guest has no vcpu {', '.join(map(str, missing))}",
+                f"It has {', '.join(map(str, known))}.",
+            )
+        return tuple(sorted(set(indices)) if indices else known)
+
+    def sample(self, vcpus: Sequence[int]) -> Look:
+        """Where the vcpus stand, without stopping any for longer than it takes to read it."""
+        asked = time.monotonic_ns()
+        text = self.monitor_client.human_monitor(_ALL_REGISTERS)
+        answered = time.monotonic_ns()
+        states = read_states(text, self.architecture.name)
+        return Look([Sampled(index, states.get(index)) for index in vcpus], asked, answered)
+
+    def monitor(self, command: str) -> str:
+        """The output of a command of QEMU's monitor."""
+        return self.monitor_client.human_monitor(command)
+
+    def register(self, name: str) -> int | None:
+        """A register of the first vcpu by name, through the stub; None where there is none."""
+        try:
+            return self._stub.machine().register(name)
+        except TargetError:
+            return None
+
+    def vector(self) -> int | None:
+        """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
+        return self.architecture.vector(self)
+
+    def tables(self) -> list[PageTables]:
+        """The roots of the page tables that the vcpus use now, the kernel's view of them."""
+        if self.architecture.name == "aarch64":
+            root = self.register("TTBR1_EL1")
+            control = self.register("TCR_EL1")
+            return [] if root is None or control is None else [AArch64Tables(root, control)]
+        if self.architecture.name == "riscv64":
+            satp = hexadecimal("satp", r"\s+")
+            roots = [value(satp, one) for one in self._blocks()]
+            return [RiscV64Tables(root) for root in roots if root]
+        found: list[PageTables] = []
+        for block in self._blocks():
+            root, control = value(_CR3, block), value(_CR4, block)
+            if root and control is not None:
+                levels = 5 if control & _CR4_FIVE_LEVELS else 4
+                for one in (root & ~_USER_TABLE, root):
+                    if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
+                        found.append(tables)
+        return found
+
+    def _blocks(self) -> list[str]:
+        return list(blocks(self.monitor(_ALL_REGISTERS)).values())
+
+    def forget(self) -> None:
+        """Drop what was kept of its memory, as after a reset."""
+        if self._process is not None:
+            self._process.refresh()
+        if isinstance(self.memory, WalkedMemory | LazyStub):
+            self.memory.forget()
+
+    def close(self) -> None:
+        """Let go of the guest, as it was found. May be called again."""
+        self._stub.close()
+        if self._process is not None:
+            self._process.close()
+        self.monitor_client.close()
+
+
+class WalkedMemory:
+    """The kernel's virtual memory by walks of our own through its page tables.
+
+    Pages that were read are kept: text does not change under a profiler.
+
+    Args:
+        machine: knows the roots of the tables.
+        physical: the guest's RAM.
+    """
+
+    def __init__(self, machine: MonitoredMachine, physical: ProcessMemory) -> None:
+        self._machine = machine
+        self._physical = physical
+        self._tables: list[PageTables] = []
+        self._tables_end = 0.0
+        self._pages: dict[int, bytes] = {}
+
+    def read(self, address: int, size: int) -> bytes:
+        """Exactly `size` bytes at `address`; see `symbols.memory.Memory`."""
+        first, last = address // _PAGE, (address + size - 1) // _PAGE
+        pages = []
+        for number in range(first, last + 1):
+            if (page := self._pages.get(number)) is None:
+                page = self._fetch(number * _PAGE, address, size)
+                if len(self._pages) < _MOST_PAGES:
+                    self._pages[number] = page
+            pages.append(page)
+        return b"".join(pages)[address - first * _PAGE :][:size]
+
+    def forget(self) -> None:
+        """Drop what was kept, as after a reset."""
+        self._pages.clear()
+        self._tables = []
+
+    def _fetch(self, page: int, address: int, size: int) -> bytes:
+        for attempt in range(_ATTEMPTS):
+            if attempt:
+                # Out of step with the guest's timer; moments later a vcpu is in the kernel.
+                time.sleep(random.uniform(0, 0.004 * attempt))  # noqa: S311 - spacing
+            if attempt or not self._tables or time.monotonic() > self._tables_end:
+                try:
+                    self._tables = self._machine.tables()
+                except TargetError:
+                    break
+                own = self._machine.architecture.name == "aarch64"
+                self._tables_end = time.monotonic() + (math.inf if own else _ROOT_LIFETIME)
+            try:
+                return PagedMemory(self._physical, *self._tables).read(page, _PAGE)
+            except MemoryFault:
+                continue
+        raise MemoryFault(address, size)

@@ -1,0 +1,288 @@
+"""A client of QEMU's monitor: commands and their answers in step, and the events in between.
+
+Format: docs/interop/qmp-spec.rst of QEMU 7.2 and 10.1: one JSON object a line. Why this is our own:
+docs/decisions/004-own-monitor-client.md.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import select
+import socket
+import struct
+import threading
+import time
+from collections import deque
+from dataclasses import dataclass
+from typing import Any, TypeAlias
+
+from gprof.errors import NotAStub, ProtocolError, StubBusy, TargetGone
+from gprof.guest.address import Address
+from gprof.guest.guard import FAREWELL
+from symbols.names import printable
+
+#: Seconds a command may take. QEMU answers within a millisecond, unless it is starved itself.
+ANSWER_LIMIT = 10.0
+#: Seconds until the greeting; a monitor that serves somebody else never sends one.
+GREETING_LIMIT = 2.0
+#: The longest line that is taken in: the registers of 1024 vcpus are 5 MB.
+_MOST_BYTES = 16 << 20
+#: Events that wait to be fetched; the oldest give way.
+_MOST_EVENTS = 4096
+_RECEIVE = 1 << 18
+
+HOW_TO_LISTEN = (
+    "Start QEMU with `-qmp unix:/path/to/socket,server=on,wait=off`; a libvirt guest gets a "
+    "monitor of its own through `<qemu:commandline>` in its definition."
+)
+
+#: What JSON makes of one line.
+Answer: TypeAlias = dict[str, Any]
+
+
+class CommandRefused(ProtocolError):
+    """QEMU knows no such command, or cannot carry it out now."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that QEMU reports unasked.
+
+    Attributes:
+        name: `STOP`, `RESUME`, `RESET`, …
+        time_us: microseconds since the epoch by the clock of QEMU's host; -1 where it could not
+            read it.
+        data: what belongs to it.
+    """
+
+    name: str
+    time_us: int
+    data: Answer
+
+
+class Qmp:
+    """The one client of a QMP socket; may be used from any thread.
+
+    Args:
+        address: where the monitor listens.
+
+    Attributes:
+        version: of QEMU, such as (7, 2, 22).
+
+    Raises:
+        ConnectionRefused, PermissionProblem: see `Address.connect`.
+        StubBusy: the monitor serves somebody else.
+        NotAStub: what answers is no QMP monitor.
+    """
+
+    def __init__(self, address: Address) -> None:
+        self.address = address
+        self._events: deque[Event] = deque(maxlen=_MOST_EVENTS)
+        self._buffer = bytearray()
+        self._lines: deque[bytes] = deque()
+        self._asked = 0
+        self._turn = threading.RLock()
+        self._socket = address.open_socket()
+        try:
+            address.connect(self._socket, what="a QMP monitor", remedy=HOW_TO_LISTEN)
+            self._poll = select.poll()
+            self._poll.register(self._socket, select.POLLIN)
+            self._greet()
+        except BaseException:
+            self._socket.close()
+            raise
+
+    def _greet(self) -> None:
+        try:
+            greeting = self._next(time.monotonic() + GREETING_LIMIT)
+            version = greeting["QMP"]["version"]["qemu"]
+            self.version = tuple(int(version[part]) for part in ("major", "minor", "micro"))
+        except _Silence:
+            self._apologize()
+            raise StubBusy(
+                f"the monitor at {self.address.text} does not greet: most likely somebody else is "
+                "connected to it, and it serves one client at a time",
+                "End the other client, or start QEMU with a second `-qmp` for gprof. A gdbstub is "
+                "given with --gdb.",
+            ) from None
+        except (ProtocolError, TargetGone, KeyError, TypeError, ValueError):
+            self._apologize()
+            raise NotAStub(
+                f"what answers at {self.address.text} is no QMP monitor",
+                "Give the address of QEMU's `-qmp` socket; the one of `-monitor` is for people, "
+                "a gdbstub is given with --gdb.",
+            ) from None
+        self.execute("qmp_capabilities")
+
+    def _apologize(self) -> None:
+        """Let a guest run whose gdbstub was taken for a monitor: connecting has stopped it.
+
+        Anything else takes these ten bytes for noise.
+        """
+        with contextlib.suppress(OSError):
+            self._socket.sendall(FAREWELL)
+            # Closing at once could throw the bytes away.
+            if self._poll.poll(200):
+                self._socket.recv(_RECEIVE)
+
+    def execute(self, command: str, **arguments: Any) -> Any:
+        """What a command returns; events that come before it are kept for `events`.
+
+        Args:
+            command: its name.
+            arguments: with `_` for the `-` in their names.
+
+        Raises:
+            CommandRefused: QEMU says no; the problem has its reason.
+            TargetGone: QEMU ended.
+            ProtocolError: it fell silent, or answers what it never should.
+        """
+        with self._turn:
+            self._asked += 1
+            asked: Answer = {"execute": command, "id": self._asked}
+            if arguments:
+                asked["arguments"] = {
+                    name.replace("_", "-"): value for name, value in arguments.items()
+                }
+            # Where nobody takes it any more, its last words are still to be read.
+            with contextlib.suppress(OSError):
+                self._socket.sendall(json.dumps(asked).encode() + b"\n")
+            deadline = time.monotonic() + ANSWER_LIMIT
+            try:
+                # An answer to an earlier question is one that we no longer wait for.
+                while (answer := self._next(deadline)).get("id") != self._asked:
+                    pass
+            except _Silence:
+                raise ProtocolError(
+                    f"the monitor at {self.address.text} did not answer within {ANSWER_LIMIT:g} s",
+                    "QEMU may be busy, suspended or dead: look at its process.",
+                ) from None
+        if "return" in answer:
+            return answer["return"]
+        error = answer.get("error")
+        reason = error.get("desc") if isinstance(error, dict) else None
+        raise CommandRefused(f"QEMU refuses {command}: {printable(str(reason or 'no reason'))}")
+
+    def human_monitor(self, command: str, cpu_index: int | None = None) -> str:
+        """What the monitor for people prints, with line feeds alone at the ends of lines.
+
+        A command that it does not know is answered by a sentence, not by an error.
+
+        Args:
+            command: as typed there.
+            cpu_index: the vcpu that it is about; the monitor's own where None.
+
+        Raises:
+            TargetError: see `execute`.
+        """
+        extra = {} if cpu_index is None else {"cpu_index": cpu_index}
+        text = self.execute("human-monitor-command", command_line=command, **extra)
+        if not isinstance(text, str):
+            raise ProtocolError(f"the monitor answers {command!r} with something else than text")
+        return text.replace("\r\n", "\n")
+
+    def events(self, wait_s: float = 0.0) -> list[Event]:
+        """What has been reported since the last call.
+
+        Args:
+            wait_s: seconds to wait where there is none yet.
+
+        Raises:
+            TargetGone: QEMU ended, and all that it reported before has been fetched.
+        """
+        with self._turn:
+            if wait_s and not self._events:
+                self._collect(time.monotonic() + wait_s, enough=1)
+            self._collect(0.0)
+            found = list(self._events)
+            self._events.clear()
+        return found
+
+    def _collect(self, deadline: float, enough: int = _MOST_EVENTS) -> None:
+        """Take in what comes until the deadline, or until there are enough events."""
+        try:
+            while len(self._events) < enough:
+                self._next(deadline)
+        except _Silence:
+            pass
+        except TargetGone:
+            if not self._events:
+                raise
+
+    def peer_pid(self) -> int | None:
+        """The process id of QEMU; None where it is not connected by a unix socket.
+
+        It is the process that made the socket (unix(7), SO_PEERCRED): QEMU itself, or whoever
+        handed it the socket.
+        """
+        if self._socket.family != socket.AF_UNIX:
+            return None
+        raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
+        pid: int = struct.unpack("3i", raw)[0]
+        return pid or None
+
+    def close(self) -> None:
+        """Leave the monitor to others. May be called again."""
+        self._socket.close()
+
+    def _next(self, deadline: float) -> Answer:
+        """The next thing that QEMU says; events are also put aside.
+
+        Raises:
+            _Silence: it says nothing until the deadline.
+        """
+        while not self._lines:
+            left = deadline - time.monotonic()
+            try:
+                if not self._poll.poll(max(0.0, left) * 1000):
+                    raise _Silence
+                data = self._socket.recv(_RECEIVE)
+            except OSError as error:
+                raise self._gone(error) from None
+            if not data:
+                raise self._gone(None)
+            self._take_in(data)
+        try:
+            said = json.loads(self._lines.popleft())
+        except (ValueError, RecursionError):
+            said = None
+        if not isinstance(said, dict):
+            raise ProtocolError(f"the monitor at {self.address.text} sent something else than QMP")
+        if isinstance(said.get("event"), str):
+            self._events.append(_event(said))
+        return said
+
+    def _take_in(self, data: bytes) -> None:
+        self._buffer += data
+        if self._buffer[:1] not in b"{\r\n":
+            raise ProtocolError(f"the monitor at {self.address.text} sent something else than QMP")
+        if b"\n" in data:
+            *lines, rest = self._buffer.split(b"\n")
+            self._lines.extend(bytes(line) for line in lines if line.strip())
+            self._buffer = bytearray(rest)
+        if len(self._buffer) > _MOST_BYTES:
+            raise ProtocolError(
+                f"the monitor at {self.address.text} sent a line of more than {_MOST_BYTES} bytes"
+            )
+
+    def _gone(self, error: OSError | None) -> TargetGone:
+        why = "QEMU closed it" if error is None else os.strerror(error.errno or 0)
+        return TargetGone(
+            f"the connection to {self.address.text} ended: {why}",
+            "Check whether QEMU still runs; what was recorded until now is complete.",
+        )
+
+
+class _Silence(Exception):
+    """Nothing came in time."""
+
+
+def _event(said: Answer) -> Event:
+    at, data = said.get("timestamp"), said.get("data")
+    try:
+        time_us = int(at["seconds"]) * 1_000_000 + int(at["microseconds"])  # type: ignore[index]
+    except (KeyError, TypeError, ValueError, OverflowError):
+        time_us = -1
+    return Event(str(said["event"]), time_us, data if isinstance(data, dict) else {})

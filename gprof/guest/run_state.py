@@ -1,0 +1,147 @@
+"""Whether a guest runs, by what its monitor reports.
+
+QEMU reports every stop and every continuation with the time of its clock (qapi/run-state.json of
+QEMU 7.2): also those that a debugger causes, and that is every sample through the gdbstub.
+"""
+
+from __future__ import annotations
+
+import time
+from collections import deque
+
+from gprof.guest.qmp import Event, Qmp
+
+#: How often it is asked whether a migration goes on: events tell of it only where somebody has
+#: switched that on, and it is not ours to do.
+_ASK_MIGRATION_S = 1.0
+#: States of `query-migrate` in which a guest is on its way (qapi/migration.json).
+_MIGRATING = frozenset({
+    "setup", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
+    "postcopy-recover-setup", "pre-switchover", "device", "wait-unplug", "cancelling",
+})  # fmt: skip
+_REMEMBERED = 200
+_ENOUGH = 10
+
+STOPPED = (
+    "Somebody else has stopped the guest: gprof waits, and does not resume it. "
+    "`cont` in QEMU's monitor does."
+)
+#: Why a guest stands, by the status of `query-status`.
+_WHY = {
+    "paused": STOPPED,
+    "prelaunch": "The guest was not started yet: gprof waits, and does not start it. "
+    "`cont` in QEMU's monitor does.",
+    "inmigrate": "The guest has not arrived yet: gprof waits for the end of its migration.",
+    "finish-migrate": "The guest stands still for the end of its migration: gprof waits.",
+    "postmigrate": "The guest was migrated and runs elsewhere; it stands still here, and gprof "
+    "waits.",
+    "shutdown": "The guest has shut down, and its QEMU stays: gprof waits.",
+    "guest-panicked": "The guest's kernel has panicked, and QEMU has stopped it: gprof waits.",
+    "io-error": "QEMU has stopped the guest because of an I/O error of a disk: gprof waits.",
+    "suspended": "The guest sleeps: gprof waits until somebody wakes it.",
+}
+MIGRATING = "The guest is being migrated: gprof waits until that is over."
+
+
+class RunState:
+    """Follows a guest's stops. Not for several threads, but its monitor is.
+
+    Attributes:
+        monitor: who reports.
+        running: whether the vcpus run, after all that was reported until now.
+        migrating: whether the guest is being migrated, as of the last second.
+        status: as `query-status` named it last.
+        stopped_ns: how long the guest has stood since this began, in stops that are over and
+            were not disowned.
+        resets: how often it was reset.
+        shut_down: it was told that the guest shuts down.
+    """
+
+    def __init__(self, monitor: Qmp) -> None:
+        self.monitor = monitor
+        self.running = True
+        self.migrating = False
+        self.status = ""
+        self.stopped_ns = 0
+        self.resets = 0
+        self.shut_down = False
+        self._stopped_at_us = -1
+        self._disowned = False
+        self._recent: deque[int] = deque(maxlen=_REMEMBERED)
+        self._migration_due = 0.0
+        self.ask()
+
+    def ask(self) -> None:
+        """Learn the state now, not as it was when the last event was read.
+
+        QEMU carries out what reached it before: an own stop that is already over is none then.
+
+        Raises:
+            TargetError: QEMU ended, or answers nonsense.
+        """
+        said = self.monitor.execute("query-status")
+        self._take_in(self.monitor.events())
+        if isinstance(said, dict):
+            self.running = said.get("running") is True
+            self.status = str(said.get("status", ""))
+        self._ask_migration()
+
+    def follow(self) -> None:
+        """Take in what was reported since the last time; costs nothing where nothing was.
+
+        Raises:
+            TargetGone: QEMU ended.
+        """
+        self._take_in(self.monitor.events())
+        if time.monotonic() >= self._migration_due:
+            self._ask_migration()
+
+    def disown(self) -> None:
+        """Somebody else made the stop that goes on now: it does not count."""
+        self._disowned = not self.running
+
+    def why(self) -> str:
+        """Why no samples can be taken, in a sentence."""
+        if self.migrating and self.status != "postmigrate":
+            return MIGRATING
+        return _WHY.get(self.status, f"The guest stands still ({self.status}): gprof waits.")
+
+    def forget_costs(self) -> None:
+        """Let `cost_ns` be of stops from now on: connecting makes longer ones than sampling."""
+        self._recent.clear()
+
+    @property
+    def cost_known(self) -> bool:
+        """Whether enough stops were seen for `cost_ns`."""
+        return len(self._recent) >= _ENOUGH
+
+    @property
+    def cost_ns(self) -> float:
+        """Mean length of the last stops; 0 before the first is over."""
+        return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    def _ask_migration(self) -> None:
+        self._migration_due = time.monotonic() + _ASK_MIGRATION_S
+        said = self.monitor.execute("query-migrate")
+        self.migrating = isinstance(said, dict) and said.get("status") in _MIGRATING
+
+    def _take_in(self, events: list[Event]) -> None:
+        for event in events:
+            if event.name == "STOP":
+                self.running = False
+                self._stopped_at_us = event.time_us
+            elif event.name == "RESUME":
+                self.running = True
+                self._close(event.time_us)
+            elif event.name == "RESET":
+                self.resets += 1
+            elif event.name == "SHUTDOWN":
+                self.shut_down = True
+
+    def _close(self, now_us: int) -> None:
+        begun, self._stopped_at_us = self._stopped_at_us, -1
+        disowned, self._disowned = self._disowned, False
+        # The clock of QEMU's host may have been set in between.
+        if begun >= 0 and now_us >= begun and not disowned:
+            self.stopped_ns += (now_us - begun) * 1000
+            self._recent.append((now_us - begun) * 1000)

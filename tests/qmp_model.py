@@ -1,0 +1,166 @@
+"""A QMP monitor with the manners of QEMU's, for tests that must not depend on a real one.
+
+It greets, wants `qmp_capabilities` first, answers in order, reports events in between, and serves
+one client at a time: a second one connects and hears nothing (docs/interop/qmp-spec.rst and
+chardev/char-socket.c of QEMU 7.2).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import socket
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+GREETING = {
+    "QMP": {
+        "version": {"qemu": {"micro": 22, "minor": 2, "major": 7}, "package": "Debian"},
+        "capabilities": ["oob"],
+    }
+}
+
+#: One vcpu's block of `info registers -a`, as much of it as is read.
+BLOCK = """
+CPU#{index}
+RAX=0000000000000001 RBX=0000000000000027
+RIP={pc:016x} RFL=00000246 [---Z-P-] CPL={cpl} II=0 A20=1 SMM=0 HLT={halted}
+CS =0010 0000000000000000 ffffffff 00af9b00 DPL=0 CS64 [-RA]
+IDT=     fffffe0000000000 00000fff
+CR0=80050033 CR2=0000000000000000 CR3=0000000000202000 CR4=00000020
+EFER=0000000000000d01
+"""
+
+
+class QmpModel:
+    """Serves one client after another on a unix socket.
+
+    Attributes:
+        pcs: of each vcpu.
+        halted: the vcpus that wait for an interrupt.
+        status: of the machine.
+        migration: its status, or empty.
+        commands: answers by name of a command, put there by a test; what is callable is called
+            with the arguments.
+        human: answers by command line of the monitor for people.
+        seen: the name of every command, in order; of `human-monitor-command`, its command line.
+    """
+
+    def __init__(self, path: Path, *, vcpus: int = 2, greeting: bytes | None = None) -> None:
+        self.path = path
+        self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
+        self.halted: set[int] = set()
+        self.status = "running"
+        self.migration = ""
+        self.commands: dict[str, Any] = {}
+        self.human: dict[str, str | Callable[[], str]] = {}
+        self.seen: list[str] = []
+        self._greeting = json.dumps(GREETING).encode() + b"\r\n" if greeting is None else greeting
+        self._client: socket.socket | None = None
+        self._lock = threading.RLock()
+        self._listener = socket.socket(socket.AF_UNIX)
+        self._listener.bind(str(path))
+        self._listener.listen()
+        self._thread = threading.Thread(target=self._serve, daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop serving, as QEMU that ends; may be called again."""
+        if not self._thread.is_alive():
+            return
+        self._listener.shutdown(socket.SHUT_RDWR)
+        self._listener.close()
+        with self._lock:
+            if self._client is not None:
+                with contextlib.suppress(OSError):
+                    self._client.shutdown(socket.SHUT_RDWR)
+        self._thread.join()
+
+    def report(self, name: str, time_us: int = 0, **data: Any) -> None:
+        """Send an event."""
+        at = {"seconds": time_us // 1_000_000, "microseconds": time_us % 1_000_000}
+        self.send({"event": name, "timestamp": at, "data": data})
+
+    def stop(self, status: str = "paused", time_us: int = 0) -> None:
+        """What the command `stop` does."""
+        with self._lock:
+            self.status = status
+            self.report("STOP", time_us)
+
+    def resume(self, time_us: int = 0) -> None:
+        """What the command `cont` does."""
+        with self._lock:
+            self.status = "running"
+            self.report("RESUME", time_us)
+
+    def send(self, said: object) -> None:
+        """Send anything; bytes go out as they are."""
+        data = said if isinstance(said, bytes) else json.dumps(said).encode() + b"\r\n"
+        with self._lock:
+            if self._client is not None:
+                with contextlib.suppress(OSError):
+                    self._client.sendall(data)
+
+    def _serve(self) -> None:
+        while True:
+            try:
+                client, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._lock:
+                self._client = client
+                self.send(self._greeting)
+            with client, contextlib.suppress(OSError), client.makefile("rb") as lines:
+                for line in lines:
+                    with self._lock:
+                        self._answer(line)
+            with self._lock:
+                self._client = None
+
+    def _answer(self, line: bytes) -> None:
+        try:
+            asked = json.loads(line)
+        except ValueError:
+            self.send({"error": {"class": "GenericError", "desc": "JSON parse error"}})
+            return
+        name, arguments = asked["execute"], asked.get("arguments", {})
+        self.seen.append(arguments.get("command-line", name))
+        try:
+            self.send({"return": self._result(name, arguments), "id": asked["id"]})
+        except LookupError:
+            desc = f"The command {name} has not been found"
+            error = {"class": "CommandNotFound", "desc": desc}
+            self.send({"error": error, "id": asked["id"]})
+
+    def _result(self, name: str, arguments: dict[str, Any]) -> Any:
+        if name in self.commands:
+            result = self.commands[name]
+            return result(arguments) if callable(result) else result
+        if name == "human-monitor-command":
+            return self._human(arguments["command-line"])
+        return {
+            "qmp_capabilities": {},
+            "query-status": {"status": self.status, "running": self.status == "running"},
+            "query-migrate": {"status": self.migration} if self.migration else {},
+            "query-target": {"arch": "x86_64"},
+            "query-kvm": {"enabled": False, "present": True},
+            "query-name": {"name": "model"},
+            "query-chardev": [],
+            "query-cpus-fast": [
+                {"cpu-index": i, "target": "x86_64", "thread-id": 1000 + i}
+                for i in range(len(self.pcs))
+            ],
+        }[name]
+
+    def _human(self, command: str) -> str:
+        if command in self.human:
+            said = self.human[command]
+            return (said if isinstance(said, str) else said()).replace("\n", "\r\n")
+        if command == "info registers -a":
+            return "".join(
+                BLOCK.format(index=i, pc=pc, cpl=0, halted=int(i in self.halted))
+                for i, pc in enumerate(self.pcs)
+            ).replace("\n", "\r\n")
+        return f"unknown command: '{command}'\r\n"

@@ -1,0 +1,100 @@
+"""What is made of a monitor's events."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gprof.guest.address import Address
+from gprof.guest.qmp import Qmp
+from gprof.guest.run_state import MIGRATING, STOPPED, RunState
+from tests.qmp_model import QmpModel
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> Iterator[QmpModel]:
+    model = QmpModel(tmp_path / "qmp")
+    yield model
+    model.close()
+
+
+@pytest.fixture
+def state(model: QmpModel) -> Iterator[RunState]:
+    client = Qmp(Address.parse(str(model.path)))
+    yield RunState(client)
+    client.close()
+
+
+def test_stops_are_added_up_by_qemus_own_clock(model: QmpModel, state: RunState) -> None:
+    for n in range(20):
+        model.stop(time_us=n * 10_000)
+        model.resume(time_us=n * 10_000 + 80 + n)
+        state.ask()
+    assert state.running
+    assert state.stopped_ns == sum(range(80, 100)) * 1000
+    assert (state.cost_known, state.cost_ns) == (True, 89_500)
+    state.forget_costs()
+    assert (state.cost_known, state.cost_ns) == (False, 0)
+
+
+def test_a_stop_of_somebody_else_does_not_count(model: QmpModel, state: RunState) -> None:
+    model.stop(time_us=1_000)
+    state.ask()
+    assert (state.running, state.why()) == (False, STOPPED)
+    state.disown()
+    model.resume(time_us=9_000_000)
+    state.ask()
+    assert (state.running, state.status) == (True, "running")
+    assert state.stopped_ns == 0
+    model.stop(time_us=10_000_000)
+    model.resume(time_us=10_000_100)
+    state.ask()
+    assert state.stopped_ns == 100_000
+
+
+def test_a_clock_that_was_set_back_adds_nothing(model: QmpModel, state: RunState) -> None:
+    model.stop(time_us=5_000_000)
+    model.resume(time_us=1_000_000)
+    model.resume(time_us=2_000_000)
+    state.ask()
+    assert state.stopped_ns == 0
+
+
+def test_resets_and_shutdowns_are_seen(model: QmpModel, state: RunState) -> None:
+    model.report("RESET", guest=True)
+    model.report("RESET", guest=False)
+    model.report("SHUTDOWN", guest=True)
+    state.ask()
+    assert state.resets == 2
+    assert state.shut_down
+
+
+@pytest.mark.parametrize(
+    ("status", "said"),
+    [("paused", "Somebody else"), ("prelaunch", "not started"), ("postmigrate", "runs elsewhere"),
+     ("shutdown", "shut down"), ("guest-panicked", "panicked"), ("io-error", "I/O error"),
+     ("watchdog", "(watchdog)")],
+)  # fmt: skip
+def test_why_a_guest_stands(model: QmpModel, state: RunState, status: str, said: str) -> None:
+    model.stop(status)
+    state.ask()
+    assert said in state.why()
+    assert "gprof waits" in state.why()
+
+
+def test_a_migration_is_asked_for_since_events_do_not_tell(
+    model: QmpModel, state: RunState
+) -> None:
+    model.migration = "active"
+    asked = model.seen.count("query-migrate")
+    state.follow()
+    assert model.seen.count("query-migrate") == asked  # once a second is enough
+    state._migration_due = 0.0
+    state.follow()
+    assert (state.migrating, state.why()) == (True, MIGRATING)
+    model.migration = "completed"
+    model.stop("postmigrate")
+    state.ask()
+    assert "runs elsewhere" in state.why()
