@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.monitored import MonitoredMachine
-from gprof.guest.run_state import STOPPED
+from gprof.guest.run_state import RESET, STOPPED
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
@@ -81,6 +81,7 @@ class HaltingSource:
         self._taken = self._late = self._errors = 0
         self._halted_ns = float(machine.stub.greeting_ns)
         self._held_ns = 0
+        self._resets = self._state.resets if self._state is not None else 0
         self._hz = self._said_hz = options.hz
         self._notes: list[str] = []
         if machine.stub.accelerated is False:
@@ -95,6 +96,7 @@ class HaltingSource:
         self._started_ns = self._now_ns = time.monotonic_ns()
         try:
             if self._state is not None:
+                self._state.watch_migration()
                 self._state.ask()
                 self._state.forget_costs()
             yield from self._sample()
@@ -104,6 +106,7 @@ class HaltingSource:
     def _let_go(self) -> None:
         self._machine.stub.close()
         if self._monitored is not None:
+            self._monitored.run_state.unwatch_migration()
             self._monitored.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
@@ -126,6 +129,7 @@ class HaltingSource:
         """Whether somebody else has stopped the guest, or is moving it elsewhere."""
         if self._state is not None:
             self._state.follow()
+            self._notice_reset()
             if not self._state.running:
                 self._state.ask()  # else it may be our own stop, long over
             if not self._state.running:
@@ -134,6 +138,13 @@ class HaltingSource:
                 # Our continue would let it run here while it runs there.
                 return True
         return self._machine.stub.other_stop()
+
+    def _notice_reset(self) -> None:
+        if self._monitored is not None and self._monitored.run_state.resets != self._resets:
+            self._resets = self._monitored.run_state.resets
+            self._machine.memory.forget()
+            self._monitored.forget()
+            self._note(RESET)
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
         """Wait for an instant, and hand on what was gathered when it is time for that."""
@@ -190,6 +201,8 @@ class HaltingSource:
             released = self._released()
             self._now_ns = time.monotonic_ns()
             self._held_ns += self._now_ns - before
+            if self._state is not None and not released and not self._state.running:
+                self._note(self._state.why())  # it may stand for another reason by now
             yield SampleBatch.empty()
             if released:
                 self._note("The guest runs again.")
