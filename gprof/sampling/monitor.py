@@ -166,7 +166,7 @@ class MonitorSource:
             if not self._must_wait():
                 self.note("The guest runs again.")
                 return
-            self._note(self._state.why())  # it may stand for another reason by now
+            self.note(self._state.why())  # it may stand for another reason by now
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the facts; not an empty one, nor the same twice in a row."""
