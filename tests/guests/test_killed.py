@@ -67,7 +67,7 @@ def test_asked_to_end_a_recording_is_complete(
         Monitor(demo_guest.qmp_address) as monitor,
         started("record", "--gdb", demo_guest.gdb_address, *PCS_ONLY, "-o", path) as process,
     ):
-        monitor.await_event("STOP", 200)
+        monitor.await_event("STOP", 500)
         code, _, said = end(process, number)
         assert code == 0
         assert str(path) in said

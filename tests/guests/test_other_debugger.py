@@ -127,7 +127,7 @@ def test_qemu_goes_away(demo_guest: DemoGuest, tmp_path: Path) -> None:
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 200)
+        monitor.await_event("STOP", 500)
         monitor.execute("quit")
         code, _, said = end(process)
     assert code == 4
