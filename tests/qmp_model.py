@@ -42,6 +42,7 @@ class QmpModel:
         halted: the vcpus that wait for an interrupt.
         status: of the machine.
         migration: its status, or empty.
+        reports_migration: whether events tell of it.
         commands: answers by name of a command, put there by a test; what is callable is called
             with the arguments.
         human: answers by command line of the monitor for people.
@@ -54,6 +55,7 @@ class QmpModel:
         self.halted: set[int] = set()
         self.status = "running"
         self.migration = ""
+        self.reports_migration = False
         self.commands: dict[str, Any] = {}
         self.human: dict[str, str | Callable[[], str]] = {}
         self.seen: list[str] = []
@@ -138,12 +140,19 @@ class QmpModel:
         if name in self.commands:
             result = self.commands[name]
             return result(arguments) if callable(result) else result
+        if name == "migrate-set-capabilities":
+            (wanted,) = arguments["capabilities"]
+            self.reports_migration = wanted["state"]
+            return {}
         if name == "human-monitor-command":
             return self._human(arguments["command-line"])
         return {
             "qmp_capabilities": {},
             "query-status": {"status": self.status, "running": self.status == "running"},
             "query-migrate": {"status": self.migration} if self.migration else {},
+            "query-migrate-capabilities": [
+                {"capability": "events", "state": self.reports_migration}
+            ],
             "query-target": {"arch": "x86_64"},
             "query-kvm": {"enabled": False, "present": True},
             "query-name": {"name": "model"},

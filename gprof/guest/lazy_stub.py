@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import re
 import shutil
 import tempfile
@@ -123,6 +124,9 @@ class LazyStub:
 
     def _listen(self) -> Address:
         self._directory = Path(tempfile.mkdtemp(prefix="gprof-gdb-"))
+        peer = self._monitor.peer()
+        if peer is not None and os.geteuid() == 0:
+            os.chown(self._directory, peer[1], -1)  # QEMU, not we, makes the socket
         path = self._directory / "gdb"
         said = self._monitor.human_monitor(f"gdbserver unix:{path},server=on,wait=off")
         if not path.exists():

@@ -78,8 +78,9 @@ class ProcessMemory:
             TargetError: it is not a process of this host that we can find.
             PermissionProblem: we may not read its memory.
         """
-        pid = monitor.peer_pid()
-        if pid is None or not _runs_vcpus(monitor, pid):
+        peer = monitor.peer()
+        pid = peer[0] if peer else 0
+        if not pid or not _runs_vcpus(monitor, pid):
             raise TargetError(
                 "the process of this QEMU is not to be seen from here",
                 "Its memory can be read where gprof runs on the same host and the monitor is a "

@@ -211,17 +211,17 @@ class Qmp:
             if not self._events:
                 raise
 
-    def peer_pid(self) -> int | None:
-        """The process id of QEMU; None where it is not connected by a unix socket.
+    def peer(self) -> tuple[int, int] | None:
+        """Process id and user of QEMU; None where it is not connected by a unix socket.
 
-        It is the process that made the socket (unix(7), SO_PEERCRED): QEMU itself, or whoever
-        handed it the socket.
+        They are of the process that made the socket (unix(7), SO_PEERCRED): QEMU itself, or
+        whoever handed it the socket.
         """
         if self._socket.family != socket.AF_UNIX:
             return None
         raw = self._socket.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, struct.calcsize("3i"))
-        pid: int = struct.unpack("3i", raw)[0]
-        return pid or None
+        pid, user, _ = struct.unpack("3i", raw)
+        return (pid, user) if pid else None
 
     def close(self) -> None:
         """Leave the monitor to others. May be called again."""

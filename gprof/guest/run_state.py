@@ -6,13 +6,15 @@ QEMU 7.2): also those that a debugger causes, and that is every sample through t
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections import deque
 
-from gprof.guest.qmp import Event, Qmp
+from gprof.errors import TargetError
+from gprof.guest.qmp import CommandRefused, Event, Qmp
 
-#: How often it is asked whether a migration goes on: events tell of it only where somebody has
-#: switched that on, and it is not ours to do.
+#: How often it is asked whether a migration goes on: events tell of it only where that is
+#: switched on.
 _ASK_MIGRATION_S = 1.0
 #: States of `query-migrate` in which a guest is on its way (qapi/migration.json).
 _MIGRATING = frozenset({
@@ -40,6 +42,10 @@ _WHY = {
     "io-error": "QEMU has stopped the guest because of an I/O error of a disk: gprof waits.",
     "suspended": "The guest sleeps: gprof waits until somebody wakes it.",
 }
+RESET = (
+    "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
+    "before no longer fit: start gprof again."
+)
 MIGRATING = "The guest is being migrated: gprof waits until that is over."
 
 
@@ -69,7 +75,36 @@ class RunState:
         self._disowned = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._migration_due = 0.0
+        self._switched_on = False
         self.ask()
+
+    def watch_migration(self) -> None:
+        """Have QEMU report each step of a migration, until `unwatch_migration`.
+
+        Whoever resumes the guest must know of one at once: a small guest has left within
+        milliseconds, and a continue that comes then lets it run in two places.
+
+        Raises:
+            TargetError: QEMU ended.
+        """
+        try:
+            known = self.monitor.execute("query-migrate-capabilities")
+            if {"capability": "events", "state": False} in known:
+                self._set_migration_events(on=True)
+                self._switched_on = True
+        except (CommandRefused, TypeError):
+            return  # one goes on already, or this QEMU does not migrate: asking must do
+
+    def unwatch_migration(self) -> None:
+        """Leave the reports of migration as they were."""
+        if self._switched_on:
+            self._switched_on = False
+            with contextlib.suppress(TargetError):  # QEMU has gone, or is migrating just now
+                self._set_migration_events(on=False)
+
+    def _set_migration_events(self, *, on: bool) -> None:
+        wanted = [{"capability": "events", "state": on}]
+        self.monitor.execute("migrate-set-capabilities", capabilities=wanted)
 
     def ask(self) -> None:
         """Learn the state now, not as it was when the last event was read.
@@ -137,6 +172,8 @@ class RunState:
                 self.resets += 1
             elif event.name == "SHUTDOWN":
                 self.shut_down = True
+            elif event.name == "MIGRATION":
+                self.migrating = event.data.get("status") in _MIGRATING
 
     def _close(self, now_us: int) -> None:
         begun, self._stopped_at_us = self._stopped_at_us, -1

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
-from gprof.guest.run_state import STOPPED
+from gprof.guest.run_state import RESET, STOPPED
 from gprof.guest.stack_reader import StackReader
 from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule, affordable_hz
@@ -95,6 +95,7 @@ class HaltingSource:
         self._taken = self._late = self._errors = 0
         self._halted_ns = float(machine.stub.greeting_ns)
         self._held_ns = 0
+        self._resets = self._state.resets if self._state is not None else 0
         self._hz = self._said_hz = options.hz
         self._notes: list[str] = []
         if machine.stub.accelerated is False:
@@ -109,6 +110,7 @@ class HaltingSource:
         self._started_ns = self._now_ns = time.monotonic_ns()
         try:
             if self._state is not None:
+                self._state.watch_migration()
                 self._state.ask()
                 self._state.forget_costs()
             yield from self._sample()
@@ -118,6 +120,7 @@ class HaltingSource:
     def _let_go(self) -> None:
         self._machine.stub.close()
         if self._monitored is not None:
+            self._monitored.run_state.unwatch_migration()
             self._monitored.close()
 
     def _sample(self) -> Iterator[SampleBatch]:
@@ -140,6 +143,7 @@ class HaltingSource:
         """Whether somebody else has stopped the guest, or is moving it elsewhere."""
         if self._state is not None:
             self._state.follow()
+            self._notice_reset()
             if not self._state.running:
                 self._state.ask()  # else it may be our own stop, long over
             if not self._state.running:
@@ -148,6 +152,13 @@ class HaltingSource:
                 # Our continue would let it run here while it runs there.
                 return True
         return self._machine.stub.other_stop()
+
+    def _notice_reset(self) -> None:
+        if self._monitored is not None and self._monitored.run_state.resets != self._resets:
+            self._resets = self._monitored.run_state.resets
+            self._machine.memory.forget()
+            self._monitored.forget()
+            self.note(RESET)
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
         """Wait for an instant, and hand on what was gathered when it is time for that."""
@@ -222,6 +233,8 @@ class HaltingSource:
             released = self._released()
             self._now_ns = time.monotonic_ns()
             self._held_ns += self._now_ns - before
+            if self._state is not None and not released and not self._state.running:
+                self.note(self._state.why())  # it may stand for another reason by now
             yield SampleBatch.empty()
             if released:
                 self.note("The guest runs again.")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 
 from gprof.errors import TargetGone
 from gprof.guest.monitored import Look, MonitoredMachine
+from gprof.guest.run_state import RESET
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
 
@@ -25,10 +26,6 @@ _SECOND = 1_000_000_000
 _BATCH_NS = _SECOND // 10
 #: How often it is looked whether a guest that stood runs again.
 _HELD_POLL_NS = _SECOND // 4
-RESET = (
-    "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
-    "before no longer fit: start gprof again."
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -169,6 +166,7 @@ class MonitorSource:
             if not self._must_wait():
                 self.note("The guest runs again.")
                 return
+            self.note(self._state.why())  # it may stand for another reason by now
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the facts; not an empty one, nor the same twice in a row."""

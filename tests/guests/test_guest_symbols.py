@@ -59,6 +59,27 @@ def test_modules_are_those_of_the_guest(linux_guest: LinuxGuest, with_vmlinux: b
         assert attached.slide.agreeing == (Method.KALLSYMS, Method.VECTOR, Method.FIRST_PAGE)
 
 
+@pytest.mark.parametrize("with_stub", [True, False])
+def test_with_a_monitor_the_same_is_read_without_a_stop(
+    linux_guest: LinuxGuest, with_stub: bool
+) -> None:
+    by_stub = attached_to(linux_guest, Sources()).introspected
+    attached = attach(
+        Address.parse(linux_guest.gdb_address) if with_stub else None,
+        Sources(),
+        monitor=Address.parse(linux_guest.qmp_address),
+    )
+    attached.close()
+    found = attached.introspected
+    assert attached.monitored is not None
+    if attached.monitored.why_packets is not None:
+        pytest.skip(attached.monitored.why_packets.problem)
+    assert not found.problems
+    assert (found.kernel, found.modules) == (by_stub.kernel, by_stub.modules)
+    assert found.cost.stops == 0 < by_stub.cost.stops
+    assert attached.monitored.stops_it == with_stub  # by connecting, where there is a stub
+
+
 def test_every_choice_of_symbols_names_the_same_functions(linux_guest: LinuxGuest) -> None:
     by_file = attached_to(
         linux_guest, Sources.open(None, linux_guest.kallsyms, linux_guest.modules)

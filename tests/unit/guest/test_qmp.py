@@ -41,7 +41,7 @@ def test_commands_and_their_answers(model: QmpModel, client: Qmp) -> None:
     assert client.execute("query-status")["status"] == "running"
     assert client.human_monitor("info registers -a").splitlines()[1] == "CPU#0"
     assert model.seen == ["qmp_capabilities", "query-status", "info registers -a"]
-    assert client.peer_pid() == os.getpid()
+    assert client.peer() == (os.getpid(), os.getuid())
 
 
 def test_arguments_have_the_names_of_the_protocol(model: QmpModel, client: Qmp) -> None:

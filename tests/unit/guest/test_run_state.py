@@ -98,3 +98,29 @@ def test_a_migration_is_asked_for_since_events_do_not_tell(
     model.stop("postmigrate")
     state.ask()
     assert "runs elsewhere" in state.why()
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_migrations_are_reported_and_that_is_left_as_it_was(
+    model: QmpModel, state: RunState, before: bool
+) -> None:
+    model.reports_migration = before
+    state.watch_migration()
+    assert model.reports_migration is True
+    model.report("MIGRATION", status="setup")
+    state.monitor.execute("query-status")
+    state.follow()
+    seen = [state.migrating]
+    model.report("MIGRATION", status="completed")
+    state.monitor.execute("query-status")
+    state.follow()
+    assert [*seen, state.migrating] == [True, False]
+    state.unwatch_migration()
+    assert model.reports_migration is before
+
+
+def test_a_qemu_that_does_not_migrate_is_no_failure(model: QmpModel, state: RunState) -> None:
+    model.commands["query-migrate-capabilities"] = {"something": "else"}
+    state.watch_migration()
+    state.unwatch_migration()
+    assert "migrate-set-capabilities" not in model.seen

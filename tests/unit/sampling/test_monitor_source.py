@@ -16,8 +16,9 @@ from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
+from gprof.guest.run_state import RESET
 from gprof.sampling.halting import HaltingOptions, HaltingSource
-from gprof.sampling.monitor import RESET, MonitorOptions, MonitorSource
+from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from gprof.sampling.source import SampleBatch, Source
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
@@ -244,6 +245,17 @@ def test_with_both_a_stop_by_the_monitor_is_held_and_goes_on(pair: Pair) -> None
     sampler.close()
     list(batches)
     assert pair.stub.running
+
+
+def test_with_both_a_reset_is_told(pair: Pair) -> None:
+    sampler = pair.source()
+    batches = sampler.batches()
+    advance(sampler, batches, 3)
+    pair.qmp.report("RESET", guest=True)
+    while RESET not in sampler.facts().notes:
+        next(batches)
+    sampler.close()
+    list(batches)
 
 
 def test_with_both_nothing_is_written_to_a_guest_on_its_way(pair: Pair) -> None:
