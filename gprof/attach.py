@@ -223,13 +223,19 @@ class Attached:
         if chosen.unwinder is None:
             return None, chosen
         image = self.sources.image
-        linux = image is None or image.linux_release is not None
-        most = STACK_SIZE if linux else _SMALL_STACK
         big_endian = not image.little_endian if image else self.guest.architecture == "s390x"
         return (
-            Unstacking(chosen.unwinder, chosen.way, stacks.add, most, big_endian=big_endian),
+            Unstacking(
+                chosen.unwinder, chosen.way, stacks.add, self.most_stack, big_endian=big_endian
+            ),
             chosen,
         )
+
+    @property
+    def most_stack(self) -> int:
+        """Bytes of a stack that are worth reading."""
+        linux = self.sources.image is None or self.sources.image.linux_release is not None
+        return STACK_SIZE if linux else _SMALL_STACK
 
 
 def attach(

@@ -14,6 +14,8 @@ _ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 
 #: Seconds after which a command hangs: far more than any needs on a crowded machine.
 PATIENCE = 300.0
+#: A quick rate, and no stop in which the guest waits for us.
+PCS_ONLY = ("-F", "200", "--call-graph", "none")
 
 
 def gprof(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[str]:

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 #: How long the demo goes on where nobody can end it with a key.
 _PLAIN_DURATION = 10.0
+#: Percent of the time that the guest may be halted: nobody waits for what this one does.
+_BUDGET = 5.0
 
 
 @click.command("demo")
@@ -68,7 +70,9 @@ def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plai
     from gprof.guest.demo import DemoGuest
 
     with DemoGuest() as guest:
-        options = LiveOptions(guest.gdb_address, 99.0, duration, None, 1.0, call_graph=call_graph)
+        options = LiveOptions(
+            guest.gdb_address, 99.0, duration, None, _BUDGET, call_graph=call_graph
+        )
         # Where its socket lies is of no interest to anybody.
         address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)

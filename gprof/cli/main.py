@@ -21,6 +21,7 @@ COMMANDS = {
     "flamegraph": "Draw a recording as a flame graph.",
     "diff": "Compare two recordings.",
     "export": "Write a recording in the format of another tool.",
+    "dump": "Print every vcpu's stack and registers, once.",
     "stat": "Count VM exits, and which functions of the guest cause them.",
     "symbols": "Write the guest's /proc/kallsyms, read from its memory.",
     "list": "List the guests of this host and how to reach them.",

@@ -35,6 +35,8 @@ class Connection:
         self.address = address
         self._decoder = Decoder()
         self._packets: deque[bytes] = deque()
+        #: When the last bytes came; decoding them takes longer than the guest waits.
+        self.received_ns = 0
         self._socket = address.open_socket()
         try:
             # The guard is there before the connection is: from then on the guest is safe.
@@ -93,6 +95,7 @@ class Connection:
                 data = self._socket.recv(_RECEIVE)
             except OSError as error:
                 raise self._gone(error.strerror or str(error)) from None
+            self.received_ns = time.monotonic_ns()
             if not data:
                 raise self._gone("QEMU closed it")
             self._packets.extend(self._decoder.feed(data))

@@ -25,12 +25,14 @@ class Sampled:
         state: where it stood; None where the stub could not tell.
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
+        reply: all its registers as the stub sent them; see `Machine.values`.
     """
 
     vcpu: int
     state: VcpuState | None
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
+    reply: bytes = b""
 
 
 class Machine:
@@ -107,9 +109,22 @@ class Machine:
             for i, vcpu in enumerate(vcpus)
         ]
 
-    def sample_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[Sampled]:
-        """Where each vcpu stands in a stop that goes on, with the registers for unwinding."""
-        replies = stop.ask(_questions(vcpus))
+    def ask_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[bytes]:
+        """What the stub says of some vcpus in a stop that goes on; for the two methods below."""
+        return stop.ask(_questions(vcpus))
+
+    def stack_pointers(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[int | None]:
+        """The kernel stack that each vcpu is on, None of one that is on none; fast."""
+        pointer = self.architecture.stack_pointer
+        return [
+            pointer(self._registers[vcpu.cluster], replies[3 * i + 1])
+            if replies[3 * i] == b"OK"
+            else None
+            for i, vcpu in enumerate(vcpus)
+        ]
+
+    def sampled_in_stop(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[Sampled]:
+        """Where each vcpu stood, with the registers for unwinding."""
         found = []
         for i, vcpu in enumerate(vcpus):
             chosen, registers, extra = replies[3 * i : 3 * i + 3]
@@ -117,8 +132,15 @@ class Machine:
             unwinding = None
             if state is not None and state.mode in {Mode.KERNEL, Mode.IDLE}:
                 unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], registers)
-            found.append(Sampled(vcpu.index, state, unwinding))
+            found.append(Sampled(vcpu.index, state, unwinding, reply=registers))
         return found
+
+    def values(self, sampled: Sampled) -> dict[str, int]:
+        """The general registers of a vcpu that was sampled in a stop, by name."""
+        vcpu = next(vcpu for vcpu in self.vcpus if vcpu.index == sampled.vcpu)
+        registers = self._registers[vcpu.cluster]
+        values = {name: registers.value(name, sampled.reply) for name in self.architecture.general}
+        return {name: value for name, value in values.items() if value is not None}
 
     def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:
         # After a refused choice the registers would be another vcpu's.

@@ -1,7 +1,7 @@
 """A client of QEMU's monitor: commands and their answers in step, and the events in between.
 
 Format: docs/interop/qmp-spec.rst of QEMU 7.2 and 10.1: one JSON object a line. Why this is our own:
-docs/decisions/004-own-monitor-client.md.
+docs/decisions/005-own-monitor-client.md.
 """
 
 from __future__ import annotations

@@ -8,8 +8,9 @@ seen from their contents once they were read: the first sample on each goes with
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import TypeAlias
 
 from gprof.guest.gdbstub import Exchange, Stop, Vcpu
 from gprof.guest.machine import Machine, Sampled
@@ -24,6 +25,10 @@ _WRAP = 1 << 64
 #: Every vcpu has one or two; what a hostile guest makes up is forgotten again.
 _MOST_REMEMBERED = 4096
 
+#: Address and bytes; address and size.
+_Chunk: TypeAlias = tuple[int, bytes]
+_Pieces: TypeAlias = list[tuple[int, int]]
+
 
 class StackReader:
     """Takes samples with stacks.
@@ -31,9 +36,11 @@ class StackReader:
     Args:
         machine: what to sample.
         most: bytes of a stack to read at most; less where its end is nearer.
+        patient: let the guest wait until it is seen whether another stack lies below, always.
     """
 
-    def __init__(self, machine: Machine, most: int = STACK_SIZE) -> None:
+    def __init__(self, machine: Machine, most: int = STACK_SIZE, *, patient: bool = False) -> None:
+        self._patient = patient
         self._machine = machine
         self._most = most
         # The stub takes half a packet: two digits a byte.
@@ -45,46 +52,51 @@ class StackReader:
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
     ) -> tuple[Exchange, list[Sampled]]:
         """Where each vcpu stands at one instant, and its stack; see `Stub.stopped`."""
-        with self._machine.stub.stopped(timed=timed) as stop:
-            sampled = self._machine.sample_in_stop(stop, vcpus)
-            by_index = {vcpu.index: vcpu for vcpu in vcpus}
-            first = {
-                one.vcpu: list(self._pieces(one.registers.sp))
-                for one in sampled
-                if one.registers is not None
-            }
-            more = any(
-                one.registers is not None and self._known(one.registers.sp) for one in sampled
+        machine = self._machine
+        below: dict[int, _Chunk] = {}
+        with machine.stub.stopped(timed=timed) as stop:
+            # Until the last question is sent the guest waits: what can be done later is.
+            replies = machine.ask_in_stop(stop, vcpus)
+            pointers = dict(zip(vcpus, machine.stack_pointers(vcpus, replies), strict=True))
+            on_stack = {vcpu: sp for vcpu, sp in pointers.items() if sp is not None}
+            more = self._patient or any(map(self._known, on_stack.values()))
+            wanted = {vcpu: self._pieces(sp) for vcpu, sp in on_stack.items()}
+            first = self._ask(stop, wanted, last=not more)
+            if more:
+                chunks = self._chunks(wanted, first)
+                others = self._others(machine.sampled_in_stop(vcpus, replies), vcpus, chunks)
+                wanted_below = {vcpu: self._pieces(address) for vcpu, address in others.items()}
+                below = self._chunks(wanted_below, self._ask(stop, wanted_below, last=True))
+        sampled = machine.sampled_in_stop(vcpus, replies)
+        chunks = self._chunks(wanted, first)
+        self._others(sampled, vcpus, chunks)
+        return stop.exchange, [
+            replace(
+                one,
+                memory=tuple(found[vcpu.index] for found in (chunks, below) if vcpu.index in found),
             )
-            if first:
-                read = self._read(stop, by_index, first, last=not more)
-                sampled = [
-                    replace(one, memory=read[one.vcpu]) if one.vcpu in read else one
-                    for one in sampled
-                ]
-            below = {
-                one.vcpu: list(self._pieces(address))
-                for one in sampled
-                if (address := self._other(one)) is not None
-            }
-            if more and below:
-                read = self._read(stop, by_index, below, last=True)
-                sampled = [
-                    replace(one, memory=one.memory + read.get(one.vcpu, ())) for one in sampled
-                ]
-        return stop.exchange, sampled
+            if one.registers is not None
+            else one
+            for vcpu, one in zip(vcpus, sampled, strict=True)
+        ]
 
-    def _other(self, one: Sampled) -> int | None:
-        """Where the stack goes on elsewhere; remembers that this one has such a place."""
-        if one.registers is None or not one.memory:
-            return None
-        start, chunk = one.memory[0]
-        address = self._machine.architecture.other_stack(one.registers.fp, start, chunk)
-        if address is not None:
+    def _others(
+        self, sampled: Sequence[Sampled], vcpus: Sequence[Vcpu], chunks: dict[int, _Chunk]
+    ) -> dict[Vcpu, int]:
+        """Where stacks go on elsewhere; remembers which ones have such a place."""
+        found = {}
+        for vcpu, one in zip(vcpus, sampled, strict=True):
+            if one.registers is None or one.vcpu not in chunks:
+                continue
+            start, chunk = chunks[one.vcpu]
+            address = self._machine.architecture.other_stack(one.registers.fp, start, chunk)
+            if address is None:
+                continue
+            found[vcpu] = address
             self._tops[-(-(start + len(chunk)) // _PAGE)] = None
             while len(self._tops) > _MOST_REMEMBERED:
                 self._tops.popitem(last=False)
-        return address
+        return found
 
     def _known(self, sp: int) -> int | None:
         """The end of the stack that a stack pointer is on, if another lies below that one."""
@@ -94,44 +106,42 @@ class StackReader:
                 return top * _PAGE
         return None
 
-    def _pieces(self, address: int) -> Iterator[tuple[int, int]]:
+    def _pieces(self, address: int) -> _Pieces:
         """Address and size of what to read from there on, up to the end of the stack."""
         at = address & ~7
         top = self._known(address) or (address & -STACK_SIZE) + STACK_SIZE
         end = min(top, at + self._most, _WRAP)
+        pieces = []
         while at < end:
             size = min(self._piece - at % self._piece, end - at)
-            yield at, size
+            pieces.append((at, size))
             at += size
+        return pieces
 
     @staticmethod
-    def _read(
-        stop: Stop,
-        vcpus: dict[int, Vcpu],
-        wanted: dict[int, list[tuple[int, int]]],
-        *,
-        last: bool,
-    ) -> dict[int, tuple[tuple[int, bytes], ...]]:
-        """One chunk a vcpu: its pieces up to the first that cannot be read."""
+    def _ask(stop: Stop, wanted: dict[Vcpu, _Pieces], *, last: bool) -> list[bytes]:
+        """The replies for all pieces, each vcpu's after the one that chooses it."""
         requests = [
             request
-            for index, pieces in wanted.items()
-            for request in (
-                b"Hg" + vcpus[index].thread,
-                *(b"m%x,%x" % piece for piece in pieces),
-            )
+            for vcpu, pieces in wanted.items()
+            for request in (b"Hg" + vcpu.thread, *(b"m%x,%x" % piece for piece in pieces))
         ]
-        replies = iter(stop.ask(requests, last=last))
-        found: dict[int, tuple[tuple[int, bytes], ...]] = {}
-        for index, pieces in wanted.items():
-            chosen = next(replies) == b"OK"
+        return stop.ask(requests, last=last) if requests else []
+
+    @staticmethod
+    def _chunks(wanted: dict[Vcpu, _Pieces], replies: Sequence[bytes]) -> dict[int, _Chunk]:
+        """By vcpu, its pieces up to the first that could not be read; none where none could."""
+        left = iter(replies)
+        found = {}
+        for vcpu, pieces in wanted.items():
+            whole = next(left) == b"OK"
             chunk = bytearray()
-            whole = chosen
-            for (_, size), reply in zip(pieces, [next(replies) for _ in pieces], strict=True):
+            for (_, size), reply in zip(pieces, [next(left) for _ in pieces], strict=True):
                 data = _bytes(reply, size) if whole else b""
                 whole = len(data) == size
                 chunk += data
-            found[index] = ((pieces[0][0], bytes(chunk)),) if chunk else ()
+            if chunk:
+                found[vcpu.index] = (pieces[0][0], bytes(chunk))
         return found
 
 

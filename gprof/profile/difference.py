@@ -129,6 +129,7 @@ def wilson(share: float, samples: float, z: float) -> tuple[float, float]:
     """
     if not samples:
         return 0.0, 1.0
+    share = min(max(share, 0.0), 1.0)  # sums of weights may leave it just outside
     middle = (share + z * z / (2 * samples)) / (1 + z * z / samples)
     spread = share * (1 - share) / samples + z * z / (4 * samples * samples)
     half = z * sqrt(spread) / (1 + z * z / samples)

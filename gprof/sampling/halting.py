@@ -6,7 +6,7 @@ import random
 import threading
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
@@ -88,6 +88,9 @@ class HaltingSource:
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
         self._stacks_may_go = options.unstacking is not None and options.stacks_if_cheap
+        # Until it is known what they cost they are thrown away: a profile that has stacks for
+        # its first moments only would mislead.
+        self._trying_stacks = self._stacks_may_go
         self._cost = StopCost()
         self._started_ns = time.monotonic_ns()
         self._now_ns = self._started_ns
@@ -183,6 +186,8 @@ class HaltingSource:
             return  # stopped by somebody since we looked: this is no sample of a running guest
         self._taken += 1
         self._late += exchange.asked_ns - due_ns > mean_interval_ns
+        if self._trying_stacks:
+            sampled = [replace(one, registers=None) for one in sampled]
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
         if self._state is not None:
             self._keep_budget(self._state.cost_ns, known=self._state.cost_known)
@@ -199,6 +204,7 @@ class HaltingSource:
         if self._stacks_may_go and hz < self._options.hz / 2:
             self._give_up_stacks(cost_ns)
             return
+        self._trying_stacks = False
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
@@ -215,7 +221,7 @@ class HaltingSource:
             f"{cost_ns / 1000:.0f} µs, too much for the rate (--max-halted). "
             "--call-graph fp or orc takes them anyway."
         )
-        self._stacks_may_go = False
+        self._stacks_may_go = self._trying_stacks = False
         self._ask = self._machine.sample
         self._cost = StopCost()
         if self._state is not None:

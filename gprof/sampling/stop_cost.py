@@ -11,16 +11,13 @@ takes the CPU away from us just then, report and answers come together: those sa
 not count. Where it does so a moment later the time is too long, so a low quantile counts. On a
 host too busy for any of this, the quickest whole exchange is an upper bound at least.
 
-Where the guest waited for a further question of ours (call stacks need one), a delay of ours is no
-error of measurement but one of the guest: there the mean counts, of all stops and not of those
-that were timed. What we did not look for without pause began a little earlier than we saw, so it is
-the greater of the two means.
+Where the guest waited for a further question of ours (call stacks need one), our waking up is no
+error of measurement but a cost of the guest. So there the mean of all stops counts, timed or not.
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Collection
 
 from gprof.guest.gdbstub import Exchange
 
@@ -40,7 +37,6 @@ class StopCost:
         self._caught: deque[int] = deque(maxlen=_REMEMBERED)
         self._whole: deque[int] = deque(maxlen=_REMEMBERED)
         self._waited: deque[int] = deque(maxlen=_REMEMBERED)
-        self._waited_caught: deque[int] = deque(maxlen=_REMEMBERED)
         self.seen = 0
 
     def add(self, exchange: Exchange) -> None:
@@ -48,8 +44,6 @@ class StopCost:
         self.seen += 1
         if exchange.waited:
             self._waited.append(exchange.answered_ns - exchange.stopped_ns)
-            if exchange.caught:
-                self._waited_caught.append(self._waited[-1])
             return
         self._whole.append(exchange.answered_ns - exchange.asked_ns)
         if exchange.caught:
@@ -64,13 +58,8 @@ class StopCost:
     def ns(self) -> float:
         """Cost of one stop in nanoseconds; 0 before the first was seen."""
         if self._waited:
-            caught = self._waited_caught if len(self._waited_caught) >= _ENOUGH else ()
-            return max(_mean(self._waited), _mean(caught))
+            return sum(self._waited) / len(self._waited)
         bound = min(self._whole, default=0)
         if self.known:
             return float(min(bound, sorted(self._caught)[len(self._caught) // 10]))
         return float(bound)
-
-
-def _mean(values: Collection[int]) -> float:
-    return sum(values) / len(values) if values else 0.0

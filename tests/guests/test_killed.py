@@ -14,7 +14,7 @@ import pytest
 
 from gprof.guest.demo import DemoGuest
 from gprof.recording.reader import read
-from tests.command_line import end, started
+from tests.command_line import PCS_ONLY, end, started
 from tests.monitor import Monitor
 
 KILLS = 200
@@ -65,7 +65,7 @@ def test_asked_to_end_a_recording_is_complete(
     path = tmp_path / "ended.gprof"
     with (
         Monitor(demo_guest.qmp_address) as monitor,
-        started("record", "--gdb", demo_guest.gdb_address, "-F", "200", "-o", path) as process,
+        started("record", "--gdb", demo_guest.gdb_address, *PCS_ONLY, "-o", path) as process,
     ):
         monitor.await_event("STOP", 200)
         code, _, said = end(process, number)
@@ -82,7 +82,7 @@ def test_killed_a_recording_keeps_what_was_written(demo_guest: DemoGuest, tmp_pa
     path = tmp_path / "killed.gprof"
     with (
         Monitor(demo_guest.qmp_address) as monitor,
-        started("record", "--gdb", demo_guest.gdb_address, "-F", "200", "-o", path) as process,
+        started("record", "--gdb", demo_guest.gdb_address, *PCS_ONLY, "-o", path) as process,
     ):
         # It is written down every second.
         while not (path.exists() and path.stat().st_size and len(read(path).samples)):

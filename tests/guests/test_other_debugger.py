@@ -16,7 +16,7 @@ import pytest
 from gprof.guest.demo import DemoGuest
 from gprof.guest.emulator import Emulator
 from gprof.recording.reader import read
-from tests.command_line import PATIENCE, end, gprof, started
+from tests.command_line import PATIENCE, PCS_ONLY, end, gprof, started
 from tests.monitor import Monitor
 
 #: How gprof says that it waits.
@@ -48,7 +48,7 @@ def gdb_attached(address: str) -> Iterator[subprocess.Popen[str]]:
 
 
 def recording(guest: Emulator, path: Path) -> tuple[str | Path, ...]:
-    return ("record", "--gdb", guest.gdb_address, "-F", "200", "-o", path)
+    return ("record", "--gdb", guest.gdb_address, *PCS_ONLY, "-o", path)
 
 
 def await_hold(path: Path, monitor: Monitor) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import json
 import random
+import socket
 import time
 from collections import Counter
 from collections.abc import Iterable
@@ -14,9 +16,11 @@ from typing import Any
 import pytest
 
 from gprof.attach import Attached, Sources, attach, source_of
+from gprof.dump import take
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
+from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.registers import RegisterFile
 from gprof.guest.stack_reader import StackReader
@@ -108,6 +112,7 @@ class Oracle:
     def __init__(self, vmlinux: Image, slide: int, memory: Memory) -> None:
         self._memory = memory
         self._chunks: tuple[tuple[int, bytes], ...] = ()
+        self._everything = True  # until the modules are known
         self._drgn: Any = pytest.importorskip("drgn", reason="drgn is not installed")
         link = {name: vmlinux.address_of(name) or 0 for name in ("_stext", "init_top_pgt")}
         described = (
@@ -124,6 +129,7 @@ class Oracle:
         # Modules have no files here: drgn reads their ORC tables from the guest's memory.
         with contextlib.suppress(self._drgn.MissingDebugInfoError):
             self._program.load_debug_info(None, default=True)
+        self._everything = False
         self._registers = self._program.type("struct pt_regs")
 
     def _read(self, address: int, size: int, _offset: int, _physical: bool) -> bytes:
@@ -131,7 +137,7 @@ class Oracle:
             if start <= address and address + size <= start + len(data):
                 return data[address - start : address - start + size]
         try:
-            if address >= IMAGES:
+            if self._everything or address >= IMAGES:
                 return self._memory.read(address, size)
         except MemoryFault:
             pass
@@ -195,3 +201,59 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
 def describe(stack: Stack, attached: Attached) -> list[str]:
     found = [attached.space.symbol_at(pc) for pc in stack.pcs]
     return [at.symbol.name if at is not None else "?" for at in found]
+
+
+def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: DemoGuest) -> None:
+    sources = Sources.open(demo_guest.image, None, None)
+    await_boot(demo_guest)
+    for running in (True, False):
+        if not running:
+            demo_guest.pause()
+        attached = attach(Address.parse(demo_guest.gdb_address), sources)
+        try:
+            dump = take(attached)
+        finally:
+            attached.close()
+        assert status(demo_guest) == ("running" if running else "paused")
+        assert dump.stopped is not running
+        assert [vcpu.index for vcpu in dump.vcpus] == [0, 1]
+        for vcpu in dump.vcpus:
+            names = [frame.name for frame in vcpu.frames]
+            assert names[-1] == "enter_upper_half"
+            assert "run_rounds" in names
+            assert vcpu.ending is Ending.START
+            assert vcpu.registers["rip"] == vcpu.frames[0].address
+        again = json.loads(json.dumps(dump.content()))
+        assert again["vcpus"][1]["frames"][-1]["symbol"] == "enter_upper_half"
+        assert again["stopped"] is not running
+        shown = "\n".join(dump.lines())
+        assert "enter_upper_half+0x" in shown
+        assert ("stopped by somebody else" in shown) is not running
+
+
+def await_boot(guest: DemoGuest) -> None:
+    """Wait until both vcpus are through the firmware."""
+    machine = Machine(Stub(Address.parse(guest.gdb_address)))
+    try:
+        for _ in range(600):
+            states = [one.state for one in machine.sample(machine.vcpus)[1]]
+            if all(state is not None and state.pc >= KERNEL for state in states):
+                return
+            time.sleep(0.05)  # nothing tells when
+    finally:
+        machine.stub.close()
+    raise AssertionError("the demo guest does not boot")
+
+
+def status(guest: DemoGuest) -> str:
+    """What QEMU says of the machine."""
+    with socket.socket(socket.AF_UNIX) as monitor:
+        monitor.settimeout(20)
+        monitor.connect(guest.qmp_address)
+        monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status"}')
+        with monitor.makefile() as answers:
+            for line in answers:
+                said = json.loads(line).get("return")
+                if said:
+                    return str(said["status"])
+    raise AssertionError("QEMU said nothing")

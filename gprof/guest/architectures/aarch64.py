@@ -28,6 +28,7 @@ class AArch64:
     name: str = "aarch64"
     # Addresses that TTBR1 translates: bit 55 and all above it, whatever the size of the space.
     kernel_half: tuple[int, int] = (0xFF80_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+    general: tuple[str, ...] = ("pc", "sp", *(f"x{number}" for number in range(31)), "cpsr")
     vector_symbols: tuple[str, ...] = ("vectors",)
 
     def vector(self, probe: Probe) -> int | None:
@@ -43,6 +44,12 @@ class AArch64:
                 f"the stub's registers of {len(reply) // 2} bytes have no pc or cpsr"
             )
         return VcpuState(pc, Mode.IDLE if halted else mode_of(pstate))
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        pstate = registers.value("cpsr", reply)
+        user = pstate is None or pstate & 0xF == 0
+        return None if user else registers.value("sp", reply)
 
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`."""

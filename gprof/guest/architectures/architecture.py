@@ -55,6 +55,11 @@ class Architecture(Protocol):
         ...
 
     @property
+    def general(self) -> tuple[str, ...]:
+        """Names of the registers that a person wants to see, in the usual order."""
+        ...
+
+    @property
     def vector_symbols(self) -> tuple[str, ...]:
         """Names of the symbol that `vector` gives the address of, in order of preference."""
         ...
@@ -68,6 +73,13 @@ class Architecture(Protocol):
 
         Raises:
             ProtocolError: the reply has no pc.
+        """
+        ...
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """The kernel's stack that a vcpu is on, by the reply to `g`; None in user space.
+
+        The guest waits for this: no more of the reply is read than it takes.
         """
         ...
 

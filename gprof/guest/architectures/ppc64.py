@@ -31,6 +31,10 @@ class Ppc64:
     name: str = "ppc64"
     kernel_half: tuple[int, int] = (0xC000_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
     vector_symbols: tuple[str, ...] = ()
+    general: tuple[str, ...] = (
+        *("pc", "msr", "cr", "lr", "ctr", "xer"),
+        *(f"r{i}" for i in range(32)),
+    )
 
     def vector(self, probe: Probe) -> int | None:
         """The vectors are at fixed addresses and tell nothing."""
@@ -45,6 +49,13 @@ class Ppc64:
                 f"the stub's registers of {len(reply) // 2} bytes have no pc or msr"
             )
         return VcpuState(pc, Mode.IDLE if halted else mode_of(msr))
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        msr = registers.value("msr", reply)
+        if msr is None or mode_of(msr) is Mode.USER:
+            return None
+        return registers.value("r1", reply)
 
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`; frames are chained from the stack pointer."""

@@ -25,6 +25,12 @@ class RiscV64:
     name: str = "riscv64"
     kernel_half: tuple[int, int] = _KERNEL_HALF
     vector_symbols: tuple[str, ...] = ("handle_exception",)
+    general: tuple[str, ...] = (
+        *("pc", "ra", "sp", "gp", "tp", "t0", "t1", "t2", "fp", "s1"),
+        *(f"a{i}" for i in range(8)),
+        *(f"s{i}" for i in range(2, 12)),
+        *(f"t{i}" for i in range(3, 7)),
+    )
 
     def vector(self, probe: Probe) -> int | None:
         """The trap vector of supervisor mode, without its two bits of mode."""
@@ -39,6 +45,13 @@ class RiscV64:
         if halted:
             return VcpuState(pc, Mode.IDLE)
         return VcpuState(pc, Mode.KERNEL if in_kernel_half(pc) else Mode.UNKNOWN)
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        pc = registers.value("pc", reply)
+        if pc is None or not in_kernel_half(pc):
+            return None
+        return registers.value("sp", reply)
 
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`."""

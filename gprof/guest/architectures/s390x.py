@@ -34,6 +34,7 @@ class S390X:
     # Kernel and user space have an address space each: every address may be the kernel's.
     kernel_half: tuple[int, int] = (0, 0xFFFF_FFFF_FFFF_FFFF)
     vector_symbols: tuple[str, ...] = ("ext_int_handler",)
+    general: tuple[str, ...] = ("pswm", "pswa", *(f"r{i}" for i in range(16)))
 
     def vector(self, probe: Probe) -> int | None:
         """No register tells; the new status words in lowcore would, by physical address."""
@@ -48,6 +49,13 @@ class S390X:
                 f"the stub's registers of {len(reply) // 2} bytes have no pswm or pswa"
             )
         return VcpuState(address, Mode.IDLE) if halted else state_of(mask, address)
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        mask = registers.value("pswm", reply)
+        if mask is None or state_of(mask, 0).mode is Mode.USER:
+            return None
+        return registers.value("r15", reply)
 
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`; frames are chained from the stack pointer."""

@@ -28,6 +28,11 @@ class X86_64:  # noqa: N801 - the architecture's own name
     name: str = "x86_64"
     # Canonical addresses of the upper half, four or five levels of page tables alike.
     kernel_half: tuple[int, int] = (0xFF00_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
+    general: tuple[str, ...] = (
+        *("rip", "rsp", "rbp", "rax", "rbx", "rcx", "rdx", "rsi", "rdi"),
+        *(f"r{number}" for number in range(8, 16)),
+        *("eflags", "cs", "ss", "cr2", "cr3"),
+    )
     # Gate 0 of the interrupt table; the first name since Linux 5.8.
     vector_symbols: tuple[str, ...] = ("asm_exc_divide_error", "divide_error")
 
@@ -64,6 +69,11 @@ class X86_64:  # noqa: N801 - the architecture's own name
         if cr0 is not None and not cr0 & _CR0_PAGING:
             return VcpuState(pc, Mode.FIRMWARE)
         return VcpuState(pc, Mode.USER if cs & 3 == _USER else Mode.KERNEL)
+
+    def stack_pointer(self, registers: RegisterFile, reply: bytes) -> int | None:
+        """See `Architecture.stack_pointer`."""
+        cs = registers.value("cs", reply)
+        return registers.value("rsp", reply) if cs is not None and cs & 3 != _USER else None
 
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`."""

@@ -68,7 +68,8 @@ def test_user_space_is_not_read(model: StubModel, machine: Machine) -> None:
     model.code_segments = [0x33, 0x33]
     sampled = StackReader(machine).sample(machine.vcpus)[1]
     assert all(one.registers is None and not one.memory for one in sampled)
-    assert model.running
+    assert not machine.stub.exchange([b"qC"]).waited  # the stub has heard the continue before this
+    assert not machine.stub.held
     assert not any(body.startswith(b"m") for body in model.seen)
 
 

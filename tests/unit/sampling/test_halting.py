@@ -12,7 +12,7 @@ import pytest
 
 from gprof.errors import TargetGone, UsageError
 from gprof.guest.address import Address
-from gprof.guest.gdbstub import Stub
+from gprof.guest.gdbstub import Exchange, Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.profile.stacks import StackTable
@@ -193,3 +193,14 @@ def test_stacks_are_numbered_and_their_endings_counted(model: StubModel) -> None
     assert facts.endings == {"user": int(of_kernel.sum())}
     assert facts.stacks_cut_percent == 0
     assert facts.halted_ns > 0
+
+
+def test_the_mean_counts_where_the_guest_waited_for_us() -> None:
+    cost = StopCost()
+    for answered in (300, 400, 500, 90_000, 80_000):
+        assert not cost.known
+        cost.add(Exchange([], 0, 100, 100 + answered, caught=False, waited=True))
+    assert cost.ns == 34_240
+    for _ in range(5):
+        cost.add(Exchange([], 0, 100, 700, caught=False, waited=True))
+    assert cost.known
