@@ -172,6 +172,23 @@ class Attached:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
 
+    def introspect(self, *, symbols: bool, modules: bool) -> Introspected:
+        """Ask the guest's memory again, with what is known of its kernel by now.
+
+        Args:
+            symbols: read the symbols of the kernel proper.
+            modules: read its list of modules.
+        """
+        reader = self.monitored or self.machine
+        known = KnownKernel(
+            self.sources.image,
+            self.sources.kallsyms,
+            self.slide.offset if self.slide else 0,
+            self.guest.architecture,
+            reader.vector(),
+        )
+        return introspect(reader, known, symbols=symbols, modules=modules)
+
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
         self.machine.close()

@@ -16,14 +16,22 @@ _DEFAULT_PORT = 1234
 
 
 def find(options: LiveOptions) -> LiveOptions:
-    """The options with an address in them: that given, the usual one, or the only one there is.
+    """The options with an address in them: see `reach`."""
+    if options.gdb or options.qmp:
+        return options
+    gdb, qmp = reach(None, None)
+    return replace(options, gdb=gdb, qmp=qmp)
+
+
+def reach(gdb: str | None, qmp: str | None) -> tuple[str | None, str | None]:
+    """The addresses of a stub and of a monitor: those given, the usual one, or the only ones.
 
     Raises:
         UsageError: there are several guests, or one without anything to connect to.
     """
-    if options.gdb or options.qmp:
-        return options
-    usual = replace(options, gdb=DEFAULT_GDB)
+    if gdb or qmp:
+        return gdb, qmp
+    usual = (DEFAULT_GDB, None)
     if any(listens(_DEFAULT_PORT, _text(f"/proc/net/{name}")) for name in ("tcp", "tcp6")):
         return usual
     guests = local_guests()
@@ -42,10 +50,8 @@ def find(options: LiveOptions) -> LiveOptions:
             "Choose one:\n" + "\n".join(f"  {how(guest)}   {called(guest)}" for guest in reachable),
         )
     (only,) = reachable
-    click.echo(f"Sampling {called(only)}: {how(only)}", err=True)
-    if only.gdb:
-        return replace(options, gdb=only.gdb[0])
-    return replace(options, qmp=only.qmp[0])
+    click.echo(f"Taking {called(only)}: {how(only)}", err=True)
+    return (only.gdb[0], None) if only.gdb else (None, only.qmp[0])
 
 
 def called(guest: LocalGuest) -> str:

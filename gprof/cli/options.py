@@ -113,15 +113,24 @@ def mount_option(command: _Command) -> _Command:
     )(command)  # fmt: skip
 
 
-def live_options(command: _Command) -> _Command:
-    """Which guest to sample and how."""
+def guest_options(command: _Command) -> _Command:
+    """`--gdb` and `--qmp`: where a live guest is reached."""
     for option in reversed((
         click.option("--gdb", metavar="ADDR", default=None,
                      help="The guest's gdbstub, host:port or the path of a unix socket.  "
                           f"[default: {DEFAULT_GDB}, or the only guest here]"),
         click.option("--qmp", metavar="ADDR", default=None,
-                     help="The guest's QMP monitor: samples without stopping the guest, or with "
-                          "--gdb, watches over it."),
+                     help="The guest's QMP monitor: leaves the guest running, or with --gdb, "
+                          "watches over it."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def live_options(command: _Command) -> _Command:
+    """Which guest to sample and how."""
+    for option in reversed((
+        guest_options,
         click.option("-F", "--frequency", "hz", type=click.FloatRange(0.01, 10000), default=99.0,
                      show_default=True, metavar="HZ", help="Samples a second of each vcpu."),
         click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS",

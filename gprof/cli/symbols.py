@@ -8,44 +8,37 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import DEFAULT_GDB, given_symbols, symbol_options
+from gprof.cli.options import given_symbols, guest_options, symbol_options
 
 
 @click.command("symbols")
-@click.option("--gdb", metavar="ADDR", default=DEFAULT_GDB, show_default=True,
-              help="The guest's gdbstub, host:port or the path of a unix socket.")  # fmt: skip
+@guest_options
 @symbol_options
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
               metavar="FILE", help="The text; - writes it to stdout.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def command(gdb: str, output: Path, force: bool, **given: Any) -> int:
+def command(gdb: str | None, qmp: str | None, output: Path, force: bool, **given: Any) -> int:
     """Write the guest's /proc/kallsyms, read from its memory.
 
     For other tools that want a copy of it, and for --guestkallsyms: no login, no root, no
     setting of the guest stands in the way. No file is needed; a vmlinux makes the search exact.
     """
     from gprof.attach import attach
+    from gprof.cli.finding import reach
     from gprof.cli.waiting import telling_if_slow
     from gprof.export.files import writing
     from gprof.guest.address import Address
-    from gprof.introspection import introspect
-    from symbols.introspection import KnownKernel, LoadedModules, all_symbols
+    from symbols.introspection import LoadedModules, all_symbols
     from symbols.kallsyms_text import write_kallsyms
 
     sources = given_symbols(given).only()
+    stub, monitor = (Address.parse(one) if one else None for one in reach(gdb, qmp))
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
-        attached = attach(Address.parse(gdb), sources)
+        attached = attach(stub, sources, monitor=monitor)
         try:
             found = attached.introspected
             if found.kernel is None:
-                known = KnownKernel(
-                    attached.sources.image,
-                    attached.sources.kallsyms,
-                    attached.slide.offset if attached.slide else 0,
-                    attached.machine.architecture.name,
-                    attached.machine.vector(),
-                )
-                found = introspect(attached.machine, known, symbols=True, modules=True)
+                found = attached.introspect(symbols=True, modules=True)
         finally:
             attached.close()
     if found.kernel is None:

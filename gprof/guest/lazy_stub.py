@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from gprof.errors import StubBusy, TargetError, UsageError
@@ -75,6 +76,13 @@ class LazyStub:
         except TargetError:
             raise MemoryFault(address, size) from None
         return memory.read(address, size)
+
+    def readable(self, addresses: Sequence[int]) -> list[bool]:
+        """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
+        try:
+            return self.machine().memory.readable(addresses)
+        except TargetError:
+            return [False] * len(addresses)
 
     def forget(self) -> None:
         """Drop what was kept, as after a reset."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import random
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
@@ -243,6 +243,7 @@ class WalkedMemory:
         self._tables: list[PageTables] = []
         self._tables_end = 0.0
         self._pages: dict[int, bytes] = {}
+        self._seen: int | None = None
 
     def read(self, address: int, size: int) -> bytes:
         """Exactly `size` bytes at `address`; see `symbols.memory.Memory`."""
@@ -256,12 +257,38 @@ class WalkedMemory:
             pages.append(page)
         return b"".join(pages)[address - first * _PAGE :][:size]
 
+    def readable(self, addresses: Sequence[int]) -> list[bool]:
+        """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
+        found = [False] * len(addresses)
+        for view in self._views():
+            found = [_sees(view, address) for address in addresses]
+            if any(found):
+                self._seen = addresses[found.index(True)]
+            if self._seen is not None and _sees(view, self._seen):
+                break
+        return found
+
     def forget(self) -> None:
         """Drop what was kept, as after a reset."""
         self._pages.clear()
         self._tables = []
+        self._seen = None
 
     def _fetch(self, page: int, address: int, size: int) -> bytes:
+        for view in self._views():
+            try:
+                data = view.read(page, _PAGE)
+            except MemoryFault:
+                # What could be read before tells tables without the kernel from a hole in it.
+                if self._seen is not None and _sees(view, self._seen):
+                    break
+                continue
+            self._seen = page
+            return data
+        raise MemoryFault(address, size)
+
+    def _views(self) -> Iterator[PagedMemory]:
+        """What the vcpus see now, and in a few moments to come."""
         for attempt in range(_ATTEMPTS):
             if attempt:
                 # Out of step with the guest's timer; moments later a vcpu is in the kernel.
@@ -270,11 +297,15 @@ class WalkedMemory:
                 try:
                     self._tables = self._machine.tables()
                 except TargetError:
-                    break
+                    return
                 own = self._machine.architecture.name == "aarch64"
                 self._tables_end = time.monotonic() + (math.inf if own else _ROOT_LIFETIME)
-            try:
-                return PagedMemory(self._physical, *self._tables).read(page, _PAGE)
-            except MemoryFault:
-                continue
-        raise MemoryFault(address, size)
+            yield PagedMemory(self._physical, *self._tables)
+
+
+def _sees(memory: Memory, address: int) -> bool:
+    try:
+        memory.read(address, 1)
+    except MemoryFault:
+        return False
+    return True

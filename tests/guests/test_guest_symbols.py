@@ -29,9 +29,13 @@ def attached_to(guest: LinuxGuest, sources: Sources) -> Attached:
     return attached
 
 
-def test_kallsyms_from_memory_is_that_of_the_guest(linux_guest: LinuxGuest, tmp_path: Path) -> None:
+@pytest.mark.parametrize("way", ["gdb", "qmp"])
+def test_kallsyms_from_memory_is_that_of_the_guest(
+    linux_guest: LinuxGuest, tmp_path: Path, way: str
+) -> None:
     path = tmp_path / "kallsyms"
-    done = CliRunner().invoke(cli, ["symbols", "--gdb", linux_guest.gdb_address, "-o", str(path)])
+    address = linux_guest.gdb_address if way == "gdb" else linux_guest.qmp_address
+    done = CliRunner().invoke(cli, ["symbols", f"--{way}", address, "-o", str(path)])
     assert done.exit_code == 0, done.output
     # Text that the kernel makes at run time is not in its tables.
     generated = (b"\t[bpf]", b"\t[__builtin__ftrace]", b"\t[__builtin__kprobes]")
@@ -57,6 +61,30 @@ def test_modules_are_those_of_the_guest(linux_guest: LinuxGuest, with_vmlinux: b
     if not with_vmlinux:
         assert attached.slide is not None
         assert attached.slide.agreeing == (Method.KALLSYMS, Method.VECTOR, Method.FIRST_PAGE)
+
+
+@pytest.mark.parametrize("with_stub", [True, False])
+def test_with_a_monitor_symbols_are_read_without_a_stop(
+    linux_guest: LinuxGuest, with_stub: bool
+) -> None:
+    attached = attach(
+        Address.parse(linux_guest.gdb_address) if with_stub else None,
+        Sources(),
+        monitor=Address.parse(linux_guest.qmp_address),
+    )
+    monitored = attached.monitored
+    assert monitored is not None
+    stopped = monitored.stops_it
+    attached.close()
+    if monitored.why_packets is not None:
+        pytest.skip(monitored.why_packets.problem)
+    found = attached.introspected
+    assert not found.problems
+    assert found.kernel is not None
+    assert found.modules is not None
+    assert len(found.modules.listed) == len(open_modules(linux_guest.modules))
+    assert found.cost.stops == 0
+    assert stopped == with_stub  # by connecting, where there is a stub
 
 
 def test_every_choice_of_symbols_names_the_same_functions(linux_guest: LinuxGuest) -> None:

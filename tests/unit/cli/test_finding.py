@@ -46,7 +46,7 @@ def test_the_usual_port_comes_first(here: Any) -> None:
 def test_the_only_guest_is_taken(here: Any, capsys: pytest.CaptureFixture[str]) -> None:
     here(STUB, CLOSED)
     assert (find(NOBODY).gdb, find(NOBODY).qmp) == ("/run/g", None)
-    assert "Sampling web1 (qemu-system-x86_64, process 10)" in capsys.readouterr().err
+    assert "Taking web1 (qemu-system-x86_64, process 10)" in capsys.readouterr().err
     here(MONITOR)
     assert (find(NOBODY).gdb, find(NOBODY).qmp) == (None, "/run/q")
     assert "\x1b" not in capsys.readouterr().err
