@@ -90,7 +90,7 @@ def test_stopped_by_the_monitor_it_is_held_and_goes_on(
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 100)
+        monitor.await_event("STOP", 500)
         monitor.execute("stop")
         await_hold(path, monitor)
         monitor.execute("cont")
@@ -113,7 +113,7 @@ def test_ended_while_the_guest_is_held_it_stays_stopped(
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 100)
+        monitor.await_event("STOP", 500)
         monitor.execute("stop")
         await_hold(path, monitor)
         assert end(process, signal.SIGTERM)[0] == 0
