@@ -6,6 +6,7 @@ import math
 import random
 import time
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
@@ -256,6 +257,19 @@ class WalkedMemory:
                     self._pages[number] = page
             pages.append(page)
         return b"".join(pages)[address - first * _PAGE :][:size]
+
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each span as they are now; see `symbols.memory.Gathering`."""
+        found: list[bytes | None] = [None] * len(spans)
+        for view in self._views():
+            for i, (address, size) in enumerate(spans):
+                if found[i] is None:
+                    with suppress(MemoryFault):
+                        found[i] = view.read(address, size)
+                        self._seen = address
+            if None not in found or (self._seen is not None and _sees(view, self._seen)):
+                break
+        return found
 
     def readable(self, addresses: Sequence[int]) -> list[bool]:
         """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
