@@ -381,7 +381,7 @@ def source_of(
     """
     machine = attached.machine
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus, following=following))
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from gprof.attach import Attached
 from gprof.errors import TargetError
+from gprof.guest.monitored import MonitoredMachine
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.sampling.task_numbers import Following
 from symbols.btf import Btf
@@ -29,6 +30,9 @@ def follow_tasks(attached: Attached, tasks: TaskTable) -> tuple[Following | None
         sources.image is not None and sources.image.linux_release is None
     ):
         return None, ""
+    monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
+    if monitored is not None and monitored.why_packets is not None:
+        return None, f"Tasks are not told: {monitored.why_packets.problem}."
     known = KnownKernel(
         sources.image, sources.kallsyms, attached.slide.offset, attached.guest.architecture
     )

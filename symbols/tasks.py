@@ -131,12 +131,15 @@ class CurrentPlaces:
         entry_task: aarch64: of the per-cpu `__entry_task`, which is right in user mode too.
         lowcore: s390x: offset of the pointer in the lowcore.
         little_endian: byte order of the pointer.
+        per_cpu_offsets: x86-64 and aarch64: of the array `__per_cpu_offset`, which has for each
+            cpu what is added to an address in the per-cpu area.
     """
 
     per_cpu: int | None = None
     entry_task: int | None = None
     lowcore: int | None = None
     little_endian: bool = True
+    per_cpu_offsets: int | None = None
 
     @classmethod
     def of(cls, address_of: Callable[[str], int | None], btf: Btf | None) -> CurrentPlaces:
@@ -159,6 +162,7 @@ class CurrentPlaces:
             address_of("__entry_task"),
             lowcore.offset if lowcore is not None else None,
             btf.little_endian if btf is not None else True,
+            address_of("__per_cpu_offset"),
         )
 
 
