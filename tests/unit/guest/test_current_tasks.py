@@ -53,17 +53,22 @@ def give_tasks(model: StubModel) -> list[int]:
     return tasks
 
 
+def asked(model: StubModel) -> int:
+    """How many questions came; what lets the guest go may come after the answers are here."""
+    return sum(body not in {b"c", b"qAttached"} for body in model.seen)
+
+
 def test_the_second_sample_tells_tasks_for_one_more_packet_a_vcpu(model: StubModel) -> None:
     machine = Machine(Stub(Address.parse(str(model.path))))
     tasks = give_tasks(model)
     model.seen.clear()
     machine.sample(machine.vcpus)
-    without = len(model.seen)
+    without = asked(model)
     machine.follow_tasks(CurrentPlaces(per_cpu=PER_CPU))
     assert [one.task for one in machine.sample(machine.vcpus)[1]] == [0, 0]
     model.seen.clear()
     assert [one.task for one in machine.sample(machine.vcpus)[1]] == tasks
-    assert len(model.seen) == without + len(tasks)
+    assert asked(model) == without + len(tasks)
     model.code_segments[1] = 0x33  # its base changes places with that of the program
     assert [one.task for one in machine.sample(machine.vcpus)[1]] == tasks
     machine.close()
