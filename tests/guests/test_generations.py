@@ -115,8 +115,7 @@ def generation(request: pytest.FixtureRequest) -> Iterator[Generation]:
         kernel = fetch_kernel(KERNELS[key])
     except KernelUnavailable as reason:
         pytest.skip(str(reason))
-    # Multi-threaded emulation trips over kernels of some generations that patch their own text.
-    guest = boot(kernel, busybox, accelerator="tcg,thread=single", patience=expected.patience)
+    guest = boot(kernel, busybox, steady=True, patience=expected.patience)
     guest.pause()
     yield Generation(key, guest, expected)
     guest.close()
@@ -308,11 +307,19 @@ def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: 
     figure("whole stacks", f"{whole}/{len(taken.stacks)}")
     if generation.expected.drgn:
         pairs = list(zip(taken.ours, taken.theirs, strict=True))
-        different = [(ours, theirs) for ours, theirs in pairs if ours != theirs]
-        figure("same as drgn's", f"{len(pairs) - len(different)}/{len(pairs)}")
+        # The kernel has no rules for the code of indirect calls; we know how to get out of it.
+        longer = [
+            stack.ending.whole and ours[: len(theirs)] == theirs and len(theirs) < len(ours)
+            for stack, (ours, theirs) in zip(taken.stacks, pairs, strict=True)
+        ]
+        compared = [pair for pair, more in zip(pairs, longer, strict=True) if not more]
+        different = [(ours, theirs) for ours, theirs in compared if ours != theirs]
+        same = len(compared) - len(different)
+        figure("same as drgn's", f"{same}/{len(pairs)}, {sum(longer)} where drgn stops earlier")
         space = taken.attached.space
         shown = [
             [named(space, np.array(side, np.uint64)) for side in pair] for pair in different[:5]
         ]
-        assert len(different) <= (1 - generation.expected.same) * len(pairs), shown
+        assert len(different) <= (1 - generation.expected.same) * len(compared), shown
+        assert sum(longer) <= 0.05 * len(pairs)
     assert whole >= 0.99 * len(taken.stacks), endings
