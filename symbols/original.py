@@ -16,6 +16,7 @@ from symbols.memory import MemoryFault
 from symbols.patch_sites import PatchKind, PatchSites
 
 _WRAP = 1 << 64
+_LOW = 1 << 32
 _INT3 = b"\xcc"
 
 
@@ -60,12 +61,17 @@ class Original:
     def object_at(self, address: int) -> str | None:
         """The name of the data at a runtime address, as `jiffies` or `init_task+0x8`."""
         table = self.image.objects
-        linked = (address - self.slide) % _WRAP
+        linked = address if self._is_per_cpu(address) else (address - self.slide) % _WRAP
         row = int(table.lookup(np.array([linked], np.uint64))[0])
         if row < 0:
             return None
         offset = linked - int(table.start[row])
         return f"{table.names[row]}+{offset:#x}" if offset else table.names[row]
+
+    def _is_per_cpu(self, address: int) -> bool:
+        """It is an offset among the per-cpu variables, which are linked at 0 and never move."""
+        section = self.image.section(".data..percpu")
+        return section is not None and 0 <= address - section.address < section.size < _LOW
 
     def patches(
         self, running: Sequence[Instruction], architecture: str, syntax: Syntax = "att"
