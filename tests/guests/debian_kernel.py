@@ -79,8 +79,14 @@ class DebianKernel:
     @classmethod
     def at(cls, folder: Path, architecture: str) -> DebianKernel:
         """The kernel in one folder of the cache."""
-        names = ("vmlinuz", "vmlinux", "modules", "busybox")
-        return cls(folder.name, *(folder / name for name in names), architecture)
+        return cls(
+            folder.name,
+            folder / "vmlinuz",
+            folder / "vmlinux",
+            folder / "modules",
+            folder / "busybox",
+            architecture,
+        )
 
 
 def cache_folder() -> Path:
