@@ -10,6 +10,7 @@ from pathlib import Path
 from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
+from gprof.guest.libvirt import Domain, Libvirt
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
@@ -243,7 +244,7 @@ def attach(
     sources: Sources,
     name: str = "",
     *,
-    monitor: Address | None = None,
+    monitor: Address | Domain | None = None,
     directories: Sequence[Path] = (),
 ) -> Attached:
     """Connect to a guest and find out where its kernel is.
@@ -252,7 +253,7 @@ def attach(
         address: of its stub; None to do without one, by its monitor alone.
         sources: opened before, so that a wrong file costs the guest nothing.
         name: of the guest; where empty, as QEMU knows it, or its address.
-        monitor: address of its monitor; None to do without one.
+        monitor: address of its monitor, or its domain of libvirt; None to do without one.
         directories: where files of its modules may be; see `introspect`.
 
     Raises:
@@ -262,7 +263,7 @@ def attach(
     with ExitStack() as undo:
         monitored = None
         if monitor is not None:
-            client = Qmp(monitor)
+            client = Qmp(monitor) if isinstance(monitor, Address) else Libvirt(monitor)
             undo.callback(client.close)
             monitored = MonitoredMachine(client)
             undo.callback(monitored.close)

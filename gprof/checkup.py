@@ -11,6 +11,7 @@ import numpy as np
 
 from gprof.attach import Attached, Sources, attach, source_of
 from gprof.guest.address import Address
+from gprof.guest.libvirt import Domain
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.source import SampleBatch
@@ -65,7 +66,7 @@ def examine(
     *,
     hz: float,
     max_halted: float,
-    monitor: str | None = None,
+    monitor: Address | Domain | None = None,
 ) -> list[Check]:
     """Look at the files, the guest, whether they match, and what sampling costs.
 
@@ -78,18 +79,17 @@ def examine(
         modules: a copy of /proc/modules.
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
-        monitor: address of the monitor; None to do without one.
+        monitor: see `attach`.
 
     Raises:
-        UsageError: an address is none.
+        UsageError: the address is none.
     """
     checks: list[Check] = []
     sources = _files(checks, vmlinux, kallsyms, modules)
     where = Address.parse(address) if address else None
-    watched = Address.parse(monitor) if monitor else None
     way = "gdbstub" if where else "qmp"
     try:
-        attached = attach(where, sources, monitor=watched)
+        attached = attach(where, sources, monitor=monitor)
     except GprofError as error:
         checks.append(_failed(way, error))
         if error.exit_code != 5:  # not because of symbols: nothing more can be asked
@@ -97,7 +97,7 @@ def examine(
         # The guest is there, only the symbols are not its own: go on without them.
         checks[-1] = _failed("symbols", error)
         try:
-            attached = attach(where, Sources(), monitor=watched)
+            attached = attach(where, Sources(), monitor=monitor)
         except GprofError as again:
             checks.append(_failed(way, again))
             return checks
@@ -226,7 +226,14 @@ def _introspected(checks: list[Check], attached: Attached) -> None:
 def _monitor(checks: list[Check], monitored: MonitoredMachine) -> None:
     client = monitored.monitor_client
     version = ".".join(map(str, client.version))
-    checks.append(Check("qmp", Verdict.FINE, f"{client.address.text}, QEMU {version}"))
+    checks.append(
+        Check(
+            "qmp",
+            Verdict.NOTICE if client.remark else Verdict.FINE,
+            f"{client.name}, QEMU {version}",
+            client.remark,
+        )
+    )
     why = monitored.why_packets
     seen = monitored.memory_way
     if why is None:

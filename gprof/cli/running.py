@@ -52,7 +52,7 @@ def begin(
     if address is None:
         options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
-    monitor = Address.parse(options.qmp) if options.qmp else None
+    monitor = options.monitor
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
     stacks = StackTable()
@@ -66,6 +66,8 @@ def begin(
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
         )
+        if attached.monitored is not None:
+            source.note(attached.monitored.monitor_client.remark)
         source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
     except BaseException:
         attached.close()

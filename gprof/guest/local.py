@@ -19,6 +19,8 @@ _MOST_BYTES = 1 << 20
 #: What `-s` is short for.
 _SHORT_STUB = "tcp::1234"
 _LISTENING = "0A"
+#: What libvirt calls its own end of the monitor (libvirt: src/qemu/qemu_command.c).
+_LIBVIRT_MONITOR = "charmonitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class LocalGuest:
         name: of the guest, as given to QEMU; empty where none was. Not safe to show.
         gdb: addresses of its gdbstub.
         qmp: addresses of its monitors.
+        domain: its name in libvirt, which keeps the monitor; empty where libvirt did not start
+            it. Not safe to show.
     """
 
     pid: int
@@ -38,11 +42,12 @@ class LocalGuest:
     name: str = ""
     gdb: tuple[str, ...] = ()
     qmp: tuple[str, ...] = ()
+    domain: str = ""
 
     @property
     def reachable(self) -> bool:
         """Whether it has anything to connect to."""
-        return bool(self.gdb or self.qmp)
+        return bool(self.gdb or self.qmp or self.domain)
 
 
 def local_guests(processes: Path = Path("/proc")) -> list[LocalGuest]:
@@ -106,6 +111,7 @@ def read_command_line(pid: int, words: Sequence[str], directory: Path = Path()) 
         name,
         tuple(_absolute(address, directory) for address in gdb if address),
         tuple(_absolute(address, directory) for address in qmp if address),
+        name if _LIBVIRT_MONITOR in devices else "",
     )
 
 

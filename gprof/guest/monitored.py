@@ -12,10 +12,10 @@ from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageErr
 from gprof.guest.architectures import Architecture, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
-from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
@@ -82,7 +82,7 @@ class MonitoredMachine:
         TargetError: the vcpus are of an architecture that gprof does not know.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor_client = monitor
         self.run_state = RunState(monitor)
         self.architecture = self._learn_architecture()

@@ -179,7 +179,7 @@ class MonitorSource:
         sampled_s = (covered - self._held_ns) / _SECOND
         return SourceFacts(
             way="qmp",
-            target=self._machine.monitor_client.address.text,
+            target=self._machine.monitor_client.name,
             asked_hz=self._options.hz,
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
