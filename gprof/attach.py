@@ -7,6 +7,7 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gprof.errors import UsageError
 from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
@@ -15,12 +16,14 @@ from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
+from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.introspection import Introspected, introspect
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.weighing import Weighing
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -363,6 +366,7 @@ def source_of(
     vcpus: tuple[int, ...] | None = None,
     unstacking: Unstacking | None = None,
     stacks_if_cheap: bool = False,
+    by_running: bool = False,
 ) -> HaltingSource | MonitorSource:
     """What samples the guest: through its stub where that is connected, else its monitor.
 
@@ -373,13 +377,16 @@ def source_of(
         vcpus: indices to sample; None for all.
         unstacking: of `Attached.unstacking`.
         stacks_if_cheap: see `HaltingOptions`.
+        by_running: weigh samples by the time that vcpus had a processor of the host.
 
     Raises:
-        UsageError: the guest has no such vcpu.
+        UsageError: the guest has no such vcpu, or the host's threads are wanted and not to be
+            seen.
     """
     machine = attached.machine
+    weighing = _weighing(attached, vcpus, by_running=by_running)
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus), weighing=weighing)
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
@@ -387,4 +394,29 @@ def source_of(
         unstacking=unstacking,
         stacks_if_cheap=stacks_if_cheap,
     )
-    return HaltingSource(machine, halting, monitored=attached.monitored)
+    return HaltingSource(machine, halting, monitored=attached.monitored, weighing=weighing)
+
+
+def _weighing(
+    attached: Attached, vcpus: tuple[int, ...] | None, *, by_running: bool
+) -> Weighing | None:
+    """By the threads of the host that run the vcpus; None where they are not to be seen."""
+    monitored = attached.monitored
+    if monitored is not None:
+        peer = monitored.monitor_client.peer()
+        running = {vcpu.index: vcpu.thread for vcpu in monitored.vcpus}
+        threads = VcpuThreads.of_process(peer[0] if peer else 0, running)
+    else:
+        assert isinstance(attached.machine, Machine)
+        stub = attached.machine.stub
+        threads = VcpuThreads.of_stub(stub.monitor("info cpus"), stub.address)
+    threads = threads.only(vcpus)
+    if threads.vcpus:
+        return Weighing(threads, by_running=by_running)
+    if by_running:
+        raise UsageError(
+            "the threads that run the vcpus are not to be seen from here",
+            "--weight running needs gprof on the host of the guest, and a kernel that counts "
+            "(/proc/self/schedstat). Leave it out to weigh every sample alike.",
+        )
+    return None

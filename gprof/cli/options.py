@@ -36,6 +36,7 @@ class LiveOptions:
             which guest is meant (`gprof.cli.finding`).
         call_graph: how to unwind call stacks: auto, orc, fp or none.
         domain: of libvirt, whose monitor takes the place of `qmp`.
+        weight: what a sample weighs: wall or running.
     """
 
     gdb: str | None
@@ -46,6 +47,7 @@ class LiveOptions:
     qmp: str | None = None
     call_graph: str = "none"
     domain: str | None = None
+    weight: str = "wall"
 
     @property
     def monitor(self) -> Address | Domain | None:
@@ -101,6 +103,7 @@ _PATH = click.Path(path_type=Path)
 #: A file to read, or `-`.
 INPUT = click.Path(path_type=Path, allow_dash=True)
 CALL_GRAPHS = ("auto", "orc", "fp", "none")
+WEIGHTS = ("wall", "running")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
@@ -154,6 +157,9 @@ def live_options(command: _Command) -> _Command:
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
+        click.option("--weight", type=click.Choice(WEIGHTS), default="wall", show_default=True,
+                     help="Count moments of the clock, or of running: then samples of a vcpu that "
+                          "waits for the host's processors count for less."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -209,6 +215,7 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
         gdb=given.pop("gdb"),
         qmp=given.pop("qmp"),
         domain=given.pop("domain"),
+        weight=given.pop("weight"),
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),

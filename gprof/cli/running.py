@@ -65,6 +65,7 @@ def begin(
             max_halted=options.max_halted_percent / 100,
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
+            by_running=options.weight == "running",
         )
         if attached.monitored is not None:
             source.note(attached.monitored.monitor_client.remark)

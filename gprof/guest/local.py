@@ -56,15 +56,24 @@ def local_guests(processes: Path = Path("/proc")) -> list[LocalGuest]:
     for entry in processes.iterdir():
         if not entry.name.isdecimal():
             continue
-        try:
-            with (entry / "cmdline").open("rb") as file:
-                raw = file.read(_MOST_BYTES)
-        except OSError:
-            continue  # it ended just now, or is none of our business
-        words = raw.decode("utf-8", "surrogateescape").split("\0")
+        words = command_line(entry)
         if _PROGRAM.fullmatch(Path(words[0]).name):
             found.append(read_command_line(int(entry.name), words, _directory(entry)))
     return sorted(found, key=lambda guest: guest.pid)
+
+
+def is_qemu(process: Path) -> bool:
+    """Whether a process, by its directory in /proc, is one."""
+    return bool(_PROGRAM.fullmatch(Path(command_line(process)[0]).name))
+
+
+def command_line(process: Path) -> list[str]:
+    """The words of a process's command line; one empty word where that cannot be read."""
+    try:
+        with (process / "cmdline").open("rb") as file:
+            return file.read(_MOST_BYTES).decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return [""]  # it ended just now, or is none of our business
 
 
 def _directory(process: Path) -> Path:

@@ -13,6 +13,7 @@ from gprof.sampling.sampler import Sampler
 from gprof.sampling.schedule import affordable_hz
 from gprof.sampling.source import SourceFacts
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.weighing import Weighing
 
 #: How many samples at the start, and one in how many later, are timed for the cost of a stop.
 _TIMED_FIRST = 30
@@ -52,6 +53,7 @@ class HaltingSource(Sampler):
         rng: chance of the spacing.
         monitored: the same guest through its monitor, where there is one: then the cost of
             stops is known and not estimated, and so is why it stands; closed with this.
+        weighing: see `Sampler`.
 
     Raises:
         UsageError: the guest has no such vcpu.
@@ -63,6 +65,7 @@ class HaltingSource(Sampler):
         options: HaltingOptions,
         rng: random.Random | None = None,
         monitored: MonitoredMachine | None = None,
+        weighing: Weighing | None = None,
     ) -> None:
         self._machine = machine
         self._monitored = monitored
@@ -72,6 +75,7 @@ class HaltingSource(Sampler):
             options.hz,
             Gathered(options.guest, options.unstacking),
             monitored.run_state if monitored is not None else None,
+            weighing,
             rng,
         )
         self._said_hz = options.hz

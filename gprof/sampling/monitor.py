@@ -14,6 +14,7 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.gathering import Gathered
 from gprof.sampling.sampler import Sampler
 from gprof.sampling.source import SourceFacts
+from gprof.sampling.weighing import Weighing
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +39,7 @@ class MonitorSource(Sampler):
         machine: what to sample; closed with this.
         options: how.
         rng: chance of the spacing.
+        weighing: see `Sampler`.
 
     Raises:
         UsageError: the guest has no such vcpu.
@@ -48,10 +50,11 @@ class MonitorSource(Sampler):
         machine: MonitoredMachine,
         options: MonitorOptions,
         rng: random.Random | None = None,
+        weighing: Weighing | None = None,
     ) -> None:
         self._machine = machine
         self._vcpus = machine.choose(options.vcpus)
-        super().__init__(options.hz, Gathered(options.guest), machine.run_state, rng)
+        super().__init__(options.hz, Gathered(options.guest), machine.run_state, weighing, rng)
         if machine.accelerated is False:
             self.note(
                 "Emulated guest (TCG): shares of functions are about right, of instructions not: "

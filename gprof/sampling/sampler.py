@@ -19,6 +19,7 @@ from gprof.guest.run_state import RESET, STOPPED, RunState
 from gprof.sampling.gathering import Gathered
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.weighing import Weighing
 
 _SECOND = 1_000_000_000
 
@@ -37,6 +38,8 @@ class Sampler(ABC):
         hz: the rate asked for, of each vcpu.
         gathered: takes samples in and gives batches.
         state: whether the guest runs, where a monitor tells.
+        weighing: what samples weigh, where more than a moment of the clock is known of them;
+            closed with this.
         rng: chance of the spacing.
     """
 
@@ -45,11 +48,13 @@ class Sampler(ABC):
         hz: float,
         gathered: Gathered,
         state: RunState | None,
+        weighing: Weighing | None,
         rng: random.Random | None,
     ) -> None:
         self._asked_hz = self._hz = hz
         self._gathered = gathered
         self._state = state
+        self._weighing = weighing
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
         self._iterating = False
@@ -94,6 +99,8 @@ class Sampler(ABC):
         self._started_ns = self._now_ns = time.monotonic_ns()
         try:
             self._begin()
+            if self._weighing is not None:
+                self._weighing.begin()
             yield from self._sample()
         except TargetGone as gone:
             if self._state is None:
@@ -104,7 +111,12 @@ class Sampler(ABC):
                 raise
             raise TargetGone("the guest has shut down, and QEMU ended", gone.remedy) from None
         finally:
-            self._let_go()
+            self._leave()
+
+    def _leave(self) -> None:
+        if self._weighing is not None:
+            self._weighing.close()
+        self._let_go()
 
     def _sample(self) -> Iterator[SampleBatch]:
         schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
@@ -118,7 +130,11 @@ class Sampler(ABC):
                 break
             self._take(due, schedule.mean_interval_ns)
             schedule.hz = self._hz
-        yield self._gathered.batch()
+        yield self._batch()
+
+    def _batch(self) -> SampleBatch:
+        batch = self._gathered.batch()
+        return batch if self._weighing is None else self._weighing.weigh(batch)
 
     def _must_wait(self) -> bool:
         """Whether somebody else has stopped the guest, or is moving it elsewhere."""
@@ -142,7 +158,7 @@ class Sampler(ABC):
             now = time.monotonic_ns()
             if now >= self._batch_due:
                 self._batch_due = now + _BATCH_NS
-                yield self._gathered.batch()
+                yield self._batch()
             if now >= due_ns or self._closing.is_set():
                 return
             wait_ns = min(due_ns, self._batch_due) - now
@@ -196,10 +212,11 @@ class Sampler(ABC):
             block_starts=block_starts,
             unwound_by=unwound_by,
             endings={ending.name.lower(): n for ending, n in self._gathered.endings.items()},
+            vcpu_times=self._weighing.times if self._weighing is not None else {},
         )
 
     def close(self) -> None:
         """See `Source.close`."""
         self._closing.set()
         if not self._iterating:
-            self._let_go()
+            self._leave()
