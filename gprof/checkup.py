@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -28,6 +28,8 @@ from symbols.space import Reason
 _TRIAL_S = 1.0
 #: How many stops are timed for their cost.
 _TIMED_STOPS = 40
+#: The same where a monitor counts: enough to know what one in a hundred costs.
+_COUNTED_STOPS = 120
 
 
 class Verdict(StrEnum):
@@ -269,7 +271,10 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
     elif machine.stub.held:
         return
     elif attached.monitored is not None:
-        checks.append(_cost_by_events(machine, attached.monitored, hz, max_halted))
+        looks = _cost_of_looks(attached.monitored, hz)
+        checks.append(replace(looks, name="looks"))
+        stops = _cost_by_events(machine, attached.monitored, hz, max_halted)
+        checks.extend((stops, _way(stops, looks)))
     else:
         cost = StopCost()
         for _ in range(_TIMED_STOPS):
@@ -277,6 +282,15 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
             cost.add(exchange)
             time.sleep(0.005)
         checks.append(_cost_of(cost.ns, hz, max_halted, known=cost.known))
+    if attached.stub_samples and (besides := attached.hazards()):
+        checks.append(
+            Check(
+                "stops",
+                Verdict.NOTICE,
+                besides.rstrip("."),
+                "By the monitor (--qmp or --domain alone) the guest is not stopped.",
+            )
+        )
     source = source_of(attached, hz=hz, max_halted=max_halted)
     batches = []
     end = time.monotonic() + _TRIAL_S
@@ -294,11 +308,32 @@ def _cost_by_events(
     state = monitored.run_state
     state.ask()
     state.forget_costs()
-    for _ in range(_TIMED_STOPS):
+    for _ in range(_COUNTED_STOPS):
         machine.sample(machine.vcpus)
         time.sleep(0.005)
     state.ask()
-    return _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+    latency = state.latency_ns
+    check = _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+    if latency is None:
+        return check
+    return replace(check, seen=f"{check.seen}, one in a hundred {latency / 1000:.0f} µs and longer")
+
+
+def _way(stops: Check, looks: Check) -> Check:
+    """Which of the two would sample, by what they cost."""
+    if stops.verdict is Verdict.FINE:
+        return Check(
+            "way",
+            Verdict.FINE,
+            "the stub samples, all vcpus at one instant, and the monitor watches over it",
+        )
+    return Check(
+        "way",
+        Verdict.NOTICE,
+        "the stub samples, at a lower rate or, where less than half of it is left, the monitor "
+        f"in its place: {looks.seen}",
+        "--qmp (or --domain) without --gdb leaves the guest running from the start.",
+    )
 
 
 def _cost_of_looks(machine: MonitoredMachine, hz: float) -> Check:

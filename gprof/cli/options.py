@@ -37,6 +37,7 @@ class LiveOptions:
         call_graph: how to unwind call stacks: auto, orc, fp or none.
         domain: of libvirt, whose monitor takes the place of `qmp`.
         weight: what a sample weighs: wall or running.
+        max_halt_latency_ms: the longest that one stop in a hundred may take; None for any.
     """
 
     gdb: str | None
@@ -48,6 +49,7 @@ class LiveOptions:
     call_graph: str = "none"
     domain: str | None = None
     weight: str = "wall"
+    max_halt_latency_ms: float | None = None
 
     @property
     def monitor(self) -> Address | Domain | None:
@@ -157,6 +159,9 @@ def live_options(command: _Command) -> _Command:
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
+        click.option("--max-halt-latency", type=POSITIVE, metavar="MS",
+                     help="With stub and monitor: where one stop in a hundred takes longer, go on "
+                          "by the monitor alone."),
         click.option("--weight", type=click.Choice(WEIGHTS), default="wall", show_default=True,
                      help="Count moments of the clock, or of running: then samples of a vcpu that "
                           "waits for the host's processors count for less."),
@@ -216,6 +221,7 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
         qmp=given.pop("qmp"),
         domain=given.pop("domain"),
         weight=given.pop("weight"),
+        max_halt_latency_ms=given.pop("max_halt_latency"),
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),

@@ -66,9 +66,12 @@ def begin(
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
             by_running=options.weight == "running",
+            max_latency_ns=_nanoseconds(options.max_halt_latency_ms),
         )
         if attached.monitored is not None:
             source.note(attached.monitored.monitor_client.remark)
+        if attached.stub_samples:
+            source.note(attached.hazards())
         source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
     except BaseException:
         attached.close()
@@ -82,6 +85,10 @@ def begin(
         stacks=stacks,
     )
     return live, attached
+
+
+def _nanoseconds(milliseconds: float | None) -> int | None:
+    return None if milliseconds is None else round(milliseconds * 1e6)
 
 
 def _said_of(unwinding: Unwinding, *, asked: bool) -> str:

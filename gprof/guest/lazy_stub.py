@@ -46,6 +46,12 @@ class LazyStub:
         """Use this machine, whose owner closes it, instead of opening a stub."""
         self._machine, self._lent = machine, True
 
+    def take_back(self) -> None:
+        """The machine that was lent is closed: open a stub when one is needed again."""
+        with self._turn:
+            if self._lent:
+                self._machine, self._lent = None, False
+
     @property
     def opened(self) -> bool:
         """Whether something has needed it."""

@@ -108,6 +108,10 @@ class MonitoredMachine:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)
 
+    def take_back(self) -> None:
+        """The machine that was lent is closed; the guest goes on being seen by the monitor."""
+        self._stub.take_back()
+
     def fresh_memory(self) -> Memory:
         """The same memory for reading what changes: it knows of no read before.
 

@@ -23,6 +23,7 @@ _MIGRATING = frozenset({
 })  # fmt: skip
 _REMEMBERED = 200
 _ENOUGH = 10
+_ENOUGH_FOR_LATENCY = 100
 
 STOPPED = (
     "Somebody else has stopped the guest: gprof waits, and does not resume it. "
@@ -154,6 +155,13 @@ class RunState:
     def cost_ns(self) -> float:
         """Mean length of the last stops; 0 before the first is over."""
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
+
+    @property
+    def latency_ns(self) -> int | None:
+        """What one stop in a hundred exceeds, of the last ones; None before so many were seen."""
+        if len(self._recent) < _ENOUGH_FOR_LATENCY:
+            return None
+        return sorted(self._recent)[len(self._recent) * 99 // 100]
 
     def _ask_migration(self) -> None:
         self._asking_due = time.monotonic() + _ASK_EVERY_S

@@ -58,11 +58,15 @@ class VcpuThreads:
         paths: the file with the counters of each vcpu's thread, by vcpu; those that cannot be
             opened are left out.
 
+        process: whose threads they are; 0 where none is known.
+
     Attributes:
         vcpus: whose counters can be read.
+        process: its id.
     """
 
-    def __init__(self, paths: Mapping[int, Path]) -> None:
+    def __init__(self, paths: Mapping[int, Path], process: int = 0) -> None:
+        self.process = process
         self._files: dict[int, int] = {}
         for vcpu, path in paths.items():
             with contextlib.suppress(OSError):
@@ -80,7 +84,9 @@ class VcpuThreads:
             root: where the processes are.
         """
         tasks = root / str(process) / "task"
-        return cls({vcpu: tasks / str(thread) / "schedstat" for vcpu, thread in threads.items()})
+        return cls(
+            {vcpu: tasks / str(thread) / "schedstat" for vcpu, thread in threads.items()}, process
+        )
 
     @classmethod
     def of_stub(cls, said: str, address: Address, root: Path = Path("/proc")) -> Self:

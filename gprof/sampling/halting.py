@@ -34,6 +34,10 @@ class HaltingOptions:
         stacks_if_cheap: give stacks up where they cost so much that the budget would leave less
             than half of the rate: the guest waits for us in the middle of each, and on a host
             without a free processor that can be long.
+        max_latency_ns: the longest that one stop in a hundred may take; None for any. It wants a
+            monitor: only its events tell of every stop how long it took.
+        may_hand_over: end where stops cost too much, with `HaltingSource.hands_over` set, for
+            somebody else to go on: also where the budget leaves less than half of the rate.
     """
 
     hz: float = 99.0
@@ -42,6 +46,8 @@ class HaltingOptions:
     guest: int = 0
     unstacking: Unstacking | None = None
     stacks_if_cheap: bool = False
+    max_latency_ns: int | None = None
+    may_hand_over: bool = False
 
 
 class HaltingSource(Sampler):
@@ -54,6 +60,10 @@ class HaltingSource(Sampler):
         monitored: the same guest through its monitor, where there is one: then the cost of
             stops is known and not estimated, and so is why it stands; closed with this.
         weighing: see `Sampler`.
+
+    Attributes:
+        hands_over: it ended since stops cost too much; the stub is closed then, and `monitored`
+            is not.
 
     Raises:
         UsageError: the guest has no such vcpu.
@@ -79,6 +89,7 @@ class HaltingSource(Sampler):
             rng,
         )
         self._said_hz = options.hz
+        self.hands_over = False
         self._ask = machine.sample
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
@@ -104,7 +115,10 @@ class HaltingSource(Sampler):
         self._machine.stub.close()
         if self._monitored is not None:
             self._monitored.run_state.unwatch_migration()
-            self._monitored.close()
+            if self.hands_over:
+                self._monitored.take_back()
+            else:
+                self._monitored.close()
 
     def _stopped_by_other(self) -> bool:
         if self._state is not None and not self._state.running:
@@ -133,6 +147,7 @@ class HaltingSource(Sampler):
         self._errors += self._gathered.add(exchange.stopped_ns, sampled)
         if self._state is not None:
             self._keep_budget(self._state.cost_ns, known=self._state.cost_known)
+            self._keep_latency(self._state.latency_ns)
             return
         if timed or exchange.waited:
             self._cost.add(exchange)
@@ -147,6 +162,14 @@ class HaltingSource(Sampler):
             self._give_up_stacks(cost_ns)
             return
         self._trying_stacks = False
+        takes_stacks = self._ask != self._machine.sample  # then somebody insists on them
+        if hz < self._options.hz / 2 and self._options.may_hand_over and not takes_stacks:
+            self._hand_over(
+                f"a stop costs this guest {cost_ns / 1000:.0f} µs, and within "
+                f"{100 * self._options.max_halted:g} % of the time (--max-halted) that leaves "
+                f"{hz:.0f} Hz of {self._options.hz:g}"
+            )
+            return
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
@@ -157,10 +180,29 @@ class HaltingSource(Sampler):
             )
         self._hz = hz
 
-    def _give_up_stacks(self, cost_ns: float) -> None:
+    def _keep_latency(self, latency_ns: int | None) -> None:
+        most = self._options.max_latency_ns
+        if most is None or latency_ns is None or latency_ns <= most:
+            return
+        if self._stacks_may_go:
+            self._give_up_stacks(latency_ns, "one stop in a hundred", "--max-halt-latency")
+        elif self._options.may_hand_over:
+            self._hand_over(
+                f"one stop in a hundred takes {latency_ns / 1e6:.1f} ms and longer, more than the "
+                f"{most / 1e6:g} ms of --max-halt-latency"
+            )
+
+    def _hand_over(self, why: str) -> None:
+        self.note(f"The stub is let go, and the monitor samples from now on: {why}.")
+        self.hands_over = True
+        self._closing.set()
+
+    def _give_up_stacks(
+        self, cost_ns: float, what: str = "a stop", option: str = "--max-halted"
+    ) -> None:
         self.note(
-            f"Call stacks are given up: with them a stop costs this guest "
-            f"{cost_ns / 1000:.0f} µs, too much for the rate (--max-halted). "
+            f"Call stacks are given up: with them {what} costs this guest "
+            f"{cost_ns / 1000:.0f} µs, too much for {option}. "
             "--call-graph fp or orc takes them anyway."
         )
         self._stacks_may_go = self._trying_stacks = False
