@@ -112,6 +112,14 @@ class MonitoredMachine:
         """The machine that was lent is closed; the guest goes on being seen by the monitor."""
         self._stub.take_back()
 
+    def through_stub(self) -> Machine:
+        """The same guest through its stub, which is opened for this if it is not yet.
+
+        Raises:
+            TargetError: it cannot be opened, or somebody else uses it.
+        """
+        return self._stub.machine()
+
     def fresh_memory(self) -> Memory:
         """The same memory for reading what changes: it knows of no read before.
 

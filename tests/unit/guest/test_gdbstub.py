@@ -185,9 +185,10 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 def test_a_busy_stub_is_left_running(model: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
     first = connect(model)
-    with monkeypatch.context() as patched, pytest.raises(StubBusy, match="another debugger"):
+    with monkeypatch.context() as patched:
         patched.setattr(gdbstub, "ANSWER_LIMIT", 0.2)
-        connect(model)
+        with pytest.raises(StubBusy, match="another debugger"):
+            connect(model)
     first.close()  # now the model takes up the second connection, which is closed already
     assert model.soon_runs()
     third = connect(model)
