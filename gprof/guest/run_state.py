@@ -23,7 +23,7 @@ _MIGRATING = frozenset({
 })  # fmt: skip
 _REMEMBERED = 200
 _ENOUGH = 10
-_ENOUGH_FOR_LATENCY = 100
+_ENOUGH_TO_JUDGE = 100
 
 STOPPED = (
     "Somebody else has stopped the guest: gprof waits, and does not resume it. "
@@ -157,9 +157,14 @@ class RunState:
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
 
     @property
+    def cost_certain(self) -> bool:
+        """Whether so many stops were seen that a burst of long ones is told from the rule."""
+        return len(self._recent) >= _ENOUGH_TO_JUDGE
+
+    @property
     def latency_ns(self) -> int | None:
-        """What one stop in a hundred exceeds, of the last ones; None before so many were seen."""
-        if len(self._recent) < _ENOUGH_FOR_LATENCY:
+        """What one stop in a hundred exceeds, of the last ones; None before `cost_certain`."""
+        if not self.cost_certain:
             return None
         return sorted(self._recent)[len(self._recent) * 99 // 100]
 

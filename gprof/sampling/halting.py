@@ -163,7 +163,13 @@ class HaltingSource(Sampler):
             return
         self._trying_stacks = False
         takes_stacks = self._ask != self._machine.sample  # then somebody insists on them
-        if hz < self._options.hz / 2 and self._options.may_hand_over and not takes_stacks:
+        certain = self._state is not None and self._state.cost_certain
+        if (
+            hz < self._options.hz / 2
+            and self._options.may_hand_over
+            and certain
+            and not takes_stacks
+        ):
             self._hand_over(
                 f"a stop costs this guest {cost_ns / 1000:.0f} µs, and within "
                 f"{100 * self._options.max_halted:g} % of the time (--max-halted) that leaves "
