@@ -169,7 +169,7 @@ class MonitorSource:
             vcpu=vcpus,
             mode=modes,
             guest=self._options.guest,
-            task=self._tasks.of(tasks, time.monotonic_ns()) if self._tasks is not None else 0,
+            task=self._tasks.of_samples(tasks, pcs, modes) if self._tasks is not None else 0,
         )
 
     def _wait(self) -> Iterator[SampleBatch]:
