@@ -190,7 +190,8 @@ class _Lineage:
         images = space.images
         distinct = zip(*(column[first].tolist() for column in columns), strict=True)
         for i, (image, reason, value) in enumerate(distinct):
-            key = (where, image, reason, value)
+            # What lies in no image is the same in every process.
+            key = (where if image >= 0 else guest, image, reason, value)
             number = self._place_by_key.get(key)
             if number is None:
                 number = self._place_by_key[key] = len(self._places)

@@ -23,7 +23,7 @@ class GuestTask:
         guest: id of its guest.
         pid: its own number; 0 for what a vcpu runs that has nothing to do, SEVERAL_TASKS for a
             group of tasks.
-        tgid: number of its process; SEVERAL_TASKS for a group with several.
+        tgid: number of its process; SEVERAL_TASKS for tasks of one name.
         comm: its name, safe to show.
         kernel_thread: it has no user space.
         space: id of its user space in `UserSpaces`; 0 where unknown.
@@ -112,15 +112,10 @@ class TaskTable:
 
     def by_name(self) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
         """Groups of the tasks of one name; see `by_process`."""
-        groups: dict[tuple[int, str], GuestTask] = {}
 
         def name(task: GuestTask) -> tuple[tuple[int, str], GuestTask]:
-            key = (task.guest, task.name)
-            first = groups.setdefault(key, replace(task, space=0))
-            if first.pid != task.pid:
-                tgid = task.tgid if first.tgid == task.tgid else SEVERAL_TASKS
-                groups[key] = replace(first, pid=SEVERAL_TASKS, tgid=tgid)
-            return key, groups[key]
+            several = replace(task, pid=SEVERAL_TASKS, tgid=SEVERAL_TASKS, space=0)
+            return (task.guest, task.name), several
 
         return self._grouped(name)
 

@@ -141,12 +141,14 @@ def profiles(draw: st.DrawFn) -> Profile:
             at = draw(st.integers(0, 2**47))
             program = LoadedImage("sh", ImageKind.USER, at, at + 0x5000, path="sh")
             spaces.fill(space, [program])
+    drawn = []
     for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
         guest, kernel_thread = draw(st.integers(0, 1)), draw(st.booleans())
         space = draw(st.integers(0, 4))
-        tasks.add(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
-    task = st.integers(0, len(tasks)) | st.integers(0, 2**32 - 1)  # not all of them are known
-    numbers["task"] = draw(st.lists(task, min_size=n, max_size=n))
+        drawn.append(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
+    unknown = [0, 99, 2**32 - 1]
+    choices: list[int | GuestTask] = draw(st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n))
+    numbers["task"] = [tasks.add(one) if isinstance(one, GuestTask) else one for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
