@@ -23,6 +23,7 @@ from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.task_numbers import Following
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -412,6 +413,7 @@ def source_of(
     vcpus: tuple[int, ...] | None = None,
     unstacking: Unstacking | None = None,
     stacks_if_cheap: bool = False,
+    following: Following | None = None,
 ) -> HaltingSource | MonitorSource:
     """What samples the guest: through its stub where that is connected, else its monitor.
 
@@ -422,18 +424,20 @@ def source_of(
         vcpus: indices to sample; None for all.
         unstacking: of `Attached.unstacking`.
         stacks_if_cheap: see `HaltingOptions`.
+        following: of `follow_tasks`.
 
     Raises:
         UsageError: the guest has no such vcpu.
     """
     machine = attached.live
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus, following=following))
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
         max_halted=max_halted,
         unstacking=unstacking,
         stacks_if_cheap=stacks_if_cheap,
+        following=following,
     )
     return HaltingSource(machine, halting, monitored=attached.monitored)
