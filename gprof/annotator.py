@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gprof.profile.code import Code
 from gprof.profile.listing import Listing, annotate
@@ -11,10 +12,12 @@ from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.disassembly import Syntax
 from symbols.errors import SymbolsError
-from symbols.lines_of_space import SpaceLines
 from symbols.memory import Memory
 from symbols.source_tree import SourceTree
 from symbols.space import SymbolAt
+
+if TYPE_CHECKING:  # it brings a database and what reads ELF files
+    from symbols.lines_of_space import SpaceLines
 
 #: x86 code by the width of its segment.
 _X86 = {16: "i8086", 32: "i386", 64: "x86_64"}

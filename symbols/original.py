@@ -96,7 +96,9 @@ class Original:
         different = _different(live, file, self.slide, little_endian=self.image.little_endian)
         if not different.any():
             return {}
-        originals = disassemble(file, start, architecture, syntax=syntax)
+        # ppc64 alone is of either order.
+        order = self.image.little_endian if architecture == "ppc64" else None
+        originals = disassemble(file, start, architecture, syntax=syntax, little_endian=order)
         found = {}
         for instruction in running:
             first = instruction.address - start
