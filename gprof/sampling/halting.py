@@ -16,6 +16,7 @@ from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.task_numbers import Following, TaskNumbers
 
 _SECOND = 1_000_000_000
 
@@ -44,6 +45,7 @@ class HaltingOptions:
         stacks_if_cheap: give stacks up where they cost so much that the budget would leave less
             than half of the rate: the guest waits for us in the middle of each, and on a host
             without a free processor that can be long.
+        following: tell which tasks run, like this.
     """
 
     hz: float = 99.0
@@ -52,6 +54,7 @@ class HaltingOptions:
     guest: int = 0
     unstacking: Unstacking | None = None
     stacks_if_cheap: bool = False
+    following: Following | None = None
 
 
 class HaltingSource:
@@ -83,7 +86,11 @@ class HaltingSource:
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
         self._iterating = False
-        self._gathered = Gathered(options.guest, options.unstacking)
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None:
+            self._tasks = TaskNumbers(options.following)
+            machine.follow_tasks(options.following.places)
+        self._gathered = Gathered(options.guest, options.unstacking, self._tasks)
         self._ask = machine.sample
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
@@ -161,6 +168,8 @@ class HaltingSource:
             self._resets = self._monitored.run_state.resets
             self._machine.memory.forget()
             self._monitored.forget()
+            if self._tasks is not None:
+                self._tasks.forget()
             self.note(RESET)
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
@@ -270,7 +279,7 @@ class HaltingSource:
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
             taken=self._taken,
-            halted_ns=int(self._halted_ns) if self._state is None else self._state.stopped_ns,
+            halted_ns=self._stood_ns(),
             held_ns=self._held_ns,
             late=self._late,
             errors=self._errors,
@@ -279,6 +288,11 @@ class HaltingSource:
             unwound_by=unstacking.name if unstacking is not None else "",
             endings={ending.name.lower(): n for ending, n in self._gathered.endings.items()},
         )
+
+    def _stood_ns(self) -> int:
+        if self._state is not None:
+            return self._state.stopped_ns
+        return int(self._halted_ns) + (self._tasks.halted_ns if self._tasks is not None else 0)
 
     def close(self) -> None:
         """See `Source.close`."""

@@ -19,6 +19,7 @@ from gprof.guest.monitored import Look, MonitoredMachine
 from gprof.guest.run_state import RESET
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.task_numbers import Following, TaskNumbers
 
 _SECOND = 1_000_000_000
 
@@ -36,11 +37,13 @@ class MonitorOptions:
         hz: samples a second, of each vcpu.
         vcpus: indices to sample; None for all.
         guest: id of the guest in the profile.
+        following: tell which tasks run, like this.
     """
 
     hz: float = 99.0
     vcpus: tuple[int, ...] | None = None
     guest: int = 0
+    following: Following | None = None
 
 
 class MonitorSource:
@@ -68,7 +71,11 @@ class MonitorSource:
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
         self._iterating = False
-        self._gathered: list[tuple[int, int, int, int]] = []  # time, pc, vcpu, mode
+        # time, pc, vcpu, mode, address of the task
+        self._gathered: list[tuple[int, int, int, int, int]] = []
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None and machine.follow_tasks(options.following.places):
+            self._tasks = TaskNumbers(options.following)
         self._started_ns = self._now_ns = time.monotonic_ns()
         self._batch_due = self._started_ns + _BATCH_NS
         self._taken = self._late = self._errors = 0
@@ -125,6 +132,8 @@ class MonitorSource:
         if self._state.resets != self._resets:
             self._resets = self._state.resets
             self._machine.forget()
+            if self._tasks is not None:
+                self._tasks.forget()
             self.note(RESET)
         if not self._state.running:
             # An event can be old by now, as that of a stop of our own for reading memory.
@@ -149,12 +158,19 @@ class MonitorSource:
             if one.state is None:
                 self._errors += 1
             else:
-                self._gathered.append((middle, one.state.pc, one.vcpu, one.state.mode))
+                self._gathered.append((middle, one.state.pc, one.vcpu, one.state.mode, one.task))
 
     def _batch(self) -> SampleBatch:
         taken, self._gathered = self._gathered, []
-        times, pcs, vcpus, modes = zip(*taken, strict=True) if taken else ((), (), (), ())
-        return SampleBatch.of(pcs, time=times, vcpu=vcpus, mode=modes, guest=self._options.guest)
+        times, pcs, vcpus, modes, tasks = zip(*taken, strict=True) if taken else ((),) * 5
+        return SampleBatch.of(
+            pcs,
+            time=times,
+            vcpu=vcpus,
+            mode=modes,
+            guest=self._options.guest,
+            task=self._tasks.of(tasks, time.monotonic_ns()) if self._tasks is not None else 0,
+        )
 
     def _wait(self) -> Iterator[SampleBatch]:
         self.note(self._state.why())
