@@ -49,9 +49,13 @@ class Original:
     def read(self, address: int, size: int) -> bytes:
         """The file's bytes at runtime addresses; see `symbols.memory.Memory.read`."""
         try:
-            return self.image.read((address - self.slide) % _WRAP, size)
+            return self.image.read(self.linked(address), size)
         except MemoryFault:
             raise MemoryFault(address, size) from None
+
+    def linked(self, address: int) -> int:
+        """A runtime address as the file has it."""
+        return (address - self.slide) % _WRAP
 
     @cached_property
     def sites(self) -> PatchSites:
@@ -67,6 +71,16 @@ class Original:
             return None
         offset = linked - int(table.start[row])
         return f"{table.names[row]}+{offset:#x}" if offset else table.names[row]
+
+    def different(self, live: bytes, file: bytes, start: int) -> NDArray[np.bool_]:  # noqa: ARG002  a module needs it
+        """Which bytes differ, but for addresses that moved with the kernel.
+
+        Args:
+            live: what the guest runs.
+            file: as many bytes of the file.
+            start: runtime address of the first.
+        """
+        return _different(live, file, self.slide, little_endian=self.image.little_endian)
 
     def _is_per_cpu(self, address: int) -> bool:
         """It is an offset among the per-cpu variables, which are linked at 0 and never move."""
@@ -93,7 +107,7 @@ class Original:
             file = self.read(start, len(live))
         except MemoryFault:
             return {}
-        different = _different(live, file, self.slide, little_endian=self.image.little_endian)
+        different = self.different(live, file, start)
         if not different.any():
             return {}
         # ppc64 alone is of either order.
@@ -114,7 +128,7 @@ class Original:
         # In the middle of what was one instruction, it fills what the new one has left.
         if self.image.architecture == "x86_64" and instruction.code == _INT3 and before:
             return PatchKind.BREAKPOINT
-        listed = self.sites.kind((instruction.address - self.slide) % _WRAP)
+        listed = self.sites.kind(self.linked(instruction.address))
         return listed or PatchKind.UNKNOWN
 
 

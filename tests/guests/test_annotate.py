@@ -13,11 +13,15 @@ import numpy as np
 import pytest
 
 from gprof.annotator import Annotator
+from gprof.attach import Sources, attach
 from gprof.given_symbols import GivenSymbols
+from gprof.guest.address import Address
 from gprof.inputs import Input, load
 from gprof.profile.code import Code
 from gprof.profile.listing import Listing
+from gprof.profile.profile import Profile
 from gprof.profile.view import tabulate
+from gprof.sampling.source import SampleBatch, SourceFacts
 from symbols.disassembly import disassemble
 from symbols.elf import Image
 from symbols.lines_by_drgn import Drgn
@@ -258,6 +262,39 @@ def test_do_syscall_64_as_it_runs(recorded: Recorded) -> None:
     code = recorded.text[at.symbol.start - recorded.slide - recorded.image.text[0] :]
     again = disassemble(code[: at.symbol.end - at.symbol.start], at.symbol.start, "x86_64")
     assert {one.address: one.code for one in again} == live
+
+
+def test_what_the_guest_rewrote_in_a_module(booted_linux_guest: LinuxGuest) -> None:
+    """Every return went through a thunk when the module was built; nothing else is odd."""
+    with booted_linux_guest.awake() as guest:
+        sources = Sources.open(guest.vmlinux, None, None)
+        attached = attach(
+            Address.parse(guest.gdb_address), sources, directories=[guest.kernel.modules]
+        )
+        try:
+            profile = Profile(
+                SampleBatch.empty(), SourceFacts("", ""), {0: attached.guest}, {0: attached.space}
+            )
+            loaded = next(
+                one
+                for one in attached.space.images
+                if one.kind is ImageKind.MODULE and one.path.endswith(".ko") and one.build_id
+            )
+            assert loaded.table is not None
+            annotator = Annotator({0: attached.code})
+            listings = [
+                annotator.at_address(profile, 0, (start + loaded.slide) % (1 << 64))
+                for start in loaded.table.start[:60].tolist()
+            ]
+        finally:
+            attached.close()
+    lines = [line for listing in listings for line in listing.lines]
+    patched = [line for line in lines if line.patch is not None]
+    kinds = {line.patch.kind for line in patched if line.patch is not None}
+    assert PatchKind.RETURN_THUNK in kinds
+    assert PatchKind.UNKNOWN not in kinds
+    assert any(line.raw == "retq" and line.was.startswith("jmp") for line in patched)
+    assert len(patched) < len(lines) // 3
 
 
 def test_a_recording_shows_what_ran_without_any_file(recorded: Recorded) -> None:
