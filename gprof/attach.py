@@ -17,6 +17,7 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
 from gprof.introspection import Introspected, introspect
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
@@ -29,8 +30,9 @@ from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory, OverlayMemory, SlidMemory
+from symbols.memory import Memory
 from symbols.modules import Module, open_modules
+from symbols.original import Original
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -72,17 +74,16 @@ class Sources:
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
 
-    def code(self, first: Memory | None, slide: Slide | None) -> Memory:
+    def code(self, running: Memory | None, slide: Slide | None) -> Code:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
 
         Args:
-            first: the guest's memory, or what a recording kept of it.
+            running: the guest's memory, or what a recording kept of it.
             slide: from `find_slide`.
         """
-        layers = [first] if first is not None else []
-        if self.image is not None:
-            layers.append(SlidMemory(self.image, slide.offset if slide else 0))
-        return OverlayMemory(*layers)
+        if self.image is None:
+            return Code(running)
+        return Code(running, Original(self.image, slide.offset if slide else 0))
 
     def find_slide(
         self,
@@ -204,7 +205,7 @@ class Attached:
         return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
-    def code(self) -> Memory:
+    def code(self) -> Code:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
 

@@ -164,7 +164,8 @@ class _Walk:
     def read(self, address: int) -> tuple[ListedTask, Record]:
         try:
             record = self._structures.at(address, "task_struct")
-            task = self._tasks.in_record(record)
+            pieces = [record.piece(offset, size) for offset, size in self._tasks.pieces]
+            task = self._tasks.of(address, pieces)
             if task is None:
                 raise _LeftTheListError
             listed = ListedTask(

@@ -20,6 +20,7 @@ from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
 from gprof.perf_spaces import NamedPerf, PerfSpaces
+from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
@@ -28,7 +29,6 @@ from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from gprof.task_following import follow_tasks
-from symbols.memory import Memory
 from symbols.unwinding.unwind import Unwinding, Way
 
 
@@ -102,7 +102,7 @@ def begin_perf(
     *,
     writer: Writer | None = None,
     duration_s: float | None = None,
-) -> tuple[Live, dict[int, Memory]]:
+) -> tuple[Live, dict[int, Code]]:
     """A session over what perf records now, not yet started, and the code of its guests."""
     found = PerfSpaces(given)
     named = NamedPerf(source, found)
