@@ -147,8 +147,10 @@ def profiles(draw: st.DrawFn) -> Profile:
         space = draw(st.integers(0, 4))
         drawn.append(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
     unknown = [0, 99, 2**32 - 1]
-    choices: list[int | GuestTask] = draw(st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n))
-    numbers["task"] = [tasks.add(one) if isinstance(one, GuestTask) else one for one in choices]
+    choices: list[int | GuestTask] = draw(
+        st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n)
+    )
+    numbers["task"] = [one if isinstance(one, int) else tasks.add(one) for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
