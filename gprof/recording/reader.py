@@ -9,6 +9,7 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
@@ -254,6 +255,10 @@ class _Recording:
             block_starts=fields.flag("block_starts"),
             unwound_by=fields.text("unwound_by") if fields.has("unwound_by") else "",
             endings=fields.counts("endings") if fields.has("endings") else {},
+            vcpu_times={
+                one.integer("vcpu", U16): VcpuTime(one.integer("ran_ns"), one.integer("waited_ns"))
+                for one in (fields.maps("vcpu_times") if fields.has("vcpu_times") else ())
+            },
         )
 
     def take_end(self, fields: Fields) -> None:

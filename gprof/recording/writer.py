@@ -189,7 +189,12 @@ class Writer:
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
-        self._append(Kind.FACTS, {**told, "endings": dict(facts.endings)})
+        told["endings"] = dict(facts.endings)
+        told["vcpu_times"] = [
+            {"vcpu": vcpu, "ran_ns": time.ran_ns, "waited_ns": time.waited_ns}
+            for vcpu, time in sorted(facts.vcpu_times.items())
+        ]
+        self._append(Kind.FACTS, told)
         self._write()
 
     def add_text(self, guest: int, address: int, text: bytes) -> None:
