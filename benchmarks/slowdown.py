@@ -9,8 +9,9 @@ a fixed amount of work, unsampled and sampled by each way at each rate in turn, 
 
 `slowdown` is how much longer it took than the mean of the unsampled runs before and after it in
 the same round: the median over the rounds, and a 95 % confidence interval of that by a bootstrap.
-A target is met or missed where the whole interval says so. `halted` is what gprof says itself. No budget holds a way back; with the one that gprof keeps to by
-default (1 %) the rate would be lowered where `halted` is more.
+A target is met or missed where the whole interval says so. `halted` is what gprof says itself. No
+budget holds a way back; with the one that gprof keeps to by default (1 %) the rate would be lowered
+where `halted` is more.
 
 Takes less than five minutes; with `--short` two rounds of less work. Needs the Debian kernel of
 the tests, downloaded once, and a static busybox.

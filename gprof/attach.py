@@ -21,12 +21,14 @@ from gprof.guest.stack_reader import STACK_SIZE
 from gprof.guest.stop_hazards import hazards
 from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.introspection import Introspected, introspect
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.gentler import GentlerSource
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.task_numbers import Following
 from gprof.sampling.weighing import Weighing
 from symbols.elf import Image
 from symbols.errors import MismatchError
@@ -34,8 +36,9 @@ from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory, OverlayMemory, SlidMemory
+from symbols.memory import Memory
 from symbols.modules import Module, open_modules
+from symbols.original import Original
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -77,17 +80,16 @@ class Sources:
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
 
-    def code(self, first: Memory | None, slide: Slide | None) -> Memory:
+    def code(self, running: Memory | None, slide: Slide | None) -> Code:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
 
         Args:
-            first: the guest's memory, or what a recording kept of it.
+            running: the guest's memory, or what a recording kept of it.
             slide: from `find_slide`.
         """
-        layers = [first] if first is not None else []
-        if self.image is not None:
-            layers.append(SlidMemory(self.image, slide.offset if slide else 0))
-        return OverlayMemory(*layers)
+        if self.image is None:
+            return Code(running)
+        return Code(running, Original(self.image, slide.offset if slide else 0))
 
     def find_slide(
         self,
@@ -209,7 +211,7 @@ class Attached:
         return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
-    def code(self) -> Memory:
+    def code(self) -> Code:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
 
@@ -440,6 +442,7 @@ def source_of(
     vcpus: tuple[int, ...] | None = None,
     unstacking: Unstacking | None = None,
     stacks_if_cheap: bool = False,
+    following: Following | None = None,
     by_running: bool = False,
     max_latency_ns: int | None = None,
 ) -> HaltingSource | MonitorSource | GentlerSource:
@@ -454,6 +457,7 @@ def source_of(
         vcpus: indices to sample; None for all.
         unstacking: of `Attached.unstacking`.
         stacks_if_cheap: see `HaltingOptions`.
+        following: of `follow_tasks`.
         by_running: weigh samples by the time that vcpus had a processor of the host.
         max_latency_ns: see `HaltingOptions`.
 
@@ -472,13 +476,15 @@ def source_of(
     machine = attached.live
     weighing = _weighing(attached, vcpus, by_running=by_running)
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus), weighing=weighing)
+        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following)
+        return MonitorSource(machine, options, weighing=weighing)
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
         max_halted=max_halted,
         unstacking=unstacking,
         stacks_if_cheap=stacks_if_cheap,
+        following=following,
         max_latency_ns=max_latency_ns,
         may_hand_over=attached.monitored is not None,
     )
@@ -490,7 +496,12 @@ def source_of(
         source,
         lambda: MonitorSource(
             monitored,
-            MonitorOptions(hz=hz, vcpus=vcpus),
+            MonitorOptions(
+                hz=hz,
+                vcpus=vcpus,
+                # What is read through the stub ends with it.
+                following=following if monitored.why_packets is None else None,
+            ),
             weighing=_weighing(attached, vcpus, by_running=by_running),
         ),
     )

@@ -13,6 +13,7 @@ from gprof.sampling.sampler import Sampler
 from gprof.sampling.schedule import affordable_hz
 from gprof.sampling.source import SourceFacts
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.task_numbers import Following, TaskNumbers
 from gprof.sampling.weighing import Weighing
 
 #: How many samples at the start, and one in how many later, are timed for the cost of a stop.
@@ -34,6 +35,7 @@ class HaltingOptions:
         stacks_if_cheap: give stacks up where they cost so much that the budget would leave less
             than half of the rate: the guest waits for us in the middle of each, and on a host
             without a free processor that can be long.
+        following: tell which tasks run, like this.
         max_latency_ns: the longest that one stop in a hundred may take; None for any. It wants a
             monitor: only its events tell of every stop how long it took.
         may_hand_over: end where stops cost too much, with `HaltingSource.hands_over` set, for
@@ -46,6 +48,7 @@ class HaltingOptions:
     guest: int = 0
     unstacking: Unstacking | None = None
     stacks_if_cheap: bool = False
+    following: Following | None = None
     max_latency_ns: int | None = None
     may_hand_over: bool = False
 
@@ -81,9 +84,13 @@ class HaltingSource(Sampler):
         self._monitored = monitored
         self._options = options
         self._vcpus = machine.choose(options.vcpus)
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None:
+            self._tasks = TaskNumbers(options.following)
+            machine.follow_tasks(options.following.places)
         super().__init__(
             options.hz,
-            Gathered(options.guest, options.unstacking),
+            Gathered(options.guest, options.unstacking, self._tasks),
             monitored.run_state if monitored is not None else None,
             weighing,
             rng,
@@ -129,6 +136,8 @@ class HaltingSource(Sampler):
         self._machine.memory.forget()
         if self._monitored is not None:
             self._monitored.forget()
+        if self._tasks is not None:
+            self._tasks.forget()
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
         if self._state is not None and self._must_wait():
@@ -224,13 +233,18 @@ class HaltingSource(Sampler):
                 return False
         return self._machine.stub.released()
 
+    def _stood_ns(self) -> int:
+        if self._state is not None:
+            return self._state.stopped_ns
+        return int(self._halted_ns) + (self._tasks.halted_ns if self._tasks is not None else 0)
+
     def facts(self) -> SourceFacts:
         """See `Source.facts`."""
         unstacking = self._options.unstacking
         return self._facts(
             "gdbstub",
             self._machine.stub.address.text,
-            halted_ns=int(self._halted_ns) if self._state is None else self._state.stopped_ns,
+            halted_ns=self._stood_ns(),
             block_starts=self._machine.stub.accelerated is False,
             unwound_by=unstacking.name if unstacking is not None else "",
         )

@@ -14,6 +14,7 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.gathering import Gathered
 from gprof.sampling.sampler import Sampler
 from gprof.sampling.source import SourceFacts
+from gprof.sampling.task_numbers import Following, TaskNumbers
 from gprof.sampling.weighing import Weighing
 
 
@@ -25,11 +26,13 @@ class MonitorOptions:
         hz: samples a second, of each vcpu.
         vcpus: indices to sample; None for all.
         guest: id of the guest in the profile.
+        following: tell which tasks run, like this.
     """
 
     hz: float = 99.0
     vcpus: tuple[int, ...] | None = None
     guest: int = 0
+    following: Following | None = None
 
 
 class MonitorSource(Sampler):
@@ -54,7 +57,11 @@ class MonitorSource(Sampler):
     ) -> None:
         self._machine = machine
         self._vcpus = machine.choose(options.vcpus)
-        super().__init__(options.hz, Gathered(options.guest), machine.run_state, weighing, rng)
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None and machine.follow_tasks(options.following.places):
+            self._tasks = TaskNumbers(options.following)
+        gathered = Gathered(options.guest, tasks=self._tasks)
+        super().__init__(options.hz, gathered, machine.run_state, weighing, rng)
         if machine.accelerated is False:
             self.note(
                 "Emulated guest (TCG): shares of functions are about right, of instructions not: "
@@ -84,6 +91,8 @@ class MonitorSource(Sampler):
 
     def _forget(self) -> None:
         self._machine.forget()
+        if self._tasks is not None:
+            self._tasks.forget()
 
     def _let_go(self) -> None:
         self._machine.close()
