@@ -335,7 +335,8 @@ def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:
     resolved = attached.space.resolve(taken.pc)
     reasons = np.bincount(resolved.reason, minlength=len(Reason))
     parts = [f"{reasons[reason]} {reason.sentence}" for reason in Reason if reasons[reason]]
-    unnamed = len(taken) - reasons[Reason.RESOLVED] - reasons[Reason.USER_SPACE]
+    named = reasons[Reason.RESOLVED] + sum(reasons[reason] for reason in Reason if reason.expected)
+    unnamed = len(taken) - named
     checks.append(
         Check(
             "samples",

@@ -93,7 +93,7 @@ def listing_of(code: Mapping[int, Memory]) -> Callable[[Row, Profile], Listing]:
     """What makes the listing of a row."""
 
     def listing(row: Row, profile: Profile) -> Listing:
-        at = profile.space(row.guest).symbol_at(row.address) if row.symbol is not None else None
+        at = profile.symbol_at(row.guest, row.address, row.era) if row.symbol is not None else None
         if at is None or row.guest not in code:
             raise SymbolsError(
                 f"{row.label} is no symbol whose instructions could be listed",

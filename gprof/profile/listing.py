@@ -82,8 +82,8 @@ def annotate(
     """Disassemble a symbol and count the samples on its instructions.
 
     A pc inside an instruction is counted on that instruction. Samples that lie on none, because
-    the symbol is too long to be listed whole, are told in a note, and belong
-    to the total.
+    the symbol is too long to be listed whole, are told in a note, and belong to the total. Where
+    the guest had the function elsewhere in other eras, its samples of then are counted too.
 
     Args:
         profile: whose samples to count.
@@ -97,6 +97,13 @@ def annotate(
         SymbolsError: the code cannot be read, or the architecture's instructions not be shown.
     """
     symbol = at.symbol
+    space = profile.space(guest)
+    if space.earlier and space.image_at(symbol.start) is not at.image:
+        raise SymbolsError(
+            f"The code of {symbol.name} was in the guest before it was reset, or before a module "
+            "was unloaded.",
+            "Functions that are still there can be listed.",
+        )
     size = symbol.end - symbol.start
     notes = [_BLOCK_STARTS] if profile.facts.block_starts else []
     if size > LARGEST:
@@ -108,13 +115,12 @@ def annotate(
             f"The code of {symbol.name} cannot be read: {fault}.",
             "Give the kernel's ELF file with --guestvmlinux, or look while the guest runs.",
         ) from fault
-    pcs, weights = _samples_in(profile, symbol.start, symbol.end, guest)
+    pcs, weights = samples_in(profile, at, guest)
     instructions = disassemble(code, symbol.start, architecture, syntax=syntax)
     counted, inside, elsewhere = _counted(pcs, weights, instructions)
     if elsewhere:
         notes.append(f"{elsewhere:,} samples lie on no instruction that is listed")
     total = int(weights.sum())
-    space = profile.space(guest)
     lines = tuple(
         Line(
             address=instruction.address,
@@ -132,17 +138,35 @@ def annotate(
     return Listing(title, lines, total, tuple(notes))
 
 
-def _samples_in(
-    profile: Profile, start: int, end: int, guest: int
+def samples_in(
+    profile: Profile, at: SymbolAt, guest: int
 ) -> tuple[NDArray[np.uint64], NDArray[np.int64]]:
-    """The distinct pcs in a range, ascending, and the weight of the samples at each."""
-    samples = profile.samples
-    # The end may be 2^64, which no u64 holds.
-    chosen = (samples.pc >= np.uint64(start)) & (samples.pc <= np.uint64(end - 1))
-    chosen &= samples.guest == guest
-    pcs, which = np.unique(samples.pc[chosen], return_inverse=True)
+    """The distinct pcs in a symbol, ascending, and the weight of the samples at each.
+
+    Args:
+        profile: whose samples.
+        at: the symbol; samples in it of other eras are given at the addresses of this one.
+        guest: id of the guest.
+    """
+    samples, space = profile.samples, profile.space(guest)
+    ours = np.flatnonzero(samples.guest == guest)
+    era_of = space.era_at(samples.time[ours])
+    found, weight = [np.empty(0, np.uint64)], [np.empty(0, np.uint32)]
+    for number, era in enumerate(space.eras):
+        there = era.counterpart(at) if space.earlier else at
+        if there is None:
+            continue
+        symbol = there.symbol
+        here = ours[era_of == number]
+        # The end may be 2^64, which no u64 holds.
+        here = here[samples.pc[here] >= np.uint64(symbol.start)]
+        here = here[samples.pc[here] <= np.uint64(symbol.end - 1)]
+        moved = np.uint64((at.symbol.start - symbol.start) % (1 << 64))
+        found.append(samples.pc[here] + moved)
+        weight.append(samples.weight[here])
+    pcs, which = np.unique(np.concatenate(found), return_inverse=True)
     # Weights sum as doubles: exact below 2^53.
-    weights = np.bincount(which, samples.weight[chosen], len(pcs))
+    weights = np.bincount(which, np.concatenate(weight), len(pcs))
     return pcs, weights.astype(np.int64)
 
 

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from gprof.profile.stacks import StackTable
 from gprof.sampling.source import SampleBatch, SourceFacts
 from symbols.memory import BytesMemory
-from symbols.space import AddressSpace
+from symbols.space import AddressSpace, SymbolAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +42,8 @@ class Profile:
         samples: the columns, ordered by arrival.
         facts: how the samples were taken.
         guests: by id.
-        spaces: what the addresses of each guest mean, by guest id.
+        spaces: what the addresses of each guest mean, by guest id: the last of its eras, which
+            knows the earlier ones.
         stacks: the stacks that `samples.stack` numbers.
         texts: instructions of hot functions by guest id, where they were kept.
         started_ns: wall-clock time of the start, nanoseconds since the epoch; 0 where unknown.
@@ -57,5 +58,13 @@ class Profile:
     started_ns: int = 0
 
     def space(self, guest: int) -> AddressSpace:
-        """The address space of a guest; an empty one where nothing is known of it."""
+        """The address space of a guest now; an empty one where nothing is known of it."""
         return self.spaces.get(guest) or AddressSpace()
+
+    def symbol_at(self, guest: int, address: int, era: int = 0) -> SymbolAt | None:
+        """The symbol of a `Row` or `Place`: where it is now, else where it was in that era."""
+        space = self.space(guest)
+        found = space.eras[era].symbol_at(address) if era < len(space.eras) else None
+        if found is None or era == len(space.earlier):
+            return found
+        return space.counterpart(found) or found

@@ -3,17 +3,28 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.places import PAGE_BITS, Place, Placement, function, nameless
+from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
-from gprof.sampling.source import Mode, SampleBatch, UInt64s
-from symbols.space import AddressSpace, Reason
+from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
+from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
+#: How a processor ran the code of a sample in each mode; an idle one waits in a kernel.
+_RUNNING = np.full(256, Running.UNKNOWN, "u1")
+_RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
+    Running.PRIVILEGED,
+    Running.USER,
+    Running.PRIVILEGED,
+    Running.BARE,
+)
+#: A context is what the meaning of an address depends on: guest << 32 | era << 8 | running.
+_GUEST, _ERA = 32, 8
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
 
@@ -49,8 +60,8 @@ class Resolution:
 
     One thread at a time. A screen keeps one and passes it to every `tabulate`; then only new
     addresses and stacks cost time. It starts over by itself when it is given another profile,
-    or when a guest's space was replaced or has loaded an image. An image that is unloaded keeps
-    its name for the samples that were taken while it was there.
+    or when a guest's space was replaced, has a new era or has loaded an image. An image that is
+    unloaded keeps its name for the samples that were taken while it was there.
     """
 
     def __init__(self) -> None:
@@ -73,14 +84,15 @@ class _Lineage:
     def __init__(self, first: Profile) -> None:
         self._samples = SampleBatch.empty()
         self._stacks = first.stacks
-        self._spaces = {g: (space, len(space.images)) for g, space in first.spaces.items()}
+        self._spaces = {guest: _known_eras(space) for guest, space in first.spaces.items()}
         self._places: list[Place] = []
-        self._place_by_key: dict[tuple[int, int, int, int], int] = {}
-        self._pcs: dict[int, Numbering] = {}  # by guest
-        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # by guest, in the order of _pcs
+        self._place_by_key: dict[tuple[object, ...], int] = {}
+        self._pcs: dict[int, Numbering] = {}  # by context
+        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # by context, in the order of _pcs
         self._own = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
-        self._paths = Numbering()  # of guest << 32 | stack
+        self._paths: dict[int, Numbering] = {}  # by context; of stack ids
+        self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
         self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
@@ -94,8 +106,7 @@ class _Lineage:
             self._stacks is profile.stacks
             and self._spaces.keys() == profile.spaces.keys()
             and all(
-                space is profile.spaces[guest] and images == len(space.images)
-                for guest, (space, images) in self._spaces.items()
+                eras == _known_eras(profile.spaces[guest]) for guest, eras in self._spaces.items()
             )
             and all(
                 np.array_equal(
@@ -134,88 +145,137 @@ class _Lineage:
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""
         known = len(self._samples)
-        pc, guest = profile.samples.pc[known:], profile.samples.guest[known:]
+        pc, stack = profile.samples.pc[known:], profile.samples.stack[known:]
+        new = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
+        self._leaf = np.concatenate([self._leaf, np.array(new, np.uint64)])
         own = np.empty(len(pc), np.int32)
-        for number in np.unique(guest).tolist():
-            here = np.flatnonzero(guest == number)
+        path = np.full(len(pc), -1, np.int32)
+        contexts = _contexts(profile, known)
+        for context in np.unique(contexts).tolist():
+            here = np.flatnonzero(contexts == context)
             for first in range(0, len(here), _AT_ONCE):
                 some = here[first : first + _AT_ONCE]
-                own[some] = self._places_of(profile, number, pc[some])
+                own[some] = self._places_of(profile, context, pc[some])
+            has = here[(stack[here] > 0) & (stack[here] < len(self._leaf))]
+            # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
+            has = has[self._leaf[stack[has]] == pc[has]]
+            path[has] = self._paths_of(profile, context, stack[has].astype(np.uint64))
         self._own = np.concatenate([self._own, own])
-        self._path = np.concatenate([self._path, self._paths_of(profile, known)])
+        self._path = np.concatenate([self._path, path])
         self._samples = profile.samples
 
-    def _places_of(self, profile: Profile, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
-        numbering = self._pcs.setdefault(guest, Numbering())
+    def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
+        numbering = self._pcs.setdefault(context, Numbering())
         numbers, fresh = numbering.number(pcs)
-        places = self._place_of_pc.get(guest, np.empty(0, np.int32))
+        places = self._place_of_pc.get(context, np.empty(0, np.int32))
         if len(fresh):
-            looked_up = self._look_up(profile.space(guest), guest, fresh)
-            places = self._place_of_pc[guest] = np.concatenate([places, looked_up])
+            looked_up = self._look_up(profile, context, fresh)
+            places = self._place_of_pc[context] = np.concatenate([places, looked_up])
         found: NDArray[np.int32] = places[numbers]
         return found
 
-    def _look_up(self, space: AddressSpace, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
+    def _look_up(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
-        resolved = space.resolve(pcs)
+        guest, era, running = _parts(context)
+        space = profile.space(guest).eras[era]
+        resolved = space.resolve(pcs, running)
         detail = np.where(
             resolved.reason == Reason.RESOLVED,
             resolved.symbol,
             (resolved.offset >> np.uint64(PAGE_BITS)).astype(np.int64),
         )
-        detail[resolved.reason == Reason.USER_SPACE] = 0
+        detail[np.isin(resolved.reason, list(WHOLE))] = 0
         order = np.lexsort((detail, resolved.reason, resolved.image))
         columns = (resolved.image[order], resolved.reason[order], detail[order])
         first = np.ones(len(order), bool)
         first[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
         numbers = np.empty(int(first.sum()), np.int32)
         images = space.images
+        lowest = _lowest(images)
         distinct = zip(*(column[first].tolist() for column in columns), strict=True)
         for i, (image, reason, value) in enumerate(distinct):
-            key = (guest, image, reason, value)
-            number = self._place_by_key.get(key)
-            if number is None:
-                number = self._place_by_key[key] = len(self._places)
-                loaded = images[image] if image >= 0 else None
-                if loaded is not None and reason == Reason.RESOLVED:
-                    symbol = space.symbol(image, value).symbol
-                    self._places.append(function(guest, loaded, symbol.name, symbol.start))
-                else:
-                    self._places.append(nameless(guest, loaded, Reason(reason), value))
+            loaded = images[image] if image >= 0 else None
+            if loaded is not None and reason == Reason.RESOLVED:
+                symbol = space.symbol(image, value).symbol
+                place = function(guest, loaded, symbol.name, symbol.start, era)
+            else:
+                place = nameless(guest, loaded, Reason(reason), value, era)
+            # In another era the same function of the same image may be elsewhere.
+            at = place.address
+            identity = None if loaded is None else _identity(loaded)
+            key = (guest, reason, place.name, identity, at - lowest.get(identity, 0))
+            number = self._place_by_key.setdefault(key, len(self._places))
+            if number == len(self._places):
+                self._places.append(place)
             numbers[i] = number
         places = np.empty(len(pcs), np.int32)
         places[order] = numbers[np.cumsum(first) - 1]
         return places
 
-    def _paths_of(self, profile: Profile, known: int) -> NDArray[np.int32]:
-        """The path of each sample from `known` on."""
-        samples = profile.samples
-        stack, pc = samples.stack[known:], samples.pc[known:]
-        path = np.full(len(stack), -1, np.int32)
-        new = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
-        self._leaf = np.concatenate([self._leaf, np.array(new, np.uint64)])
-        has = np.flatnonzero((stack > 0) & (stack < len(self._leaf)))
-        # A stack's leaf is its sample's pc. Where a file says otherwise the stack is not its own.
-        has = has[self._leaf[stack[has]] == pc[has]]
-        key = (samples.guest[known:][has].astype(np.uint64) << np.uint64(32)) | stack[has]
-        path[has], fresh = self._paths.number(key)
-        # New paths come ordered by guest, then stack.
-        for guest in np.unique(fresh >> np.uint64(32)).tolist():
-            ours = fresh[fresh >> np.uint64(32) == guest]
-            stacks = [profile.stacks[number & 0xFFFFFFFF] for number in ours.tolist()]
-            depth = np.array([len(frames) for frames in stacks], np.int64)
-            pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
-            # A call may be the last instruction of its function: the return address is not in it.
-            is_caller = np.ones(len(pcs), bool)
-            is_caller[np.cumsum(depth) - depth] = False
-            pcs -= is_caller & (pcs > 0)
-            places = self._places_of(profile, guest, pcs)
-            packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-            self._pairs = np.concatenate([self._pairs, np.unique(packed)])
-            ends = np.cumsum(depth).tolist()
-            flat = places.tolist()
-            starts = [0, *ends[:-1]]
-            self._frames += [
-                tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)
-            ]
-        return path
+    def _paths_of(self, profile: Profile, context: int, stacks: UInt64s) -> NDArray[np.int32]:
+        """The path of each stack."""
+        numbers, fresh = self._paths.setdefault(context, Numbering()).number(stacks)
+        paths = self._path_of_stack.get(context, np.empty(0, np.int32))
+        if len(fresh):
+            first = len(self._frames)
+            self._add_paths(profile, context, [profile.stacks[i] for i in fresh.tolist()])
+            added = np.arange(first, len(self._frames), dtype=np.int32)
+            paths = self._path_of_stack[context] = np.concatenate([paths, added])
+        found: NDArray[np.int32] = paths[numbers]
+        return found
+
+    def _add_paths(self, profile: Profile, context: int, stacks: list[tuple[int, ...]]) -> None:
+        depth = np.array([len(frames) for frames in stacks], np.int64)
+        pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+        # A call may be the last instruction of its function: the return address is not in it.
+        is_caller = np.ones(len(pcs), bool)
+        is_caller[np.cumsum(depth) - depth] = False
+        pcs -= is_caller & (pcs > 0)
+        places = np.empty(len(pcs), np.int32)
+        places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
+        # How the processor ran the callers is not known: a stack may begin in user space.
+        of_callers = context >> _ERA << _ERA | Running.UNKNOWN
+        places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
+        packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
+        self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+        ends = np.cumsum(depth).tolist()
+        flat = places.tolist()
+        starts = [0, *ends[:-1]]
+        self._frames += [tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
+    """What the meaning of addresses in a space depends on."""
+    return [(era, era.since_ns, len(era.images)) for era in space.eras]
+
+
+def _contexts(profile: Profile, known: int) -> Int64s:
+    """The context of each sample from `known` on."""
+    samples = profile.samples
+    guest = samples.guest[known:].astype(np.int64)
+    era = np.zeros(len(guest), np.int64)
+    for number, space in profile.spaces.items():
+        if space.earlier:
+            ours = guest == number
+            era[ours] = space.era_at(samples.time[known:][ours])
+    running = _RUNNING[samples.mode[known:]].astype(np.int64)
+    return guest << _GUEST | era << _ERA | running
+
+
+def _parts(context: int) -> tuple[int, int, Running]:
+    """Guest, era and manner of running of a context."""
+    mask = (1 << _GUEST) - 1
+    return context >> _GUEST, (context & mask) >> _ERA, Running(context & ((1 << _ERA) - 1))
+
+
+def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes]:
+    return image.name, image.kind, image.build_id
+
+
+def _lowest(images: Sequence[LoadedImage]) -> dict[object, int]:
+    """Where each image begins; one may be loaded in several pieces."""
+    lowest: dict[object, int] = {}
+    for image in images:
+        identity = _identity(image)
+        lowest[identity] = min(lowest.get(identity, image.start), image.start)
+    return lowest

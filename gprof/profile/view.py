@@ -65,6 +65,7 @@ class Row:
         self_weight: weight of the samples whose pc lies here.
         total_weight: weight of the samples with this anywhere on their stack, once each.
         name: what is shown where there is no symbol; the address where this is empty too.
+        era: see `Place.era`.
     """
 
     symbol: str | None
@@ -77,6 +78,7 @@ class Row:
     self_weight: int
     total_weight: int
     name: str = ""
+    era: int = 0
 
     @property
     def label(self) -> str:
@@ -219,6 +221,7 @@ def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> lis
                 self_weight=own_weight,
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
+                era=place.era,
             )
         )
     return rows
