@@ -11,6 +11,7 @@ from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
+from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
@@ -21,14 +22,14 @@ from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from symbols.elf import Image
-from symbols.errors import MismatchError
+from symbols.errors import MismatchError, SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
 from symbols.memory import Memory, OverlayMemory, SlidMemory
 from symbols.modules import Module, open_modules
-from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
+from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.unwinding.unwind import Unwinding, Way, choose
 
@@ -68,6 +69,11 @@ class Sources:
 
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
+
+    @property
+    def runs_linux(self) -> bool:
+        """Whether the guest runs Linux, as far as its files tell."""
+        return self.image is None or self.image.linux_release is not None
 
     def code(self, first: Memory | None, slide: Slide | None) -> Memory:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
@@ -123,7 +129,7 @@ class Sources:
             slide: from `find_slide`.
             architecture: of the guest; None where unknown.
         """
-        if self.image is not None and self.image.linux_release is None:
+        if not self.runs_linux:
             half = _EVERYWHERE  # without an operating system there is no user space
         else:
             half = (architecture or BY_NAME["x86_64"]).kernel_half
@@ -151,6 +157,8 @@ class Attached:
         introspected: what the guest's memory told.
         monitored: the guest through its monitor: the machine itself where there is no stub,
             None where there is no monitor.
+        given: the files alone.
+        directories: where files of its modules may be.
     """
 
     machine: Machine | MonitoredMachine
@@ -161,6 +169,48 @@ class Attached:
     sources: Sources
     introspected: Introspected = field(default_factory=Introspected)
     monitored: MonitoredMachine | None = None
+    given: Sources = field(default_factory=Sources)
+    directories: tuple[Path, ...] = ()
+
+    @property
+    def starting(self) -> bool:
+        """It has not come to its kernel yet, whose symbols cannot be looked for before."""
+        return self.space.starting
+
+    def again(self, given: Sources | None = None) -> Attached:
+        """The same guest with its symbols looked for anew, as after a reset.
+
+        Args:
+            given: other files than those of before.
+
+        Raises:
+            TargetError: the guest went away.
+            SymbolsError: the symbols are of another kernel, or nothing can be told yet.
+        """
+        self.forget()
+        given = self.given if given is None else given
+        return _attached(self.machine, self.monitored, given, self.guest.name, self.directories)
+
+    def forget(self) -> None:
+        """Drop what was read of its memory, as after a reset."""
+        self.machine.forget()
+        if self.monitored is not None and self.monitored is not self.machine:
+            self.monitored.forget()
+
+    def lost(self, space: AddressSpace) -> Attached:
+        """The same guest, of whose kernel nothing is known any more."""
+        guest = replace(self.guest, kernel="", build_id=b"")
+        return replace(
+            self, guest=guest, space=space, slide=None, identity=Identity(), sources=self.given,
+            introspected=Introspected(),
+        )  # fmt: skip
+
+    @property
+    def known_kernel(self) -> KnownKernel:
+        """What is known of its kernel by now, but for what only a register tells."""
+        slide = self.slide.offset if self.slide else 0
+        name = self.guest.architecture
+        return KnownKernel(self.sources.image, self.sources.kallsyms, slide, name)
 
     @property
     def memory(self) -> Memory:
@@ -180,14 +230,33 @@ class Attached:
             modules: read its list of modules.
         """
         reader = self.monitored or self.machine
-        known = KnownKernel(
-            self.sources.image,
-            self.sources.kallsyms,
-            self.slide.offset if self.slide else 0,
-            self.guest.architecture,
-            reader.vector(),
-        )
+        known = replace(self.known_kernel, vector=reader.vector())
         return introspect(reader, known, symbols=symbols, modules=modules)
+
+    def with_modules_now(self) -> Attached | None:
+        """The same guest with the modules that it has loaded now.
+
+        None where that cannot be told: they were given as files, or its memory does not tell.
+
+        Raises:
+            TargetError: the guest went away.
+        """
+        before = self.introspected
+        if before.modules is None:
+            return None
+        found = introspect(
+            self.monitored or self.machine,
+            self.known_kernel,
+            symbols=False,
+            modules=True,
+            directories=self.directories,
+            before=before,
+        )
+        if found.modules is None:
+            return None
+        sources = _with(self.sources, replace(found, kallsyms=None))
+        space = sources.space(self.slide, BY_NAME[self.guest.architecture])
+        return replace(self, sources=sources, space=space, introspected=found)
 
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
@@ -234,8 +303,7 @@ class Attached:
     @property
     def most_stack(self) -> int:
         """Bytes of a stack that are worth reading."""
-        linux = self.sources.image is None or self.sources.image.linux_release is not None
-        return STACK_SIZE if linux else _SMALL_STACK
+        return STACK_SIZE if self.sources.runs_linux else _SMALL_STACK
 
 
 def attach(
@@ -299,6 +367,20 @@ def _attached(
     memory = reader.memory
     slide = None
     identity = Identity()
+    guest = Guest(
+        id=0,
+        name=name,
+        architecture=architecture.name,
+        vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
+    )
+    given = sources
+    if sources.runs_linux and _before_kernel(machine):
+        space = AddressSpace(kernel_half=architecture.kernel_half, starting=True)
+        found = Introspected(problems=(_not_there_yet(),))
+        return Attached(
+            machine, guest, space, None, identity, sources, found, monitored, given,
+            tuple(directories),
+        )  # fmt: skip
     vector = reader.vector()
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
@@ -309,7 +391,14 @@ def _attached(
         sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
         hint = Vector(architecture.vector_symbols, vector) if vector else None
-        slide = sources.find_slide(architecture.name, memory, hint)
+        try:
+            slide = sources.find_slide(architecture.name, memory, hint)
+        except SymbolsError:
+            # What its own memory told a moment ago is right, though it may be out of sight now:
+            # a vcpu in user mode does not see the kernel.
+            if found.kallsyms is None:
+                raise
+            slide = Slide(0, Method.KALLSYMS, (Method.KALLSYMS,), Verified.NOTHING)
         if sources.image is not None:
             identity = identity_of(sources.image)
         elif slide is not None:
@@ -322,21 +411,36 @@ def _attached(
         )
         found = introspect(reader, known, symbols=False, modules=True, directories=directories)
         sources = _with(sources, found)
-    guest = Guest(
-        id=0,
-        name=name,
-        architecture=architecture.name,
-        vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
-        kernel=identity.release,
-        build_id=identity.build_id,
-    )
+    guest = replace(guest, kernel=identity.release, build_id=identity.build_id)
     space = sources.space(slide, architecture)
-    return Attached(machine, guest, space, slide, identity, sources, found, monitored)
+    return Attached(
+        machine, guest, space, slide, identity, sources, found, monitored, given,
+        tuple(directories),
+    )  # fmt: skip
+
+
+def _before_kernel(machine: Machine | MonitoredMachine) -> bool:
+    """Whether no vcpu has come to a kernel: the guest was not started, or is in its firmware."""
+    if isinstance(machine, MonitoredMachine):
+        sampled = machine.sample(machine.choose(None)).sampled
+    else:
+        _, sampled = machine.sample(machine.vcpus)
+    low, high = machine.architecture.kernel_half
+    bare = {Mode.FIRMWARE, Mode.KERNEL, Mode.IDLE}
+    states = [one.state for one in sampled]
+    return all(s is not None and s.mode in bare and not low <= s.pc <= high for s in states)
+
+
+def _not_there_yet() -> SlideUnknown:
+    return SlideUnknown(
+        "the guest has not come to its kernel yet",
+        "Let it boot: record and top look for its kernel while they sample.",
+    )
 
 
 def _asks_modules(sources: Sources) -> bool:
     """Whether the guest's own list of modules would add to what the files say."""
-    if sources.image is not None and sources.image.linux_release is None:
+    if not sources.runs_linux:
         return False
     return not sources.modules and (sources.kallsyms is None or not sources.kallsyms.modules)
 

@@ -53,15 +53,15 @@ def command(symbol: str, path: Path | None, syntax: Any, encodings: bool, **give
         from gprof.cli.running import begin, run_with_progress, tell_end
 
         options = replace(options, duration_s=options.duration_s or _DEFAULT_DURATION)
-        live, attached = begin(options, symbols.only())
-        code = {0: attached.code}
+        live, following = begin(options, symbols.only())
+        code = {0: following.code}
         try:
             # Before sampling: a wrong name must not cost ten seconds, and what was read once is
             # kept when the guest has been let go.
             first = choose_symbol(live.snapshot(), symbol)
-            annotate(live.snapshot(), first.at, code[0], attached.guest.architecture)
+            annotate(live.snapshot(), first.at, code[0], following.attached.guest.architecture)
         except BaseException:
-            attached.close()
+            following.attached.close()
             raise
         run_with_progress(live)
         profile = live.snapshot()

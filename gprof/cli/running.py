@@ -12,10 +12,11 @@ from types import FrameType
 
 import click
 
-from gprof.attach import Attached, Sources, attach, source_of
+from gprof.attach import Sources, attach, source_of
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
+from gprof.following import Following, said_of
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
@@ -26,7 +27,7 @@ from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from symbols.memory import Memory
-from symbols.unwinding.unwind import Unwinding, Way
+from symbols.unwinding.unwind import Way
 
 
 def begin(
@@ -36,7 +37,7 @@ def begin(
     address: Address | None = None,
     writer: Writer | None = None,
     name: str = "",
-) -> tuple[Live, Attached]:
+) -> tuple[Live, Following]:
     """Attach to the guest and make a session over it, not yet started.
 
     Args:
@@ -45,6 +46,9 @@ def begin(
         address: of its stub; that of the options where None.
         writer: takes everything down.
         name: of the guest; its address where empty.
+
+    Returns:
+        The session, and the guest as it is followed meanwhile.
 
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
@@ -57,7 +61,10 @@ def begin(
         attached = attach(stub, sources, name, monitor=monitor)
     stacks = StackTable()
     try:
-        unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
+        way = Way(options.call_graph)
+        unstacking = None
+        if not attached.starting:
+            unstacking, unwinding = attached.unstacking(way, stacks)
         source = source_of(
             attached,
             hz=options.hz,
@@ -66,26 +73,21 @@ def begin(
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
         )
-        source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
+        if not attached.starting:
+            source.note(said_of(unwinding, asked=way is not Way.NONE))
+        following = Following(attached, source, way, stacks)
     except BaseException:
         attached.close()
         raise
     live = Live(
-        source,
-        lambda: ({0: attached.guest}, {0: attached.space}),
+        following,
+        following.known,
         recorder=writer,
         duration_s=options.duration_s,
-        memories={0: attached.memory},
+        memories={0: following.memory},
         stacks=stacks,
     )
-    return live, attached
-
-
-def _said_of(unwinding: Unwinding, *, asked: bool) -> str:
-    """What a person must know of the call stacks; empty where everything is as expected."""
-    if unwinding.unwinder is None and asked:
-        return f"No call stacks: {unwinding.why}."
-    return f"Call {unwinding.missing}." if unwinding.missing else ""
+    return live, following
 
 
 def begin_perf(

@@ -149,6 +149,10 @@ class Machine:
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
         return self.architecture.state(self._registers[vcpu.cluster], registers, halted=halted)
 
+    def forget(self) -> None:
+        """Drop what was kept of its memory, as after a reset."""
+        self.memory.forget()
+
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
         self.stub.close()

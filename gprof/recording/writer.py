@@ -54,17 +54,21 @@ class _Map:
     symbols: dict[int, tuple[SymbolTable, Int64s]] = field(default_factory=dict)
 
     def number_of(self, image: LoadedImage, first: int, after: int, *, proven: bool) -> int | None:
-        """The number of an image that was written already, from `first` on and before `after`.
+        """The number of an image that was written already; None where it was not.
 
         Args:
+            image: as it is loaded now.
+            first: the least number that will do.
+            after: the number behind the last that will do.
             proven: an image of another boot that looks the same is not the same without proof.
         """
-        fields = _image_fields(image)
         for number in range(first, after):
             written = self.images[number]
+            if (written.name, written.start) != (image.name, image.start):
+                continue  # at once, since there are many
             if proven and not image.build_id and written.table is not image.table:
                 continue
-            if written is image or _image_fields(written) == fields:
+            if _image_fields(written) == _image_fields(image):
                 return number
         return None
 

@@ -44,12 +44,13 @@ class Gathered:
         unstacking: None where samples have no stacks.
 
     Attributes:
+        unstacking: as above; any thread may replace it.
         endings: how many stacks ended in which way.
     """
 
     def __init__(self, guest: int, unstacking: Unstacking | None = None) -> None:
         self._guest = guest
-        self._unstacking = unstacking
+        self.unstacking = unstacking
         self.endings: Counter[Ending] = Counter()
         self._clear()
 
@@ -59,17 +60,18 @@ class Gathered:
         self._vcpus: list[int] = []
         self._modes: list[int] = []
         self._stacks: list[int] = []
-        self._captured: deque[tuple[int, Sampled]] = deque()
+        self._captured: deque[tuple[int, Sampled, Unstacking]] = deque()
 
     def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
         """Take in one stop; the number of vcpus that gave nothing."""
         missing = 0
+        unstacking = self.unstacking
         for one in sampled:
             if one.state is None:
                 missing += 1
                 continue
-            if one.registers is not None and self._unstacking is not None:
-                self._captured.append((len(self._pcs), one))
+            if one.registers is not None and unstacking is not None:
+                self._captured.append((len(self._pcs), one, unstacking))
             self._times.append(time_ns)
             self._pcs.append(one.state.pc)
             self._vcpus.append(one.vcpu)
@@ -79,12 +81,12 @@ class Gathered:
 
     def unwind_one(self) -> bool:
         """Unwind one captured stack; whether there was one."""
-        if not self._captured or self._unstacking is None:
+        if not self._captured:
             return False
-        place, one = self._captured.popleft()
+        place, one, unstacking = self._captured.popleft()
         assert one.registers is not None
-        words = CapturedWords(one.memory, big_endian=self._unstacking.big_endian)
-        stack = self._unstacking.unwinder.unwind(one.registers, words)
+        words = CapturedWords(one.memory, big_endian=unstacking.big_endian)
+        stack = unstacking.unwinder.unwind(one.registers, words)
         self.endings[stack.ending] += 1
         frames = list(stack.after)
         frames[0] = self._pcs[place]  # a stack's leaf is its sample's pc
@@ -92,7 +94,7 @@ class Gathered:
             # Where user space entered the kernel is kept to the page: with the address itself
             # nearly every stack would be another one, and a day of them fill the memory.
             frames[-1] &= _USER_PAGE
-        self._stacks[place] = self._unstacking.number(frames)
+        self._stacks[place] = unstacking.number(frames)
         return True
 
     def batch(self) -> SampleBatch:

@@ -88,6 +88,8 @@ class HaltingSource:
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
         self._stacks_may_go = options.unstacking is not None and options.stacks_if_cheap
+        self._stacks_given_up = False
+        self._unwound_by = options.unstacking.name if options.unstacking is not None else ""
         # Until it is known what they cost they are thrown away: a profile that has stacks for
         # its first moments only would mislead.
         self._trying_stacks = self._stacks_may_go
@@ -142,6 +144,26 @@ class HaltingSource:
             schedule.hz = self._hz
         yield self._gathered.batch()
 
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """Take and unwind stacks in another way from now on, or none; any thread may call it.
+
+        A kernel that moves takes its unwind tables with it. Stacks that were given up because of
+        their cost stay so.
+        """
+        if self._stacks_given_up:
+            return
+        self._gathered.unstacking = unstacking
+        self._unwound_by = unstacking.name if unstacking is not None else self._unwound_by
+        if unstacking is not None:
+            self._stacks_may_go = self._options.stacks_if_cheap
+            self._ask = StackReader(self._machine, unstacking.most).sample
+        else:
+            self._ask = self._machine.sample
+
+    def count_halted(self, halted_ns: int) -> None:
+        """Count a stop that others made for us, where no monitor tells of it."""
+        self._halted_ns += halted_ns
+
     def _must_wait(self) -> bool:
         """Whether somebody else has stopped the guest, or is moving it elsewhere."""
         if self._state is not None:
@@ -159,8 +181,6 @@ class HaltingSource:
     def _notice_reset(self) -> None:
         if self._monitored is not None and self._monitored.run_state.resets != self._resets:
             self._resets = self._monitored.run_state.resets
-            self._machine.memory.forget()
-            self._monitored.forget()
             self.note(RESET)
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
@@ -222,6 +242,7 @@ class HaltingSource:
             "--call-graph fp or orc takes them anyway."
         )
         self._stacks_may_go = self._trying_stacks = False
+        self._stacks_given_up = True
         self._ask = self._machine.sample
         self._cost = StopCost()
         if self._state is not None:
@@ -261,7 +282,6 @@ class HaltingSource:
     def facts(self) -> SourceFacts:
         """See `Source.facts`."""
         covered = self._now_ns - self._started_ns
-        unstacking = self._options.unstacking
         sampled_s = (covered - self._held_ns) / _SECOND
         return SourceFacts(
             way="gdbstub",
@@ -276,7 +296,7 @@ class HaltingSource:
             errors=self._errors,
             notes=tuple(self._notes),
             block_starts=self._machine.stub.accelerated is False,
-            unwound_by=unstacking.name if unstacking is not None else "",
+            unwound_by=self._unwound_by,
             endings={ending.name.lower(): n for ending, n in self._gathered.endings.items()},
         )
 

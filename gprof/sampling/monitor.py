@@ -124,7 +124,6 @@ class MonitorSource:
         self._state.follow()
         if self._state.resets != self._resets:
             self._resets = self._state.resets
-            self._machine.forget()
             self.note(RESET)
         if not self._state.running:
             # An event can be old by now, as that of a stop of our own for reading memory.
