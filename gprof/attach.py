@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gprof.errors import UsageError
 from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
+from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
@@ -161,7 +163,7 @@ class Attached:
         directories: where files of its modules may be.
     """
 
-    machine: Machine | MonitoredMachine
+    machine: Machine | MonitoredMachine | CoreMachine
     guest: Guest
     space: AddressSpace
     slide: Slide | None
@@ -213,9 +215,36 @@ class Attached:
         return KnownKernel(self.sources.image, self.sources.kallsyms, slide, name)
 
     @property
+    def live(self) -> Machine | MonitoredMachine:
+        """The guest, which runs or may run.
+
+        Raises:
+            UsageError: it is a dump of one.
+        """
+        if isinstance(self.machine, CoreMachine):
+            raise UsageError("a dump of memory is of one instant", "gprof dump looks at it.")
+        return self.machine
+
+    @property
+    def reader(self) -> Machine | MonitoredMachine | CoreMachine:
+        """What its memory is read through, in the way that costs the guest least."""
+        return self.monitored or self.machine
+
+    @property
     def memory(self) -> Memory:
-        """The kernel's virtual memory, read in the way that costs the guest least."""
-        return (self.monitored or self.machine).memory
+        """The kernel's virtual memory."""
+        return self.reader.memory
+
+    @property
+    def known(self) -> KnownKernel:
+        """What is known of its kernel by now."""
+        return replace(self.known_kernel, vector=self.reader.vector())
+
+    @property
+    def big_endian(self) -> bool:
+        """The byte order of the guest."""
+        image = self.sources.image
+        return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
     def code(self) -> Memory:
@@ -229,9 +258,7 @@ class Attached:
             symbols: read the symbols of the kernel proper.
             modules: read its list of modules.
         """
-        reader = self.monitored or self.machine
-        known = replace(self.known_kernel, vector=reader.vector())
-        return introspect(reader, known, symbols=symbols, modules=modules)
+        return introspect(self.reader, self.known, symbols=symbols, modules=modules)
 
     def with_modules_now(self) -> Attached | None:
         """The same guest with the modules that it has loaded now.
@@ -245,7 +272,7 @@ class Attached:
         if before.modules is None:
             return None
         found = introspect(
-            self.monitored or self.machine,
+            self.reader,
             self.known_kernel,
             symbols=False,
             modules=True,
@@ -264,13 +291,19 @@ class Attached:
         if self.monitored is not None:
             self.monitored.close()
 
-    def unwinding(self, way: Way) -> Unwinding:
+    def unwinding(
+        self, way: Way, machine: Machine | MonitoredMachine | CoreMachine | None = None
+    ) -> Unwinding:
         """How its call stacks are unwound.
+
+        Args:
+            way: what is asked for.
+            machine: what the stacks are taken through; None for what samples are.
 
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
-        if isinstance(self.machine, MonitoredMachine) and way is not Way.NONE:
+        if isinstance(machine or self.machine, MonitoredMachine) and way is not Way.NONE:
             # It gives the registers of a vcpu that runs on: its stack is another one by then.
             return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
         return choose(
@@ -291,11 +324,13 @@ class Attached:
         chosen = self.unwinding(way)
         if chosen.unwinder is None:
             return None, chosen
-        image = self.sources.image
-        big_endian = not image.little_endian if image else self.guest.architecture == "s390x"
         return (
             Unstacking(
-                chosen.unwinder, chosen.way, stacks.add, self.most_stack, big_endian=big_endian
+                chosen.unwinder,
+                chosen.way,
+                stacks.add,
+                self.most_stack,
+                big_endian=self.big_endian,
             ),
             chosen,
         )
@@ -355,8 +390,22 @@ def attach(
         return attached
 
 
+def attach_core(path: Path, sources: Sources) -> Attached:
+    """Find out where the kernel is in a dump of a guest's memory.
+
+    Args:
+        path: of what QEMU's `dump-guest-memory` has written.
+        sources: opened before.
+
+    Raises:
+        FormatError: it is no such dump.
+        SymbolsError: the symbols are of another kernel.
+    """
+    return _attached(CoreMachine(path), None, sources, path.name, ())
+
+
 def _attached(
-    machine: Machine | MonitoredMachine,
+    machine: Machine | MonitoredMachine | CoreMachine,
     monitored: MonitoredMachine | None,
     sources: Sources,
     name: str,
@@ -419,10 +468,12 @@ def _attached(
     )  # fmt: skip
 
 
-def _before_kernel(machine: Machine | MonitoredMachine) -> bool:
+def _before_kernel(machine: Machine | MonitoredMachine | CoreMachine) -> bool:
     """Whether no vcpu has come to a kernel: the guest was not started, or is in its firmware."""
     if isinstance(machine, MonitoredMachine):
         sampled = machine.sample(machine.choose(None)).sampled
+    elif isinstance(machine, CoreMachine):
+        sampled = machine.sampled()
     else:
         _, sampled = machine.sample(machine.vcpus)
     low, high = machine.architecture.kernel_half
@@ -480,7 +531,7 @@ def source_of(
     Raises:
         UsageError: the guest has no such vcpu.
     """
-    machine = attached.machine
+    machine = attached.live
     if isinstance(machine, MonitoredMachine):
         return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
     halting = HaltingOptions(

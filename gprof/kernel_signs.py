@@ -79,4 +79,4 @@ class KernelSigns:
 
 
 def _memory(attached: Attached) -> Memory:
-    return (attached.monitored or attached.machine).fresh_memory()
+    return attached.reader.fresh_memory()
