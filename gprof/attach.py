@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -25,6 +25,7 @@ from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from symbols.elf import Image
 from symbols.errors import MismatchError, SlideUnknown, SymbolsError
+from symbols.extra_images import ExtraImage
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
@@ -49,12 +50,16 @@ class Sources:
         kallsyms: of the boot that is profiled.
         modules: what /proc/modules says.
         module_images: of those, the ones whose functions are known by themselves, by name.
+        extras: firmware and whatever else was named beside the kernel.
+        directories: roots of the guest's files, or directories of its modules.
     """
 
     image: Image | None = None
     kallsyms: Kallsyms | None = None
     modules: tuple[Module, ...] = ()
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
+    extras: tuple[ExtraImage, ...] = ()
+    directories: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, vmlinux: Path | None, kallsyms: Path | None, modules: Path | None) -> Sources:
@@ -71,6 +76,10 @@ class Sources:
 
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
+
+    def without_kernel(self) -> Sources:
+        """What they say of everything but the kernel and its modules."""
+        return Sources(extras=self.extras, directories=self.directories)
 
     @property
     def runs_linux(self) -> bool:
@@ -141,7 +150,16 @@ class Sources:
             modules=self.modules,
             module_images=self.module_images,
             slide=slide.offset if slide else 0,
+            extra=[extra.loaded for extra in self.extras],
             kernel_half=half,
+        )
+
+    def starting_space(self, architecture: Architecture) -> AddressSpace:
+        """What is loaded where in a guest that has not come to its kernel yet."""
+        return AddressSpace(
+            [extra.loaded for extra in self.extras],
+            kernel_half=architecture.kernel_half,
+            starting=True,
         )
 
 
@@ -160,7 +178,6 @@ class Attached:
         monitored: the guest through its monitor: the machine itself where there is no stub,
             None where there is no monitor.
         given: the files alone.
-        directories: where files of its modules may be.
     """
 
     machine: Machine | MonitoredMachine | CoreMachine
@@ -172,7 +189,6 @@ class Attached:
     introspected: Introspected = field(default_factory=Introspected)
     monitored: MonitoredMachine | None = None
     given: Sources = field(default_factory=Sources)
-    directories: tuple[Path, ...] = ()
 
     @property
     def starting(self) -> bool:
@@ -191,7 +207,7 @@ class Attached:
         """
         self.forget()
         given = self.given if given is None else given
-        return _attached(self.machine, self.monitored, given, self.guest.name, self.directories)
+        return _attached(self.machine, self.monitored, given, self.guest.name)
 
     def forget(self) -> None:
         """Drop what was read of its memory, as after a reset."""
@@ -199,8 +215,9 @@ class Attached:
         if self.monitored is not None and self.monitored is not self.machine:
             self.monitored.forget()
 
-    def lost(self, space: AddressSpace) -> Attached:
+    def lost(self) -> Attached:
         """The same guest, of whose kernel nothing is known any more."""
+        space = self.given.starting_space(BY_NAME[self.guest.architecture])
         guest = replace(self.guest, kernel="", build_id=b"")
         return replace(
             self, guest=guest, space=space, slide=None, identity=Identity(), sources=self.given,
@@ -276,7 +293,7 @@ class Attached:
             self.known_kernel,
             symbols=False,
             modules=True,
-            directories=self.directories,
+            directories=self.sources.directories,
             before=before,
         )
         if found.modules is None:
@@ -347,7 +364,6 @@ def attach(
     name: str = "",
     *,
     monitor: Address | None = None,
-    directories: Sequence[Path] = (),
 ) -> Attached:
     """Connect to a guest and find out where its kernel is.
 
@@ -356,7 +372,6 @@ def attach(
         sources: opened before, so that a wrong file costs the guest nothing.
         name: of the guest; where empty, as QEMU knows it, or its address.
         monitor: address of its monitor; None to do without one.
-        directories: where files of its modules may be; see `introspect`.
 
     Raises:
         TargetError, PermissionProblem: the guest cannot be reached.
@@ -385,7 +400,7 @@ def attach(
         called = name or (monitored.name if monitored is not None else "")
         reached = address or monitor
         assert reached is not None
-        attached = _attached(machine, monitored, sources, called or reached.text, directories)
+        attached = _attached(machine, monitored, sources, called or reached.text)
         undo.pop_all()
         return attached
 
@@ -401,7 +416,7 @@ def attach_core(path: Path, sources: Sources) -> Attached:
         FormatError: it is no such dump.
         SymbolsError: the symbols are of another kernel.
     """
-    return _attached(CoreMachine(path), None, sources, path.name, ())
+    return _attached(CoreMachine(path), None, sources, path.name)
 
 
 def _attached(
@@ -409,7 +424,6 @@ def _attached(
     monitored: MonitoredMachine | None,
     sources: Sources,
     name: str,
-    directories: Sequence[Path],
 ) -> Attached:
     architecture = machine.architecture
     reader = monitored or machine  # of memory, at the lowest price
@@ -422,14 +436,11 @@ def _attached(
         architecture=architecture.name,
         vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
     )
-    given = sources
+    given, directories = sources, sources.directories
     if sources.runs_linux and _before_kernel(machine):
-        space = AddressSpace(kernel_half=architecture.kernel_half, starting=True)
+        space = sources.starting_space(architecture)
         found = Introspected(problems=(_not_there_yet(),))
-        return Attached(
-            machine, guest, space, None, identity, sources, found, monitored, given,
-            tuple(directories),
-        )  # fmt: skip
+        return Attached(machine, guest, space, None, identity, sources, found, monitored, given)
     vector = reader.vector()
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
@@ -462,10 +473,7 @@ def _attached(
         sources = _with(sources, found)
     guest = replace(guest, kernel=identity.release, build_id=identity.build_id)
     space = sources.space(slide, architecture)
-    return Attached(
-        machine, guest, space, slide, identity, sources, found, monitored, given,
-        tuple(directories),
-    )  # fmt: skip
+    return Attached(machine, guest, space, slide, identity, sources, found, monitored, given)
 
 
 def _before_kernel(machine: Machine | MonitoredMachine | CoreMachine) -> bool:

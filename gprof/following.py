@@ -18,9 +18,10 @@ from typing import Protocol
 
 import numpy as np
 
-from gprof.attach import Attached, Sources
+from gprof.attach import Attached
 from gprof.errors import TargetError
 from gprof.kernel_signs import KernelSigns, Seen
+from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
@@ -81,6 +82,7 @@ class Following:
         self._given: queue.SimpleQueue[SampleBatch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="following", daemon=True)
         self._signs = KernelSigns.of(attached)
+        self._present = PresentImages(attached.given.extras)
         self._sought_ns = self._began_ns = time.monotonic_ns()
         self._search_pause_ns = _SEARCH_FIRST_NS
         self._search_due_ns = 0
@@ -161,6 +163,9 @@ class Following:
             self._lose(self._reset_ns)
         if self._space.earlier:
             batch = batch.select(batch.time >= self._space.since_ns)
+        changed_ns = self._present.look(batch, self._attached.reader.fresh_memory)
+        if changed_ns is not None:
+            self._publish(self._attached, changed_ns or None)
         if self._attached.starting:
             self._search(batch)
         else:
@@ -177,10 +182,10 @@ class Following:
             self._publish(attached, since_ns)
             self._restore_stacks()
             return
-        half = attached.space.kernel_half
         # One that is starting may reset itself again, as SeaBIOS does.
         since = None if attached.starting else since_ns
-        self._publish(attached.lost(AddressSpace(kernel_half=half, starting=True)), since)
+        self._present = PresentImages(attached.given.extras)
+        self._publish(attached.lost(), since)
         self._sought_ns = since_ns
         self._search_pause_ns, self._search_due_ns = _SEARCH_FIRST_NS, 0
         self._evidence = False
@@ -188,11 +193,11 @@ class Following:
 
     def _publish(self, attached: Attached, since_ns: int | None = None) -> None:
         """Make known what is loaded, since a time, or for the whole era that goes on."""
-        now = self._space
+        now, found = self._space, self._present.in_space(attached.space)
         if since_ns is None or (len(now.earlier) >= _MOST_ERAS):
-            space = attached.space.following(now.earlier, now.since_ns)
+            space = found.following(now.earlier, now.since_ns)
         else:
-            space = attached.space.following((*now.earlier, now), max(since_ns, now.since_ns))
+            space = found.following((*now.earlier, now), max(since_ns, now.since_ns))
         self._attached, self._space = attached, space
 
     def _search(self, batch: SampleBatch) -> None:
@@ -223,7 +228,7 @@ class Following:
                 return None
             self._mismatch = mismatch
             try:
-                found = self._attached.again(Sources())
+                found = self._attached.again(self._attached.given.without_kernel())
             except SymbolsError:
                 return None
         except SymbolsError:

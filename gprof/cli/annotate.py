@@ -12,6 +12,7 @@ from gprof.cli.options import (
     given_symbols,
     live_choice,
     live_options,
+    mount_option,
     refuse_several,
     symbol_options,
 )
@@ -26,6 +27,7 @@ _DEFAULT_DURATION = 10.0
               help="A recording; without it a live guest is sampled for 10 s.")  # fmt: skip
 @live_options
 @symbol_options
+@mount_option
 @click.option("-M", "--syntax", type=click.Choice(["att", "intel"]), default="att",
               show_default=True, help="How x86 instructions are written.")  # fmt: skip
 @click.option("--bytes", "encodings", is_flag=True, help="Show the bytes of each instruction.")

@@ -19,9 +19,17 @@ from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
-from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+from symbols.paging import (
+    AArch64Tables,
+    NoTables,
+    PagedMemory,
+    PageTables,
+    RiscV64Tables,
+    X86Tables,
+)
 
 _ALL_REGISTERS = "info registers -a"
+_CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
 _CR4 = hexadecimal("CR4")
 _CR4_FIVE_LEVELS = 1 << 12
@@ -208,14 +216,18 @@ class MonitoredMachine:
             roots = [value(satp, one) for one in self._blocks()]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
+        unpaged = False
         for block in self._blocks():
+            if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
+                unpaged = True
+                continue
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
                 levels = 5 if control & _CR4_FIVE_LEVELS else 4
                 for one in (root & ~_USER_TABLE, root):
                     if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
                         found.append(tables)
-        return found
+        return [*found, NoTables()] if unpaged else found
 
     def _blocks(self) -> list[str]:
         return list(blocks(self.monitor(_ALL_REGISTERS)).values())
