@@ -18,11 +18,13 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
 from gprof.introspection import Introspected, introspect
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.task_numbers import Following
 from symbols.elf import Image
 from symbols.errors import MismatchError, SlideUnknown, SymbolsError
 from symbols.extra_images import ExtraImage
@@ -30,8 +32,9 @@ from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory, OverlayMemory, SlidMemory
+from symbols.memory import Memory
 from symbols.modules import Module, open_modules
+from symbols.original import Original
 from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -86,17 +89,16 @@ class Sources:
         """Whether the guest runs Linux, as far as its files tell."""
         return self.image is None or self.image.linux_release is not None
 
-    def code(self, first: Memory | None, slide: Slide | None) -> Memory:
+    def code(self, running: Memory | None, slide: Slide | None) -> Code:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
 
         Args:
-            first: the guest's memory, or what a recording kept of it.
+            running: the guest's memory, or what a recording kept of it.
             slide: from `find_slide`.
         """
-        layers = [first] if first is not None else []
-        if self.image is not None:
-            layers.append(SlidMemory(self.image, slide.offset if slide else 0))
-        return OverlayMemory(*layers)
+        if self.image is None:
+            return Code(running)
+        return Code(running, Original(self.image, slide.offset if slide else 0))
 
     def find_slide(
         self,
@@ -196,7 +198,7 @@ class Attached:
         return self.space.starting
 
     def again(self, given: Sources | None = None) -> Attached:
-        """The same guest with its symbols looked for anew, as after a reset.
+        """The same guest with its symbols looked for anew, as once it boots after a reset.
 
         Args:
             given: other files than those of before.
@@ -207,7 +209,7 @@ class Attached:
         """
         self.forget()
         given = self.given if given is None else given
-        return _attached(self.machine, self.monitored, given, self.guest.name)
+        return _attached(self.machine, self.monitored, given, self.guest.name, boots=True)
 
     def forget(self) -> None:
         """Drop what was read of its memory, as after a reset."""
@@ -264,7 +266,7 @@ class Attached:
         return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
-    def code(self) -> Memory:
+    def code(self) -> Code:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
 
@@ -424,6 +426,8 @@ def _attached(
     monitored: MonitoredMachine | None,
     sources: Sources,
     name: str,
+    *,
+    boots: bool = False,
 ) -> Attached:
     architecture = machine.architecture
     reader = monitored or machine  # of memory, at the lowest price
@@ -437,7 +441,7 @@ def _attached(
         vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
     )
     given, directories = sources, sources.directories
-    if sources.runs_linux and _before_kernel(machine):
+    if not boots and sources.runs_linux and _before_kernel(machine):
         space = sources.starting_space(architecture)
         found = Introspected(problems=(_not_there_yet(),))
         return Attached(machine, guest, space, None, identity, sources, found, monitored, given)
@@ -525,6 +529,7 @@ def source_of(
     vcpus: tuple[int, ...] | None = None,
     unstacking: Unstacking | None = None,
     stacks_if_cheap: bool = False,
+    following: Following | None = None,
 ) -> HaltingSource | MonitorSource:
     """What samples the guest: through its stub where that is connected, else its monitor.
 
@@ -535,18 +540,20 @@ def source_of(
         vcpus: indices to sample; None for all.
         unstacking: of `Attached.unstacking`.
         stacks_if_cheap: see `HaltingOptions`.
+        following: of `follow_tasks`.
 
     Raises:
         UsageError: the guest has no such vcpu.
     """
     machine = attached.live
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus, following=following))
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
         max_halted=max_halted,
         unstacking=unstacking,
         stacks_if_cheap=stacks_if_cheap,
+        following=following,
     )
     return HaltingSource(machine, halting, monitored=attached.monitored)

@@ -5,8 +5,10 @@ from __future__ import annotations
 import difflib
 from dataclasses import dataclass
 
+import numpy as np
+
 from gprof.errors import UsageError
-from gprof.profile.listing import samples_in
+from gprof.profile.one_place import in_one_place
 from gprof.profile.profile import Profile
 from symbols.names import printable
 from symbols.space import AddressSpace, SymbolAt
@@ -21,12 +23,12 @@ class Chosen:
     Attributes:
         guest: id of the guest.
         at: the symbol.
-        others: more symbols of the same name, which have fewer samples.
+        others: more symbols of the same name, each with its samples, which are fewer.
     """
 
     guest: int
     at: SymbolAt
-    others: tuple[SymbolAt, ...] = ()
+    others: tuple[tuple[SymbolAt, int], ...] = ()
 
 
 def choose_symbol(profile: Profile, wanted: str) -> Chosen:
@@ -54,9 +56,10 @@ def choose_symbol(profile: Profile, wanted: str) -> Chosen:
             else f"no symbol holds the address {address:#x}",
             _near(profile, wanted) if address is None else "",
         )
-    found.sort(key=lambda one: -_samples(profile, *one))
-    (guest, best), *others = found
-    return Chosen(guest, best, tuple(at for _, at in others))
+    counted = [(_samples(profile, guest, at), guest, at) for guest, at in found]
+    counted.sort(key=lambda one: -one[0])
+    (_, guest, best), *others = counted
+    return Chosen(guest, best, tuple((at, samples) for samples, _, at in others))
 
 
 def _address(text: str) -> int | None:
@@ -70,7 +73,11 @@ def _address(text: str) -> int | None:
 
 
 def _samples(profile: Profile, guest: int, at: SymbolAt) -> int:
-    return int(samples_in(profile, at, guest)[1].sum())
+    samples = in_one_place(profile, at, guest).samples
+    inside = (samples.pc >= np.uint64(at.symbol.start)) & (
+        samples.pc <= np.uint64(at.symbol.end - 1)
+    )
+    return int((inside & (samples.guest == guest)).sum())
 
 
 def _near(profile: Profile, wanted: str) -> str:

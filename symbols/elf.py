@@ -147,6 +147,11 @@ class Image:
         """Its functions and the labels among them, at link addresses."""
         return self._symbols.functions()
 
+    @cached_property
+    def objects(self) -> SymbolTable:
+        """Its variables and constants, at link addresses."""
+        return self._symbols.objects()
+
     @property
     def text(self) -> tuple[int, int]:
         """The largest of `text_ranges`, or an empty range."""

@@ -159,6 +159,21 @@ class ElfSymbols:
         start = self.address[rows]
         return SymbolTable(start, self._ends(rows, start), self.names.take(rows))
 
+    def objects(self) -> SymbolTable:
+        """Everything that is loaded and does not execute, by address; of aliases the first.
+
+        A symbol without a size ends where the next one starts.
+        """
+        data = self.sections.loaded[self.section] & ~self.sections.executable[self.section]
+        known = (self.kind == _OBJECT) | (self.kind == _NOTYPE)
+        inside = self.address < self.sections.end[self.section]
+        marker = starts_with(self.names, IGNORED_PREFIXES)
+        rows = np.flatnonzero(data & known & inside & ~marker)
+        _, first = np.unique(self.address[rows], return_index=True)
+        rows = rows[first]
+        start = self.address[rows]
+        return SymbolTable(start, self._ends(rows, start), self.names.take(rows))
+
     def _ends(self, rows: NDArray[np.int64], start: NDArray[np.uint64]) -> NDArray[np.uint64]:
         if not len(rows):
             return start

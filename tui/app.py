@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable
 from typing import ClassVar
 
 from textual.app import App
@@ -13,11 +12,9 @@ from textual.events import Key
 from textual.theme import Theme
 from textual.widgets import Input
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.live import Session
-from gprof.profile.listing import Listing
-from gprof.profile.profile import Profile
-from gprof.profile.view import Row
 from tui.actions import APPLICATION, bindings
 from tui.glyphs import Glyphs, glyphs_for
 from tui.screens.help import HelpScreen
@@ -91,7 +88,7 @@ def make_app(
     session: Session,
     *,
     refresh_s: float = 1.0,
-    annotate: Callable[[Row, Profile], Listing] | None = None,
+    annotator: Annotator | None = None,
     budget_percent: float | None = None,
     glyphs: Glyphs | None = None,
 ) -> GprofApp:
@@ -100,7 +97,7 @@ def make_app(
     Args:
         session: a live guest or a recording.
         refresh_s: seconds between two looks at it.
-        annotate: makes the listing of a row, in a worker thread; may raise `GprofError`.
+        annotator: makes listings, in worker threads; None where instructions cannot be had.
         budget_percent: how much the guest may be halted, to show beside what it is.
         glyphs: the marks to draw with; by default what the terminal can show.
     """
@@ -111,7 +108,7 @@ def make_app(
         session,
         glyphs,
         refresh_s=refresh_s,
-        annotate=annotate,
+        annotator=annotator,
         budget_percent=budget_percent,
     )
     return GprofApp(session, top, glyphs)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from gprof.profile.profile import Profile
-from gprof.profile.view import Group, Row, Table
+from gprof.profile.view import TASK_GROUPS, Group, Row, Table
 from gprof.sampling.source import Mode
 from symbols.space import Reason
 from tui.toned import Piece, Tone
@@ -47,6 +47,13 @@ def columns_for(group: Group, profile: Profile, table: Table) -> tuple[Column[Ro
         columns.append(Column("vcpu", "Vcpu", 0, _vcpu, lambda row: (row.guest, row.vcpu)))
         if len(profile.guests) > 1:
             columns.append(_guest(profile, 24))
+    elif group in TASK_GROUPS:
+        columns += [
+            Column(group.value, group.value.capitalize(), 0, lambda row: row.label, _by_task),
+            Column("mode", "Mode", 8, _mode_of_task, lambda row: row.mode.label, rank=1),
+        ]
+        if len(profile.guests) > 1:
+            columns.append(_guest(profile, 12))
     else:
         columns.append(_guest(profile, 0))
     return tuple(columns)
@@ -68,6 +75,8 @@ def key_of(group: Group) -> Callable[[Row], Hashable]:
         return lambda row: (row.guest, row.module, row.mode, row.reason)
     if group is Group.MODE:
         return lambda row: row.mode
+    if group in TASK_GROUPS:
+        return lambda row: (row.guest, row.label, row.mode is Mode.IDLE)
     return lambda row: (row.guest, row.vcpu)
 
 
@@ -127,6 +136,14 @@ def _with_reason(label: str, row: Row) -> Piece:
 
 def _mode(row: Row) -> Piece:
     return row.mode.label, _MODE_TONES.get(row.mode, Tone.OTHER)
+
+
+def _by_task(row: Row) -> tuple[str, int]:
+    return (row.task.name, row.task.pid) if row.task is not None else ("", 0)
+
+
+def _mode_of_task(row: Row) -> Piece:
+    return _mode(row) if row.mode is not Mode.UNKNOWN else ("several", Tone.PLAIN)
 
 
 def _vcpu(row: Row) -> str:

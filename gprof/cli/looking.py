@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 
+from gprof.annotator import Annotator
 from gprof.cli.running import ending_gently
+from gprof.cli.source_options import annotator_of
 from gprof.live import Live, Session
-from gprof.profile.listing import Listing, annotate
-from gprof.profile.profile import Profile
-from gprof.profile.view import Row
-from symbols.errors import SymbolsError
 from symbols.memory import Memory
+from symbols.source_tree import SourceTree
 
 
 def look(
@@ -22,6 +21,7 @@ def look(
     plain: bool,
     budget_percent: float | None = None,
     leave_at_end: bool = False,
+    tree: SourceTree | None = None,
 ) -> None:
     """Show a session until it or the person ends it.
 
@@ -31,6 +31,7 @@ def look(
         plain: print tables even on a terminal.
         budget_percent: the most that the guest may be halted.
         leave_at_end: leave the screen when the session ends.
+        tree: the text of source files.
 
     Raises:
         GprofError: how the session failed.
@@ -39,7 +40,11 @@ def look(
     if plain or not sys.stdout.isatty() or not sys.stdin.isatty():
         _print(session, live, budget_percent)
     else:
-        _show(session, live, listing_of(code), budget_percent, leave_at_end=leave_at_end)
+        annotator = annotator_of(code, tree)
+        try:
+            _show(session, live, annotator, budget_percent, leave_at_end=leave_at_end)
+        finally:
+            annotator.close()
     if session.failure is not None:
         raise session.failure
 
@@ -62,14 +67,14 @@ def _print(session: Session, live: Live | None, budget_percent: float | None) ->
 def _show(
     session: Session,
     live: Live | None,
-    listing: Callable[[Row, Profile], Listing],
+    annotator: Annotator,
     budget_percent: float | None,
     *,
     leave_at_end: bool,
 ) -> None:
     from tui.app import make_app
 
-    app = make_app(session, annotate=listing, budget_percent=budget_percent)
+    app = make_app(session, annotator=annotator, budget_percent=budget_percent)
     if live is None:
         app.run()
         return
@@ -87,19 +92,3 @@ def _show(
         finally:
             live.stop()
             live.wait()
-
-
-def listing_of(code: Mapping[int, Memory]) -> Callable[[Row, Profile], Listing]:
-    """What makes the listing of a row."""
-
-    def listing(row: Row, profile: Profile) -> Listing:
-        at = profile.symbol_at(row.guest, row.address, row.era) if row.symbol is not None else None
-        if at is None or row.guest not in code:
-            raise SymbolsError(
-                f"{row.label} is no symbol whose instructions could be listed",
-                "Choose a row that has a symbol.",
-            )
-        architecture = profile.guests[row.guest].architecture
-        return annotate(profile, at, code[row.guest], architecture, guest=row.guest)
-
-    return listing

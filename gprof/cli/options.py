@@ -160,6 +160,15 @@ def call_graph_option(command: _Command) -> _Command:
     )(command)  # fmt: skip
 
 
+def task_option(command: _Command) -> _Command:
+    """`--task`, of a profile that knows the tasks of its guests."""
+    return click.option(
+        "--task", multiple=True, metavar="NAME|PID",
+        help="Only what these tasks ran: a name with * and ?, or the number of a process or "
+             "thread. May be given several times.",
+    )(command)  # fmt: skip
+
+
 def given_symbols(given: dict[str, Any]) -> GivenSymbols:
     """The symbol options among a command's parameters, taken out of them.
 

@@ -16,17 +16,19 @@ from gprof.attach import Sources, attach, source_of
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
-from gprof.following import Following, said_of
+from gprof.followed_guest import FollowedGuest, said_of
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
 from gprof.perf_spaces import NamedPerf, PerfSpaces
+from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
 from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
-from symbols.memory import Memory
+from gprof.task_following import follow_tasks
 from symbols.unwinding.unwind import Way
 
 
@@ -37,7 +39,7 @@ def begin(
     address: Address | None = None,
     writer: Writer | None = None,
     name: str = "",
-) -> tuple[Live, Following]:
+) -> tuple[Live, FollowedGuest]:
     """Attach to the guest and make a session over it, not yet started.
 
     Args:
@@ -48,7 +50,7 @@ def begin(
         name: of the guest; its address where empty.
 
     Returns:
-        The session, and the guest as it is followed meanwhile.
+        The session, and the guest as it changes meanwhile.
 
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
@@ -59,12 +61,13 @@ def begin(
     monitor = Address.parse(options.qmp) if options.qmp else None
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
-    stacks = StackTable()
+    stacks, tasks = StackTable(), TaskTable()
     try:
         way = Way(options.call_graph)
-        unstacking = None
+        unstacking, following, no_tasks = None, None, ""
         if not attached.starting:
             unstacking, unwinding = attached.unstacking(way, stacks)
+            following, no_tasks = follow_tasks(attached, tasks)
         source = source_of(
             attached,
             hz=options.hz,
@@ -72,22 +75,25 @@ def begin(
             max_halted=options.max_halted_percent / 100,
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
+            following=following,
         )
         if not attached.starting:
             source.note(said_of(unwinding, asked=way is not Way.NONE))
-        following = Following(attached, source, way, stacks)
+            source.note(no_tasks)
+        guest = FollowedGuest(attached, source, way, stacks, tasks)
     except BaseException:
         attached.close()
         raise
     live = Live(
-        following,
-        following.known,
+        guest,
+        guest.known,
         recorder=writer,
         duration_s=options.duration_s,
-        memories={0: following.memory},
+        memories={0: guest.memory},
         stacks=stacks,
+        tasks=tasks,
     )
-    return live, following
+    return live, guest
 
 
 def begin_perf(
@@ -96,7 +102,7 @@ def begin_perf(
     *,
     writer: Writer | None = None,
     duration_s: float | None = None,
-) -> tuple[Live, dict[int, Memory]]:
+) -> tuple[Live, dict[int, Code]]:
     """A session over what perf records now, not yet started, and the code of its guests."""
     found = PerfSpaces(given)
     named = NamedPerf(source, found)

@@ -21,6 +21,7 @@ from gprof.cli.options import (
     refuse_unheeded,
     symbol_options,
 )
+from gprof.cli.source_options import source_options, source_tree
 
 
 @click.command("top")
@@ -31,6 +32,7 @@ from gprof.cli.options import (
 @perf_option
 @symbol_options
 @mount_option
+@source_options
 @click.option("--plain", is_flag=True,
               help="Print tables line by line, for pipes and screen readers.")  # fmt: skip
 def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
@@ -42,6 +44,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     from gprof.cli.looking import look
     from gprof.cli.running import begin, begin_perf
 
+    tree = source_tree(given)
     refuse_several(given, path, perf=perf)
     options, wanted = live_choice(given), perf_choice(given)
     refuse_unheeded(wanted, options, path, runs=perf)
@@ -51,7 +54,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         from gprof.live import Finished
 
         loaded = load(path, symbols, host=wanted.host, event=wanted.event, exits=wanted.exits)
-        look(Finished(loaded.profile), loaded.code, plain=plain)
+        look(Finished(loaded.profile), loaded.code, plain=plain, tree=tree)
         return 0
     if path is not None or perf:
         from gprof.sampling.perf import PerfFile
@@ -63,15 +66,16 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             else PerfFile("-", host=wanted.host, event=wanted.event, exits=wanted.exits)
         )
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
-        look(live, code, plain=plain, leave_at_end=options.duration_s is not None)
+        look(live, code, plain=plain, leave_at_end=options.duration_s is not None, tree=tree)
         return 0
-    live, following = begin(options, symbols.only())
+    live, guest = begin(options, symbols.only())
     look(
         live,
-        {0: following.code},
+        guest.code,
         plain=plain,
         budget_percent=options.max_halted_percent,
         leave_at_end=options.duration_s is not None,
+        tree=tree,
     )
     return 0
 

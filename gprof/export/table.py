@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from gprof.errors import UsageError
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Guest, Profile
-from gprof.profile.view import Group, Row, SortKey, Table, tabulate
-from gprof.sampling.source import SourceFacts
+from gprof.profile.view import TASK_GROUPS, Group, Row, SortKey, Table, tabulate
+from gprof.sampling.source import Mode, SourceFacts
 from symbols.names import printable
 from symbols.space import Reason
 from symbols.unwinding.stack import Ending
@@ -33,6 +33,8 @@ _REMEDIES = {
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
+#: Columns of a terminal that has room for the task of a row too.
+_WITH_TASKS = 100
 _ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
@@ -98,13 +100,13 @@ class TextTable(_Choice):
         """The whole table."""
         table = self.table(profile)
         lines = [f"# {line}".rstrip() for line in heading(profile, table.samples)]
-        lines += ["#", *self._rows(table, profile.guests)]
+        lines += ["#", *self._rows(table, profile.guests, tasks=len(profile.tasks) > 1)]
         lines += [f"# {line}".rstrip() for line in _without_symbol(table, profile.guests)]
         if self.ascii_only:
             lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
         return "\n".join(lines) + "\n"
 
-    def _rows(self, table: Table, guests: Mapping[int, Guest]) -> list[str]:
+    def _rows(self, table: Table, guests: Mapping[int, Guest], *, tasks: bool) -> list[str]:
         if not table.rows:
             return ["# no samples"]
         shown = table.rows[: self.limit]
@@ -115,12 +117,20 @@ class TextTable(_Choice):
             columns.append(["Module", *(self._safe(row.module) for row in shown)])
         if self.group in {Group.SYMBOL, Group.MODULE}:
             columns.append(["Mode", *(row.mode.label for row in shown)])
+            if tasks and (self.width is None or self.width >= _WITH_TASKS):
+                columns.append(["Task", *(self._safe(_task(row)) for row in shown)])
+        if self.group in TASK_GROUPS:
+            modes = (row.mode for row in shown)
+            columns.append(
+                ["Mode", *("several" if mode is Mode.UNKNOWN else mode.label for mode in modes)]
+            )
         if len(guests) > 1 and self.group is not Group.GUEST:
             columns.append(["Guest", *(self._safe(guest_name(guests, row)) for row in shown)])
         widths = [max(map(_cells, column)) for column in columns]
         if self.width is not None:
             # The name takes what the others leave of the line, two columns between all.
-            widths[1:2] = [min(width, max(_NARROWEST, self.width // 4)) for width in widths[1:2]]
+            most = max(_NARROWEST, self.width // 4)
+            widths[1:] = [min(width, most) for width in widths[1:]]
             fixed = len("  Self%  Total%") + 2 + digits + sum(2 + width for width in widths[1:])
             widths[0] = min(widths[0], max(_NARROWEST, self.width - fixed - 2))
         lines = []
@@ -179,6 +189,9 @@ class JsonTable(_Choice):
             "total_percent": round(table.percent(row.total_weight), 6),
             "address": f"{row.address:#x}",
             "guest": guest_name(guests, row),
+            "task": row.task.name if row.task is not None else None,
+            "pid": _number(row.task.pid if row.task is not None else -1),
+            "tgid": _number(row.task.tgid if row.task is not None else -1),
         }
         if self.group is not Group.SYMBOL:
             content["name"] = row.label
@@ -206,6 +219,9 @@ class CsvTable(_Choice):
                 "guest",
                 "vcpu",
                 "address",
+                "task",
+                "pid",
+                "tgid",
             ]
         )
         for row in table.rows:
@@ -221,6 +237,9 @@ class CsvTable(_Choice):
                     row.guest if row.guest >= 0 else "",
                     row.vcpu if row.vcpu >= 0 else "",
                     f"{row.address:#x}",
+                    no_formula(row.task.name) if row.task is not None else "",
+                    row.task.pid if row.task is not None and row.task.pid >= 0 else "",
+                    row.task.tgid if row.task is not None and row.task.tgid >= 0 else "",
                 ]
             )
         out.write(text.getvalue().encode())
@@ -266,6 +285,15 @@ def _stacks(facts: SourceFacts) -> list[str]:
             sentence = ending.sentence if ending is not None else printable(name)
             lines.append(f"         {100 * count / total:.2f} % {sentence}")
     return lines
+
+
+def _task(row: Row) -> str:
+    """What all samples of a row ran; empty where that is not one task, or unknown."""
+    return row.task.label if row.task is not None else ""
+
+
+def _number(value: int) -> int | None:
+    return value if value >= 0 else None
 
 
 def guest_name(guests: Mapping[int, Guest], row: Row) -> str:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
@@ -17,6 +19,7 @@ from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
+from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
 from symbols.paging import (
@@ -27,10 +30,13 @@ from symbols.paging import (
     RiscV64Tables,
     X86Tables,
 )
+from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
 _CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
+#: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
+_GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
 _CR4 = hexadecimal("CR4")
 _CR4_FIVE_LEVELS = 1 << 12
 #: With page-table isolation, user code runs on the second of two neighbouring tables
@@ -103,6 +109,8 @@ class MonitoredMachine:
         self._stub = LazyStub(monitor)
         self._process: ProcessMemory | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
+        self._last_text = ("", 0)  # of all registers, and when it came
+        self._tasks: WatchedTasks | None = None
         self.memory: Memory = self._choose_memory()
 
     @property
@@ -182,13 +190,55 @@ class MonitoredMachine:
             )
         return tuple(sorted(set(indices)) if indices else known)
 
+    def follow_tasks(self, places: CurrentPlaces | None) -> bool:
+        """Tell from now on which task each vcpu runs, too; whether that can be told.
+
+        Args:
+            places: where the guest's kernel keeps that; None to tell it no more.
+        """
+        self._tasks = None
+        if places is None:
+            return False
+        if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
+            return False
+        vcpus = [vcpu.index for vcpu in self.vcpus]
+        virtual = WalkedMemory(self, self._process)
+        self._tasks = WatchedTasks(self.architecture.name, places, vcpus, virtual, self._process)
+        return True
+
     def sample(self, vcpus: Sequence[int]) -> Look:
         """Where the vcpus stand, without stopping any for longer than it takes to read it."""
+        before = self._running_tasks()
         asked = time.monotonic_ns()
         text = self.monitor_client.human_monitor(_ALL_REGISTERS)
         answered = time.monotonic_ns()
+        self._last_text = text, answered
+        # One that was there before and after was there in between.
+        after = self._running_tasks()
+        self._see_bases(text)
         states = read_states(text, self.architecture.name)
-        return Look([Sampled(index, states.get(index)) for index in vcpus], asked, answered)
+        sampled = []
+        for index in vcpus:
+            task = before.get(index, 0)
+            sampled.append(
+                Sampled(index, states.get(index), task=task if after.get(index) == task else 0)
+            )
+        return Look(sampled, asked, answered)
+
+    def _running_tasks(self) -> Mapping[int, int]:
+        if self._tasks is None:
+            return {}
+        if self._tasks.must_learn():
+            self._tasks.learn(self.tables())
+        return self._tasks.read()
+
+    def _see_bases(self, text: str) -> None:
+        """Learn which vcpu is which cpu of Linux, where registers tell."""
+        if self._tasks is None or self.architecture.name != "x86_64":
+            return
+        for index, block in blocks(text).items():
+            if base := value(_GS_BASE, block):
+                self._tasks.seen_base(index, base)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor."""
@@ -205,19 +255,23 @@ class MonitoredMachine:
         """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
         return self.architecture.vector(self)
 
-    def tables(self) -> list[PageTables]:
-        """The roots of the page tables that the vcpus use now, the kernel's view of them."""
+    def tables(self, *, fresh: bool = False) -> list[PageTables]:
+        """The roots of the page tables that the vcpus use now, the kernel's view of them.
+
+        Args:
+            fresh: ask even where a sample has just told.
+        """
         if self.architecture.name == "aarch64":
             root = self.register("TTBR1_EL1")
             control = self.register("TCR_EL1")
             return [] if root is None or control is None else [AArch64Tables(root, control)]
         if self.architecture.name == "riscv64":
             satp = hexadecimal("satp", r"\s+")
-            roots = [value(satp, one) for one in self._blocks()]
+            roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
         unpaged = False
-        for block in self._blocks():
+        for block in self._blocks(fresh=fresh):
             if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
                 unpaged = True
                 continue
@@ -229,8 +283,11 @@ class MonitoredMachine:
                         found.append(tables)
         return [*found, NoTables()] if unpaged else found
 
-    def _blocks(self) -> list[str]:
-        return list(blocks(self.monitor(_ALL_REGISTERS)).values())
+    def _blocks(self, *, fresh: bool) -> list[str]:
+        text, answered_ns = self._last_text
+        if fresh or time.monotonic_ns() - answered_ns > _ROOT_LIFETIME * 1e9:
+            text = self.monitor(_ALL_REGISTERS)
+        return list(blocks(text).values())
 
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
@@ -238,6 +295,8 @@ class MonitoredMachine:
             self._process.refresh()
         if isinstance(self.memory, WalkedMemory | LazyStub):
             self.memory.forget()
+        if self._tasks is not None:
+            self._tasks.forget()
 
     def close(self) -> None:
         """Let go of the guest, as it was found. May be called again."""
@@ -277,6 +336,19 @@ class WalkedMemory:
             pages.append(page)
         return b"".join(pages)[address - first * _PAGE :][:size]
 
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each span as they are now; see `symbols.memory.Gathering`."""
+        found: list[bytes | None] = [None] * len(spans)
+        for view in self._views():
+            for i, (address, size) in enumerate(spans):
+                if found[i] is None:
+                    with suppress(MemoryFault):
+                        found[i] = view.read(address, size)
+                        self._seen = address
+            if None not in found or (self._seen is not None and _sees(view, self._seen)):
+                break
+        return found
+
     def readable(self, addresses: Sequence[int]) -> list[bool]:
         """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
         found = [False] * len(addresses)
@@ -315,7 +387,7 @@ class WalkedMemory:
                 time.sleep(random.uniform(0, 0.004 * attempt))  # noqa: S311 - spacing
             if attempt or not self._tables or time.monotonic() > self._tables_end:
                 try:
-                    self._tables = self._machine.tables()
+                    self._tables = self._machine.tables(fresh=attempt > 0)
                 except TargetError:
                     return
                 own = self._machine.architecture.name == "aarch64"

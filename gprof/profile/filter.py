@@ -22,6 +22,7 @@ class Filter:
         modes: modes to keep, as shown: idle functions of the kernel are IDLE, not KERNEL.
         vcpus: vcpus to keep.
         guests: guests to keep.
+        tasks: names or numbers of tasks to keep; see `TaskTable.matching`.
         since_ns: first `time` to keep.
         until_ns: `time` after the last to keep.
     """
@@ -30,6 +31,7 @@ class Filter:
     modes: frozenset[Mode] | None = None
     vcpus: frozenset[int] | None = None
     guests: frozenset[int] | None = None
+    tasks: tuple[str, ...] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
 
@@ -49,6 +51,9 @@ class Filter:
         ):
             if wanted is not None:
                 keep &= np.isin(column, np.fromiter(wanted, np.int64))
+        if self.tasks is not None:
+            task = known.tasks.known(samples.task)  # first: the table may grow meanwhile
+            keep &= known.tasks.matching(self.tasks)[task]
         if self.pattern is not None:
             keep &= self._found(self.pattern, placement, known)
         return keep

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
 from gprof.sampling.source import SampleBatch, SourceFacts
 from symbols.memory import BytesMemory
 from symbols.space import AddressSpace, SymbolAt
@@ -45,6 +46,7 @@ class Profile:
         spaces: what the addresses of each guest mean, by guest id: the last of its eras, which
             knows the earlier ones.
         stacks: the stacks that `samples.stack` numbers.
+        tasks: the tasks that `samples.task` numbers.
         texts: instructions of hot functions by guest id, where they were kept.
         started_ns: wall-clock time of the start, nanoseconds since the epoch; 0 where unknown.
     """
@@ -56,6 +58,7 @@ class Profile:
     stacks: StackTable = field(default_factory=StackTable)
     texts: Mapping[int, BytesMemory] = field(default_factory=dict)
     started_ns: int = 0
+    tasks: TaskTable = field(default_factory=TaskTable)
 
     def space(self, guest: int) -> AddressSpace:
         """The address space of a guest now; an empty one where nothing is known of it."""

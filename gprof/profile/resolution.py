@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
+from gprof.profile.tasks import TaskTable
 from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
@@ -62,13 +63,18 @@ class Resolution:
     addresses and stacks cost time. It starts over by itself when it is given another profile,
     or when a guest's space was replaced, has a new era or has loaded an image. An image that is
     unloaded keeps its name for the samples that were taken while it was there.
+
+    Attributes:
+        tasks: of the last profile.
     """
 
     def __init__(self) -> None:
+        self.tasks = TaskTable()
         self._known: _Lineage | None = None
 
     def of(self, profile: Profile) -> Placement:
         """The profile's samples with their addresses looked up."""
+        self.tasks = profile.tasks
         if self._known is None or not self._known.leads_to(profile):
             self._known = _Lineage(profile)
         return self._known.extended(profile)

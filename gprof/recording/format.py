@@ -49,6 +49,7 @@ class Kind(Enum):
     IMAGES = b"IMAG"
     SYMBOLS = b"SYMB"
     STACKS = b"STAC"
+    TASKS = b"TASK"
     SAMPLES = b"SAMP"
     TEXT = b"TEXT"
     FACTS = b"FACT"

@@ -12,6 +12,7 @@ import numpy as np
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.recording.fields import I32, I64, U16, U64, Fields
 from gprof.recording.files import open_input
 from gprof.recording.format import Damage, Kind, frames
@@ -23,6 +24,8 @@ from symbols.table import SymbolTable
 
 _U64 = np.dtype("<u8")
 _U32 = np.dtype("<u4")
+_U16 = np.dtype("<u2")
+_U8 = np.dtype("u1")
 
 #: Images of one guest, modules that were loaded again and again included.
 _MOST_IMAGES = 1 << 14
@@ -110,6 +113,7 @@ class _Recording:
         self._images: dict[int, list[_Image]] = {}
         self._eras: dict[int, list[_Era]] = {}
         self._stacks = StackTable()
+        self._tasks = TaskTable()
         self._samples = SampleTable()
         self._texts: dict[int, dict[int, bytes]] = {}
 
@@ -127,6 +131,7 @@ class _Recording:
             stacks=self._stacks,
             texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
             started_ns=self.started_ns,
+            tasks=self._tasks,
         )
 
     def take_header(self, fields: Fields) -> None:
@@ -199,19 +204,13 @@ class _Recording:
         if number >= len(images):
             raise fields.wrong(f"symbols belong to image {number}, which is not there")
         start, end = fields.column("start", _U64), fields.column("end", _U64)
-        length, names = fields.column("length", _U32), fields.raw("names")
-        ends = np.cumsum(length, dtype=np.int64)
-        if not len(start) == len(end) == len(length) or len(names) != (
-            ends[-1] if len(ends) else 0
-        ):
+        names = _names(fields)
+        if names is None or not len(start) == len(end) == len(names):
             raise fields.wrong("the columns of symbols have different lengths")
         image = images[number]
         image.start.append(start)
         image.end.append(end)
-        at = 0
-        for stop in ends.tolist():
-            image.names.append(names[at:stop])
-            at = stop
+        image.names += names
 
     def take_stacks(self, fields: Fields) -> None:
         depth, pcs = fields.column("depth", _U32), fields.column("pc", _U64).tolist()
@@ -225,6 +224,23 @@ class _Recording:
             if self._stacks.add(pcs[at : at + length]) != number:
                 raise fields.wrong("a stack is there twice")
             at += length
+
+    def take_tasks(self, fields: Fields) -> None:
+        guest, kernel_thread = fields.column("guest", _U16), fields.column("kernel_thread", _U8)
+        pid, tgid = fields.column("pid", _U32), fields.column("tgid", _U32)
+        names = _names(fields)
+        columns = (guest, pid, tgid, kernel_thread)
+        if names is None or any(len(column) != len(names) for column in columns):
+            raise fields.wrong("the columns of tasks have different lengths")
+        if fields.integer("first") != len(self._tasks):
+            raise fields.wrong("the tasks are not numbered in order")
+        for name, of_guest, own, process, without_user in zip(
+            names, *(column.tolist() for column in columns), strict=True
+        ):
+            task = GuestTask(of_guest, own, process, printable(name), bool(without_user))
+            number = len(self._tasks)
+            if self._tasks.add(task) != number:
+                raise fields.wrong("a task is there twice")
 
     def take_samples(self, fields: Fields) -> None:
         columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
@@ -270,6 +286,7 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.IMAGES: _Recording.take_images,
     Kind.SYMBOLS: _Recording.take_symbols,
     Kind.STACKS: _Recording.take_stacks,
+    Kind.TASKS: _Recording.take_tasks,
     Kind.SAMPLES: _Recording.take_samples,
     Kind.TEXT: _Recording.take_text,
     Kind.FACTS: _Recording.take_facts,
@@ -291,6 +308,15 @@ def _space(images: Sequence[LoadedImage], eras: Sequence[_Era]) -> AddressSpace:
             )
         )
     return spaces[-1]
+
+
+def _names(fields: Fields) -> list[bytes] | None:
+    """The names in the fields `length` and `names`; None where these do not agree."""
+    length, names = fields.column("length", _U32), fields.raw("names")
+    ends = np.cumsum(length, dtype=np.int64).tolist()
+    if len(names) != (ends[-1] if ends else 0):
+        return None
+    return [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _apart(texts: dict[int, bytes]) -> list[tuple[int, bytes]]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from gprof.guest.machine import Sampled
 from gprof.sampling.source import SampleBatch
+from gprof.sampling.task_numbers import TaskNumbers
 from symbols.unwinding.stack import CapturedWords, Ending, Unwinder
 
 _USER_PAGE = ~0xFFF & (1 << 64) - 1
@@ -42,14 +44,22 @@ class Gathered:
     Args:
         guest: id of the guest.
         unstacking: None where samples have no stacks.
+        tasks: numbers the tasks of samples; None where they have none.
 
     Attributes:
-        unstacking: as above; any thread may replace it.
+        unstacking: as above; may be replaced.
+        tasks: as above; may be replaced.
         endings: how many stacks ended in which way.
     """
 
-    def __init__(self, guest: int, unstacking: Unstacking | None = None) -> None:
+    def __init__(
+        self,
+        guest: int,
+        unstacking: Unstacking | None = None,
+        tasks: TaskNumbers | None = None,
+    ) -> None:
         self._guest = guest
+        self.tasks = tasks
         self.unstacking = unstacking
         self.endings: Counter[Ending] = Counter()
         self._clear()
@@ -60,6 +70,7 @@ class Gathered:
         self._vcpus: list[int] = []
         self._modes: list[int] = []
         self._stacks: list[int] = []
+        self._tasks: list[int] = []  # addresses of their structures
         self._captured: deque[tuple[int, Sampled, Unstacking]] = deque()
 
     def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
@@ -77,6 +88,7 @@ class Gathered:
             self._vcpus.append(one.vcpu)
             self._modes.append(one.state.mode)
             self._stacks.append(0)
+            self._tasks.append(one.task)
         return missing
 
     def unwind_one(self) -> bool:
@@ -98,13 +110,17 @@ class Gathered:
         return True
 
     def batch(self) -> SampleBatch:
-        """What was gathered since the last call, all of it unwound."""
+        """What was gathered since the last call, all of it unwound; may read tasks."""
         while self.unwind_one():
             pass
+        tasks: list[int] | int = 0
+        if self.tasks is not None:
+            tasks = self.tasks.of(self._tasks, time.monotonic_ns())
         batch = SampleBatch.of(
             self._pcs,
             time=self._times,
             stack=self._stacks,
+            task=tasks,
             vcpu=self._vcpus,
             mode=self._modes,
             guest=self._guest,

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import queue
 import random
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
@@ -16,6 +19,7 @@ from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.task_numbers import Following, TaskNumbers
 
 _SECOND = 1_000_000_000
 
@@ -44,6 +48,7 @@ class HaltingOptions:
         stacks_if_cheap: give stacks up where they cost so much that the budget would leave less
             than half of the rate: the guest waits for us in the middle of each, and on a host
             without a free processor that can be long.
+        following: tell which tasks run, like this.
     """
 
     hz: float = 99.0
@@ -52,6 +57,7 @@ class HaltingOptions:
     guest: int = 0
     unstacking: Unstacking | None = None
     stacks_if_cheap: bool = False
+    following: Following | None = None
 
 
 class HaltingSource:
@@ -82,8 +88,13 @@ class HaltingSource:
         self._vcpus = machine.choose(options.vcpus)
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
+        self._changes: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._iterating = False
-        self._gathered = Gathered(options.guest, options.unstacking)
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None:
+            self._tasks = TaskNumbers(options.following)
+            machine.follow_tasks(options.following.places)
+        self._gathered = Gathered(options.guest, options.unstacking, self._tasks)
         self._ask = machine.sample
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
@@ -140,6 +151,7 @@ class HaltingSource:
                 break
             if self._state is not None and self._must_wait():
                 continue
+            self._change()
             self._take(due, schedule.mean_interval_ns)
             schedule.hz = self._hz
         yield self._gathered.batch()
@@ -150,15 +162,34 @@ class HaltingSource:
         A kernel that moves takes its unwind tables with it. Stacks that were given up because of
         their cost stay so.
         """
+        self._changes.put(partial(self._unstack, unstacking))
+
+    def tell_tasks(self, following: Following | None) -> None:
+        """Tell tasks in another way from now on, or not at all; any thread may call it."""
+        self._changes.put(partial(self._tell_tasks, following))
+
+    def _unstack(self, unstacking: Unstacking | None) -> None:
         if self._stacks_given_up:
             return
         self._gathered.unstacking = unstacking
-        self._unwound_by = unstacking.name if unstacking is not None else self._unwound_by
+        self._ask = self._machine.sample
         if unstacking is not None:
+            self._unwound_by = unstacking.name
             self._stacks_may_go = self._options.stacks_if_cheap
             self._ask = StackReader(self._machine, unstacking.most).sample
-        else:
-            self._ask = self._machine.sample
+
+    def _tell_tasks(self, following: Following | None) -> None:
+        if self._tasks is not None:
+            self._halted_ns += self._tasks.halted_ns
+        self._tasks = TaskNumbers(following) if following is not None else None
+        self._gathered.tasks = self._tasks
+        self._machine.follow_tasks(following.places if following is not None else None)
+
+    def _change(self) -> None:
+        """Carry out what was ordered from other threads, between two samples."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._changes.get_nowait()()
 
     def count_halted(self, halted_ns: int) -> None:
         """Count a stop that others made for us, where no monitor tells of it."""
@@ -290,7 +321,7 @@ class HaltingSource:
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
             taken=self._taken,
-            halted_ns=int(self._halted_ns) if self._state is None else self._state.stopped_ns,
+            halted_ns=self._stood_ns(),
             held_ns=self._held_ns,
             late=self._late,
             errors=self._errors,
@@ -299,6 +330,11 @@ class HaltingSource:
             unwound_by=self._unwound_by,
             endings={ending.name.lower(): n for ending, n in self._gathered.endings.items()},
         )
+
+    def _stood_ns(self) -> int:
+        if self._state is not None:
+            return self._state.stopped_ns
+        return int(self._halted_ns) + (self._tasks.halted_ns if self._tasks is not None else 0)
 
     def close(self) -> None:
         """See `Source.close`."""

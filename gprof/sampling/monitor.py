@@ -8,6 +8,7 @@ even that happens: registers are read as the vcpu last wrote them down, while it
 from __future__ import annotations
 
 import contextlib
+import queue
 import random
 import threading
 import time
@@ -19,6 +20,7 @@ from gprof.guest.monitored import Look, MonitoredMachine
 from gprof.guest.run_state import RESET
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.task_numbers import Following, TaskNumbers
 
 _SECOND = 1_000_000_000
 
@@ -36,11 +38,13 @@ class MonitorOptions:
         hz: samples a second, of each vcpu.
         vcpus: indices to sample; None for all.
         guest: id of the guest in the profile.
+        following: tell which tasks run, like this.
     """
 
     hz: float = 99.0
     vcpus: tuple[int, ...] | None = None
     guest: int = 0
+    following: Following | None = None
 
 
 class MonitorSource:
@@ -67,8 +71,13 @@ class MonitorSource:
         self._vcpus = machine.choose(options.vcpus)
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
+        self._changes: queue.SimpleQueue[Following | None] = queue.SimpleQueue()
         self._iterating = False
-        self._gathered: list[tuple[int, int, int, int]] = []  # time, pc, vcpu, mode
+        # time, pc, vcpu, mode, address of the task
+        self._gathered: list[tuple[int, int, int, int, int]] = []
+        self._tasks: TaskNumbers | None = None
+        if options.following is not None and machine.follow_tasks(options.following.places):
+            self._tasks = TaskNumbers(options.following)
         self._started_ns = self._now_ns = time.monotonic_ns()
         self._batch_due = self._started_ns + _BATCH_NS
         self._taken = self._late = self._errors = 0
@@ -107,6 +116,7 @@ class MonitorSource:
             yield from self._sleep_until(due)
             if self._closing.is_set():
                 break
+            self._change()
             look = self._machine.sample(self._vcpus)
             self._now_ns = look.answered_ns
             # Stopped while we asked, the registers are those of a guest that stands.
@@ -114,6 +124,18 @@ class MonitorSource:
                 self._take(look)
                 self._late += look.asked_ns - due > schedule.mean_interval_ns
         yield self._batch()
+
+    def tell_tasks(self, following: Following | None) -> None:
+        """Tell tasks in another way from now on, or not at all; any thread may call it."""
+        self._changes.put(following)
+
+    def _change(self) -> None:
+        """Carry out what was ordered from other threads, between two samples."""
+        with contextlib.suppress(queue.Empty):
+            while True:
+                following = self._changes.get_nowait()
+                told = self._machine.follow_tasks(following.places if following else None)
+                self._tasks = TaskNumbers(following) if following and told else None
 
     def _schedule(self) -> Schedule:
         # The monitor answers late when the guest works most. To make up for that would fill the
@@ -148,12 +170,19 @@ class MonitorSource:
             if one.state is None:
                 self._errors += 1
             else:
-                self._gathered.append((middle, one.state.pc, one.vcpu, one.state.mode))
+                self._gathered.append((middle, one.state.pc, one.vcpu, one.state.mode, one.task))
 
     def _batch(self) -> SampleBatch:
         taken, self._gathered = self._gathered, []
-        times, pcs, vcpus, modes = zip(*taken, strict=True) if taken else ((), (), (), ())
-        return SampleBatch.of(pcs, time=times, vcpu=vcpus, mode=modes, guest=self._options.guest)
+        times, pcs, vcpus, modes, tasks = zip(*taken, strict=True) if taken else ((),) * 5
+        return SampleBatch.of(
+            pcs,
+            time=times,
+            vcpu=vcpus,
+            mode=modes,
+            guest=self._options.guest,
+            task=self._tasks.of(tasks, time.monotonic_ns()) if self._tasks is not None else 0,
+        )
 
     def _wait(self) -> Iterator[SampleBatch]:
         self.note(self._state.why())

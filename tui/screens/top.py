@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 from typing import ClassVar
 
@@ -13,10 +12,9 @@ from textual.screen import Screen
 from textual.timer import Timer
 from textual.widgets import Footer, Input
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.live import Session
-from gprof.profile.listing import Listing
-from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.view import Row
 from gprof.sampling.source import Mode, SourceFacts
@@ -46,7 +44,7 @@ class TopScreen(Screen[None]):
         session: what to look at.
         glyphs: the marks to draw with.
         refresh_s: seconds between two looks.
-        annotate: makes the listing of a row; None where instructions cannot be had.
+        annotator: makes listings; None where instructions cannot be had.
         budget_percent: how much the guest may be halted; None where there is no limit.
     """
 
@@ -59,14 +57,14 @@ class TopScreen(Screen[None]):
         glyphs: Glyphs,
         *,
         refresh_s: float,
-        annotate: Callable[[Row, Profile], Listing] | None,
+        annotator: Annotator | None,
         budget_percent: float | None,
     ) -> None:
         super().__init__()
         self._session = session
         self._glyphs = glyphs
         self._refresh_s = refresh_s
-        self._annotate = annotate
+        self._annotator = annotator
         self._budget = budget_percent
         self._choice = Choice()
         self._picture: Picture | None = None
@@ -325,10 +323,10 @@ class TopScreen(Screen[None]):
             return
         if row.symbol is None:
             self._say("Only a symbol has instructions to show; this row is not one.")
-        elif self._annotate is None:
+        elif self._annotator is None:
             self._say("The instructions of this guest cannot be read here.")
         else:
-            self.app.push_screen(AnnotateScreen(row, picture.shown, self._annotate, self._glyphs))
+            self.app.push_screen(AnnotateScreen(row, picture.shown, self._annotator, self._glyphs))
 
     def on_screen_resume(self) -> None:
         """Back from another screen."""

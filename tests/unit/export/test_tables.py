@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from io import BytesIO, StringIO
 
+import numpy as np
 import pytest
 
 from gprof.errors import UsageError
@@ -14,6 +16,7 @@ from gprof.export.exporter import Exporter
 from gprof.export.folded import Folded
 from gprof.export.table import CsvTable, JsonTable, TextTable, remedy, sort_keys
 from gprof.profile.profile import Guest, Profile
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import Reason
@@ -58,7 +61,7 @@ def test_the_json_object_is_what_was_promised() -> None:
     for row in content["rows"]:
         assert list(row) == [
             *("symbol", "module", "mode", "self", "self_percent", "total", "total_percent"),
-            *("address", "guest"),
+            *("address", "guest", "task", "pid", "tgid"),
         ]
     assert content["rows"][0]["symbol"] is None
     assert content["rows"][0]["module"] == "[user]"
@@ -150,6 +153,33 @@ def test_csv_reads_back() -> None:
     assert sum(int(row["self"]) for row in rows) == 300
     assert rows[0]["symbol"] == "[user]"
     assert {row["guest"] for row in rows} == {"0"}
+
+
+def test_tasks_are_told_where_they_are_known() -> None:
+    tasks = TaskTable()
+    tasks.add(GuestTask(0, 79, 77, "sh"))
+    tasks.add(GuestTask(0, 9, 9, "kworker/0:1", kernel_thread=True))
+    profile = synthetic(300)
+    samples = replace(profile.samples, task=profile.samples.vcpu + np.uint32(1))
+    profile = replace(profile, samples=samples, tasks=tasks)
+    rows = json.loads(written(JsonTable(group=Group.TASK, sort=sort_keys("task")), profile))["rows"]
+    assert {(row["name"], row["task"], row["pid"], row["tgid"]) for row in rows} == {
+        ("sh 79", "sh", 79, 77),
+        ("[kworker/0:1] 9", "[kworker/0:1]", 9, 9),
+    }
+    assert len(rows) == 4  # each of them idle, and not
+    by_symbol = json.loads(written(JsonTable(), profile))["rows"]
+    assert {(row["task"], row["pid"]) for row in by_symbol} >= {(None, None)}
+    lines = list(csv.DictReader(StringIO(written(CsvTable(group=Group.COMM), profile))))
+    assert {(line["symbol"], line["task"], line["pid"]) for line in lines} == {
+        ("sh", "sh", "79"),
+        ("[kworker/0:1]", "[kworker/0:1]", "9"),
+    }
+    text = TextTable(group=Group.PROCESS).text(profile)
+    assert re.search(r"^ +[\d.]+ +[\d.]+ +\d+  sh 77 +several$", text, re.MULTILINE)
+    assert re.search(r"^ +[\d.]+ +[\d.]+ +\d+  sh 77 +idle$", text, re.MULTILINE)
+    assert "Task" in TextTable().text(profile)
+    assert "Task" not in TextTable().text(synthetic(300))
 
 
 def test_hostile_names_stay_text() -> None:

@@ -125,7 +125,7 @@ def test_instructions_count_the_samples_of_all_boots() -> None:
     assert chosen.at.symbol.start == LINK + SECOND + 0x100
     code = BytesMemory([(LINK + SECOND, b"\x90" * 0x200)])
     listing = annotate(profile, chosen.at, code, "x86_64")
-    assert listing.total == 3
+    assert listing.totals.samples == 3
     assert [line.samples for line in listing.lines if line.samples] == [2, 1]
 
 

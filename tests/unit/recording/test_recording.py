@@ -19,6 +19,7 @@ from hypothesis import strategies as st
 from gprof.errors import FormatError, GprofError, PermissionProblem, UsageError
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, tabulate
 from gprof.recording import format as container
 from gprof.recording.format import FRAME, LONGEST_CONTENT, MAGIC, Kind, pack, preamble
@@ -55,11 +56,17 @@ def stacks_of(profile: Profile) -> list[tuple[int, ...]]:
     return [profile.stacks[stack] for stack in profile.samples.stack.tolist()]
 
 
+def tasks_of(profile: Profile) -> list[GuestTask | None]:
+    return [profile.tasks[task] for task in profile.samples.task.tolist()]
+
+
 def assert_alike(read_again: Profile, profile: Profile) -> None:
     ours, theirs = columns(read_again.samples), columns(profile.samples)
-    del ours["stack"], theirs["stack"]  # renumbered
+    for renumbered in ("stack", "task"):
+        del ours[renumbered], theirs[renumbered]
     assert ours == theirs
     assert stacks_of(read_again) == stacks_of(profile)
+    assert tasks_of(read_again) == tasks_of(profile)
     assert read_again.guests == profile.guests
     assert read_again.started_ns == profile.started_ns
     for group in Group:
@@ -90,6 +97,7 @@ def test_every_fact_is_kept() -> None:
     assert not same, "give these another value in EVERY_FACT, so that the round trip shows them"
 
 
+COMMS = st.sampled_from(["sh", "", "kworker/0:1", "a\\x1b[2J", "été"])
 NAMES = st.sampled_from(["do_idle", "", "x" * 3000, "\x1b[31m", "été", "\udcff", "a.b<c>"])
 
 
@@ -123,8 +131,13 @@ def profiles(draw: st.DrawFn) -> Profile:
     n = len(frames)
     numbers = {
         name: draw(st.lists(st.integers(0, 2 ** (8 * size) - 1), min_size=n, max_size=n))
-        for name, size in (("task", 4), ("vcpu", 2), ("mode", 1), ("weight", 4))
+        for name, size in (("vcpu", 2), ("mode", 1), ("weight", 4))
     }
+    tasks = TaskTable()
+    for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
+        tasks.add(GuestTask(draw(st.integers(0, 1)), pid, pid // 2, comm, draw(st.booleans())))
+    task = st.integers(0, len(tasks)) | st.integers(0, 2**32 - 1)  # not all of them are known
+    numbers["task"] = draw(st.lists(task, min_size=n, max_size=n))
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
@@ -135,6 +148,7 @@ def profiles(draw: st.DrawFn) -> Profile:
         {0: AddressSpace(images, kernel_half=half)},
         stacks,
         started_ns=draw(st.integers(0, 2**62)),
+        tasks=tasks,
     )
 
 
@@ -230,6 +244,10 @@ GOOD: dict[Kind, dict[str, object]] = {
         "names": b"a",
     },
     Kind.STACKS: {"first": 1, "depth": b"\1\0\0\0", "pc": b"\1" * 8},
+    Kind.TASKS: {
+        "first": 1, "guest": b"\0\0", "pid": b"\5\0\0\0", "tgid": b"\5\0\0\0",
+        "kernel_thread": b"\0", "length": b"\2\0\0\0", "names": b"sh",
+    },
     Kind.SAMPLES: {name: b"\0" * dtype.itemsize for name, dtype in COLUMN_TYPES.items()},
     Kind.TEXT: {"guest": 0, "address": 2**64 - 4, "text": b"abcd"},
     Kind.FACTS: {f.name: getattr(FACTS, f.name) for f in fields(SourceFacts)},
@@ -267,6 +285,33 @@ def test_any_bytes_raise_only_format_errors(data: bytes) -> None:
             read_bytes(attempt)
         except FormatError:
             continue
+
+
+def test_a_recording_of_before_tasks_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "old.gprof"
+    data = bytes_of(synthetic(8), path)
+    assert data[8:12] == bytes([container.MAJOR, 0, container.MINOR, 0])
+    again = read_bytes(data[:10] + b"\0\0" + data[12:])
+    assert (len(again.samples), len(again.tasks)) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "complaint"),
+    [
+        ({"pid": b""}, "the columns of tasks have different lengths"),
+        ({"length": b"\3\0\0\0"}, "the columns of tasks have different lengths"),
+        ({"first": 2}, "the tasks are not numbered in order"),
+    ],
+)
+def test_senseless_tasks_are_refused(odd: dict[str, object], complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        read_bytes(preamble() + pack(Kind.TASKS, {**GOOD[Kind.TASKS], **odd}))
+
+
+def test_a_task_that_is_there_twice_is_refused() -> None:
+    again = {**GOOD[Kind.TASKS], "first": 2}
+    with pytest.raises(FormatError, match="a task is there twice"):
+        read_bytes(preamble() + pack(Kind.TASKS, GOOD[Kind.TASKS]) + pack(Kind.TASKS, again))
 
 
 def test_a_later_major_version_is_refused_by_name() -> None:

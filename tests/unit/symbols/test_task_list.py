@@ -64,6 +64,7 @@ def types(state: str = "__state") -> bytes:
         "tasks": (head, 16), "thread_node": (head, 32), "signal": (pointer, 48),
         "exit_state": (u32, 56), "pid": (u32, 60), "tgid": (u32, 64), "comm": (comm, 68),
         "nvcsw": (u64, 88), "nivcsw": (u64, 96), "thread": (thread, 104),
+        "mm": (pointer, 240),
     }  # fmt: skip
     struct_("task_struct", SIZE, **members)
     return blob.bytes()

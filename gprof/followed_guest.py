@@ -14,7 +14,6 @@ import threading
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Protocol
 
 import numpy as np
 
@@ -24,9 +23,12 @@ from gprof.kernel_signs import KernelSigns, Seen
 from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingSource
-from gprof.sampling.source import Int64s, Mode, SampleBatch, Source, SourceFacts
+from gprof.sampling.monitor import MonitorSource
+from gprof.sampling.source import Int64s, Mode, SampleBatch, SourceFacts
+from gprof.task_following import follow_tasks
 from symbols.errors import GprofError, MismatchError, SymbolsError
 from symbols.memory import Memory
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
@@ -51,15 +53,7 @@ _MOST_PAGES = 4096
 _MOST_ERAS = 500
 
 
-class Noting(Source, Protocol):
-    """A source that takes sentences for its facts."""
-
-    def note(self, sentence: str) -> None:
-        """Add a sentence to the facts."""
-        ...
-
-
-class Following:
+class FollowedGuest:
     """A source over a live guest that follows what is loaded in it.
 
     Args:
@@ -67,14 +61,23 @@ class Following:
         source: what samples it; closed with this.
         way: how its call stacks are to be unwound.
         stacks: the table that stacks are numbered in.
+        tasks: the table that tasks are numbered in.
     """
 
-    def __init__(self, attached: Attached, source: Noting, way: Way, stacks: StackTable) -> None:
+    def __init__(
+        self,
+        attached: Attached,
+        source: HaltingSource | MonitorSource,
+        way: Way,
+        stacks: StackTable,
+        tasks: TaskTable,
+    ) -> None:
         self._attached = attached
         self._space = attached.space
         self._source = source
         self._way = way
         self._stacks = stacks
+        self._tasks = tasks
         monitored = attached.monitored
         self._state = monitored.run_state if monitored is not None else None
         self._free = monitored is not None and monitored.why_packets is None
@@ -109,8 +112,8 @@ class Following:
         return self._attached.memory
 
     @property
-    def code(self) -> Memory:
-        """Where the instructions of the guest are read, as it is at the time of the reading."""
+    def code(self) -> Mapping[int, Memory]:
+        """Where the instructions of the guest are read by its id, as it is when that is asked."""
         return _CodeNow(self)
 
     def batches(self) -> Iterator[SampleBatch]:
@@ -175,6 +178,7 @@ class Following:
         """The guest was reset: from then on nothing is known of it but its files."""
         if isinstance(self._source, HaltingSource):
             self._source.unstack(None)
+        self._source.tell_tasks(None)
         attached = self._attached
         attached.forget()
         if not attached.sources.runs_linux:
@@ -249,6 +253,10 @@ class Following:
             self.note(f"Its symbols are read from its memory: {self._mismatch.problem}.")
         self._count_halted(found)
         self._restore_stacks()
+        following, no_tasks = follow_tasks(found, self._tasks)
+        if no_tasks not in self.facts().notes:
+            self.note(no_tasks)
+        self._source.tell_tasks(following)
 
     def _restore_stacks(self) -> None:
         """Unwind stacks by the tables of what is loaded now."""
@@ -340,15 +348,28 @@ class Following:
         self._restore_stacks()
 
 
-class _CodeNow:
-    """Instructions of a guest that is followed."""
+class _CodeNow(Mapping[int, Memory]):
+    """The code of a guest that is followed, by its id."""
 
-    def __init__(self, following: Following) -> None:
-        self._following = following
+    def __init__(self, guest: FollowedGuest) -> None:
+        self._guest = guest
+        self._known: tuple[Attached, Memory] | None = None
 
-    def read(self, address: int, size: int) -> bytes:
-        """Exactly `size` bytes at `address`; see `symbols.memory.Memory`."""
-        return self._following.attached.code.read(address, size)
+    def __getitem__(self, number: int) -> Memory:
+        if number:
+            raise KeyError(number)
+        attached = self._guest.attached
+        known = self._known
+        # What is known of a file is kept as long as that lies where it is.
+        if known is None or known[0] is not attached:
+            known = self._known = attached, attached.code
+        return known[1]
+
+    def __iter__(self) -> Iterator[int]:
+        yield 0
+
+    def __len__(self) -> int:
+        return 1
 
 
 def _key(image: LoadedImage) -> tuple[str, int, int]:

@@ -13,15 +13,15 @@ from typing import Any, cast
 
 import pytest
 
-from gprof import following as module
+from gprof import followed_guest as module
 from gprof.attach import Attached, Sources
 from gprof.errors import TargetGone
-from gprof.following import Following
-from gprof.guest.architectures import BY_NAME, VcpuState
-from gprof.guest.machine import Sampled
+from gprof.followed_guest import FollowedGuest
+from gprof.guest.architectures import BY_NAME
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from symbols.guest_identity import Identity
@@ -89,9 +89,6 @@ class Machine:
     def vector(self) -> None:
         return None
 
-    def sample(self, _vcpus: object) -> tuple[None, list[Sampled]]:
-        return None, [Sampled(0, VcpuState(self.pc, self.mode))]
-
 
 class Source:
     """Gives the batches that a test hands it."""
@@ -110,6 +107,9 @@ class Source:
     def note(self, sentence: str) -> None:
         self.notes.append(sentence)
 
+    def tell_tasks(self, following: object) -> None:
+        self.following = following
+
     def close(self) -> None:
         self.waiting.put(None)
 
@@ -127,7 +127,7 @@ class Guesthouse:
             Identity(), given or Sources(), monitored=machine if monitored else None,
             given=given or Sources(),
         )  # fmt: skip
-        self.following: Following
+        self.following: FollowedGuest
 
     def boots(self, start: int, *mods: Mod, release: str = "6.6.1") -> None:
         """Its kernel is in memory, and a vcpu in it."""
@@ -147,9 +147,7 @@ class Guesthouse:
         return self.following.known()[1][0]
 
     def names(self) -> dict[str, int]:
-        profile = Profile(
-            self.table.frozen(), self.source.facts(), *self.following.known(), StackTable()
-        )
+        profile = Profile(self.table.frozen(), self.source.facts(), *self.following.known())
         return {row.label: row.self_weight for row in tabulate(profile).rows}
 
     def await_(self, condition: Callable[[], bool], *pcs: int, mode: Mode = Mode.KERNEL) -> None:
@@ -162,7 +160,9 @@ class Guesthouse:
 
     @contextmanager
     def followed(self) -> Iterator[Guesthouse]:
-        self.following = Following(self.attached, self.source, Way.NONE, StackTable())
+        self.following = FollowedGuest(
+            self.attached, cast("Any", self.source), Way.NONE, StackTable(), TaskTable()
+        )
         batches = self.following.batches()
         ended = threading.Thread(target=lambda: list(batches))
         ended.start()
@@ -330,10 +330,13 @@ def test_a_guest_that_goes_away_is_left_to_who_samples_it() -> None:
 
 def test_code_is_read_where_the_kernel_is_now() -> None:
     guest = running(Guesthouse(), FIRST)
-    following = Following(guest.attached, guest.source, Way.NONE, StackTable())
-    code = following.code
-    assert code.read(FIRST, 16) == bytes(16)
-    guest.machine.now = BytesMemory([(FIRST, b"\x90" * 16)])
-    assert code.read(FIRST, 16) == b"\x90" * 16
-    with pytest.raises(MemoryFault):
-        code.read(SECOND, 16)
+    with guest.followed():
+        code = guest.following.code
+        assert code[0].read(FIRST, 16) == bytes(16)
+        guest.machine.now = BytesMemory([(FIRST, b"\x90" * 16)])
+        assert code[0].read(FIRST, 16) == b"\x90" * 16
+        with pytest.raises(MemoryFault):
+            code[0].read(SECOND, 16)
+    assert list(code) == [0]
+    with pytest.raises(KeyError):
+        code[1]
