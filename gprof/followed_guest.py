@@ -254,8 +254,7 @@ class FollowedGuest:
         self._count_halted(found)
         self._restore_stacks()
         following, no_tasks = follow_tasks(found, self._tasks)
-        if no_tasks not in self.facts().notes:
-            self.note(no_tasks)
+        self._note_once(no_tasks)
         self._source.tell_tasks(following)
 
     def _restore_stacks(self) -> None:
@@ -268,9 +267,12 @@ class FollowedGuest:
             said = said_of(unwinding, asked=True)
         except GprofError as error:
             said = f"No call stacks: {error.problem}."
-        if said not in self.facts().notes:
-            self.note(said)
+        self._note_once(said)
         self._source.unstack(unstacking)
+
+    def _note_once(self, sentence: str) -> None:
+        if sentence and sentence not in self.facts().notes:
+            self.note(sentence)
 
     def _count_halted(self, attached: Attached) -> None:
         if isinstance(self._source, HaltingSource):
