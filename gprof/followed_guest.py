@@ -24,7 +24,9 @@ from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.gathering import Unstacking
+from gprof.sampling.gentler import GentlerSource
 from gprof.sampling.halting import HaltingSource
 from gprof.sampling.monitor import MonitorSource
 from gprof.sampling.source import Int64s, Mode, SampleBatch, SourceFacts
@@ -62,15 +64,18 @@ class FollowedGuest:
         way: how its call stacks are to be unwound.
         stacks: the table that stacks are numbered in.
         tasks: the table that tasks are numbered in.
+        user_spaces: what tasks have mapped.
     """
 
     def __init__(
         self,
         attached: Attached,
-        source: HaltingSource | MonitorSource,
+        source: HaltingSource | MonitorSource | GentlerSource,
         way: Way,
+        *,
         stacks: StackTable,
         tasks: TaskTable,
+        user_spaces: UserSpaces,
     ) -> None:
         self._attached = attached
         self._space = attached.space
@@ -78,6 +83,7 @@ class FollowedGuest:
         self._way = way
         self._stacks = stacks
         self._tasks = tasks
+        self._user_spaces = user_spaces
         monitored = attached.monitored
         self._state = monitored.run_state if monitored is not None else None
         self._free = monitored is not None and monitored.why_packets is None
@@ -176,8 +182,7 @@ class FollowedGuest:
 
     def _lose(self, since_ns: int) -> None:
         """The guest was reset: from then on nothing is known of it but its files."""
-        if isinstance(self._source, HaltingSource):
-            self._source.unstack(None)
+        self._source.unstack(None)
         self._source.tell_tasks(None)
         attached = self._attached
         attached.forget()
@@ -253,13 +258,13 @@ class FollowedGuest:
             self.note(f"Its symbols are read from its memory: {self._mismatch.problem}.")
         self._count_halted(found)
         self._restore_stacks()
-        following, no_tasks = follow_tasks(found, self._tasks)
+        following, no_tasks = follow_tasks(found, self._tasks, self._user_spaces)
         self._note_once(no_tasks)
         self._source.tell_tasks(following)
 
     def _restore_stacks(self) -> None:
         """Unwind stacks by the tables of what is loaded now."""
-        if self._way is Way.NONE or not isinstance(self._source, HaltingSource):
+        if self._way is Way.NONE:
             return
         unstacking: Unstacking | None = None
         try:
@@ -275,8 +280,7 @@ class FollowedGuest:
             self.note(sentence)
 
     def _count_halted(self, attached: Attached) -> None:
-        if isinstance(self._source, HaltingSource):
-            self._source.count_halted(attached.introspected.cost.halted_ns)
+        self._source.count_halted(attached.introspected.cost.halted_ns)
 
     def _look(self, batch: SampleBatch) -> None:
         """Look whether the kernel and its modules are what they were, if there is reason to."""

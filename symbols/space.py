@@ -38,6 +38,7 @@ class Reason(IntEnum):
     STARTING = 6
     FIRMWARE = 7
     BEFORE_KERNEL = 8
+    USER_PROGRAM = 9
 
     @property
     def sentence(self) -> str:
@@ -47,7 +48,7 @@ class Reason(IntEnum):
     @property
     def expected(self) -> bool:
         """Nothing failed: what runs there is not the kernel's."""
-        return self in {Reason.USER_SPACE, Reason.FIRMWARE, Reason.BEFORE_KERNEL}
+        return self in _EXPECTED
 
 
 _SENTENCES = {
@@ -60,7 +61,13 @@ _SENTENCES = {
     Reason.STARTING: "the guest was starting, and its kernel was not found yet",
     Reason.FIRMWARE: "firmware or a boot loader, without paging",
     Reason.BEFORE_KERNEL: "before the kernel: firmware, a boot loader or a decompressor",
+    Reason.USER_PROGRAM: "a program of the guest, whose symbols are not known",
 }
+
+
+_EXPECTED = frozenset(
+    {Reason.USER_SPACE, Reason.USER_PROGRAM, Reason.FIRMWARE, Reason.BEFORE_KERNEL}
+)
 
 
 class Running(IntEnum):

@@ -14,6 +14,8 @@ _SHORT = 0.9
 #: An unresolved share above this is worth a colour: percent.
 _MANY_UNRESOLVED = 5.0
 
+#: A share of the time in which vcpus waited for the host above this is worth a colour: percent.
+_MUCH_STEAL = 5.0
 #: A share of stacks that are not whole above this is worth a colour: percent.
 _MANY_CUT = 1.0
 
@@ -79,6 +81,10 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
         cut = facts.stacks_cut_percent
         tone = Tone.WARN if cut > _MANY_CUT else Tone.PLAIN
         items.append([("stacks cut ", Tone.DIM), (f"{cut:.1f} %", tone)])
+    if facts.vcpu_times:
+        steal = facts.steal_percent
+        tone = Tone.WARN if steal > _MUCH_STEAL else Tone.PLAIN
+        items.append([("steal ", Tone.DIM), (f"{steal:.1f} %", tone)])
     if facts.held_ns:
         items.append([("held ", Tone.DIM), (duration(facts.held_ns), Tone.WARN)])
     items.append(unresolved_item(table))

@@ -40,7 +40,7 @@ def command(as_json: bool, **given: Any) -> int:
         symbols.modules.get(None),
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
-        monitor=options.qmp,
+        monitor=options.monitor,
         named=symbols.named,
         directories=symbols.all_directories,
     )

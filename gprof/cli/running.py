@@ -25,6 +25,7 @@ from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
@@ -58,16 +59,16 @@ def begin(
     if address is None:
         options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
-    monitor = Address.parse(options.qmp) if options.qmp else None
+    monitor = options.monitor
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
-    stacks, tasks = StackTable(), TaskTable()
+    stacks, tasks, user_spaces = StackTable(), TaskTable(), UserSpaces()
     try:
         way = Way(options.call_graph)
         unstacking, following, no_tasks = None, None, ""
         if not attached.starting:
             unstacking, unwinding = attached.unstacking(way, stacks)
-            following, no_tasks = follow_tasks(attached, tasks)
+            following, no_tasks = follow_tasks(attached, tasks, user_spaces)
         source = source_of(
             attached,
             hz=options.hz,
@@ -76,11 +77,19 @@ def begin(
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
             following=following,
+            by_running=options.weight == "running",
+            max_latency_ns=_nanoseconds(options.max_halt_latency_ms),
         )
+        if attached.monitored is not None:
+            source.note(attached.monitored.monitor_client.remark)
+        if attached.stub_samples:
+            source.note(attached.hazards())
         if not attached.starting:
             source.note(said_of(unwinding, asked=way is not Way.NONE))
             source.note(no_tasks)
-        guest = FollowedGuest(attached, source, way, stacks, tasks)
+        guest = FollowedGuest(
+            attached, source, way, stacks=stacks, tasks=tasks, user_spaces=user_spaces
+        )
     except BaseException:
         attached.close()
         raise
@@ -92,8 +101,13 @@ def begin(
         memories={0: guest.memory},
         stacks=stacks,
         tasks=tasks,
+        user_spaces=user_spaces,
     )
     return live, guest
+
+
+def _nanoseconds(milliseconds: float | None) -> int | None:
+    return None if milliseconds is None else round(milliseconds * 1e6)
 
 
 def begin_perf(

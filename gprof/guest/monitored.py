@@ -14,10 +14,10 @@ from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageErr
 from gprof.guest.architectures import Architecture, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
-from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
@@ -96,7 +96,7 @@ class MonitoredMachine:
         TargetError: the vcpus are of an architecture that gprof does not know.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor_client = monitor
         self.run_state = RunState(monitor)
         self.architecture = self._learn_architecture()
@@ -123,6 +123,10 @@ class MonitoredMachine:
     def lend(self, machine: Machine) -> None:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)
+
+    def take_back(self) -> None:
+        """The machine that was lent is closed; the guest goes on being seen by the monitor."""
+        self._stub.take_back()
 
     def through_stub(self) -> Machine:
         """The same guest through its stub, which is opened for this if it is not yet.

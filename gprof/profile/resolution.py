@@ -24,8 +24,9 @@ _RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
     Running.PRIVILEGED,
     Running.BARE,
 )
-#: A context is what the meaning of an address depends on: guest << 32 | era << 8 | running.
-_GUEST, _ERA = 32, 8
+#: A context is what the meaning of an address depends on: the layout of its user space, where
+#: that counts, the guest, its era, how the processor ran; each shifted left by so much.
+_LAYOUT, _GUEST, _ERA = 32, 16, 2
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
 
@@ -93,8 +94,11 @@ class _Lineage:
         self._spaces = {guest: _known_eras(space) for guest, space in first.spaces.items()}
         self._places: list[Place] = []
         self._place_by_key: dict[tuple[object, ...], int] = {}
-        self._pcs: dict[int, Numbering] = {}  # by context
-        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # by context, in the order of _pcs
+        # By context.
+        self._pcs: dict[int, Numbering] = {}
+        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
+        self._user_spaces = first.user_spaces
+        self._context = np.empty(0, np.int64)  # of each sample
         self._own = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
         self._paths: dict[int, Numbering] = {}  # by context; of stack ids
@@ -110,6 +114,7 @@ class _Lineage:
         known = len(self._samples)
         return (
             self._stacks is profile.stacks
+            and self._user_spaces is profile.user_spaces
             and self._spaces.keys() == profile.spaces.keys()
             and all(
                 eras == _known_eras(profile.spaces[guest]) for guest, eras in self._spaces.items()
@@ -118,7 +123,7 @@ class _Lineage:
                 np.array_equal(
                     getattr(profile.samples, column)[:known], getattr(self._samples, column)
                 )
-                for column in ("pc", "guest", "stack")
+                for column in ("pc", "guest", "stack", "task", "mode")
             )
         )
 
@@ -151,14 +156,17 @@ class _Lineage:
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""
         known = len(self._samples)
-        pc, stack = profile.samples.pc[known:], profile.samples.stack[known:]
-        new = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
-        self._leaf = np.concatenate([self._leaf, np.array(new, np.uint64)])
-        own = np.empty(len(pc), np.int32)
-        path = np.full(len(pc), -1, np.int32)
-        contexts = _contexts(profile, known)
-        for context in np.unique(contexts).tolist():
-            here = np.flatnonzero(contexts == context)
+        pc, stack = profile.samples.pc, profile.samples.stack
+        leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
+        self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
+        own = np.concatenate([self._own, np.zeros(len(pc) - known, np.int32)])
+        path = np.concatenate([self._path, np.full(len(pc) - known, -1, np.int32)])
+        contexts = _contexts(profile)
+        new = np.ones(len(pc), bool)
+        new[:known] = contexts[:known] != self._context  # their process was read meanwhile
+        self._context = contexts
+        for context in np.unique(contexts[new]).tolist():
+            here = np.flatnonzero(new & (contexts == context))
             for first in range(0, len(here), _AT_ONCE):
                 some = here[first : first + _AT_ONCE]
                 own[some] = self._places_of(profile, context, pc[some])
@@ -166,8 +174,7 @@ class _Lineage:
             # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
             has = has[self._leaf[stack[has]] == pc[has]]
             path[has] = self._paths_of(profile, context, stack[has].astype(np.uint64))
-        self._own = np.concatenate([self._own, own])
-        self._path = np.concatenate([self._path, path])
+        self._own, self._path = own, path
         self._samples = profile.samples
 
     def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
@@ -182,9 +189,13 @@ class _Lineage:
 
     def _look_up(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
-        guest, era, running = _parts(context)
+        layout, guest, era, running = _parts(context)
         space = profile.space(guest).eras[era]
+        if layout:
+            space = profile.user_spaces.layouts[layout]
         resolved = space.resolve(pcs, running)
+        if layout:
+            resolved.reason[resolved.reason == Reason.NO_SYMBOLS] = Reason.USER_PROGRAM
         detail = np.where(
             resolved.reason == Reason.RESOLVED,
             resolved.symbol,
@@ -240,7 +251,8 @@ class _Lineage:
         places = np.empty(len(pcs), np.int32)
         places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
         # How the processor ran the callers is not known: a stack may begin in user space.
-        of_callers = context >> _ERA << _ERA | Running.UNKNOWN
+        _, guest, era, _ = _parts(context)
+        of_callers = guest << _GUEST | era << _ERA | Running.UNKNOWN
         places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
         packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
         self._pairs = np.concatenate([self._pairs, np.unique(packed)])
@@ -255,27 +267,42 @@ def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
     return [(era, era.since_ns, len(era.images)) for era in space.eras]
 
 
-def _contexts(profile: Profile, known: int) -> Int64s:
-    """The context of each sample from `known` on."""
+def _contexts(profile: Profile) -> Int64s:
+    """The context of each sample.
+
+    The layout is that of its process in user mode, where that was read; else 0.
+    """
     samples = profile.samples
-    guest = samples.guest[known:].astype(np.int64)
-    era = np.zeros(len(guest), np.int64)
+    context = samples.guest.astype(np.int64) << _GUEST
     for number, space in profile.spaces.items():
         if space.earlier:
-            ours = guest == number
-            era[ours] = space.era_at(samples.time[known:][ours])
-    running = _RUNNING[samples.mode[known:]].astype(np.int64)
-    return guest << _GUEST | era << _ERA | running
+            ours = samples.guest == number
+            context[ours] |= space.era_at(samples.time[ours]) << _ERA
+    context |= _RUNNING[samples.mode]
+    layouts = profile.user_spaces.layouts_of()
+    if layouts.any():
+        task = profile.tasks.known(samples.task)
+        space_of = profile.tasks.spaces()[task]
+        space_of[space_of >= len(layouts)] = 0
+        user = samples.mode == Mode.USER
+        context[user] |= layouts[space_of[user]] << _LAYOUT
+    return context
 
 
-def _parts(context: int) -> tuple[int, int, Running]:
-    """Guest, era and manner of running of a context."""
-    mask = (1 << _GUEST) - 1
-    return context >> _GUEST, (context & mask) >> _ERA, Running(context & ((1 << _ERA) - 1))
+def _parts(context: int) -> tuple[int, int, int, Running]:
+    """Layout, guest, era and manner of running of a context."""
+    return (
+        context >> _LAYOUT,
+        context >> _GUEST & 0xFFFF,
+        context >> _ERA & (1 << _GUEST - _ERA) - 1,
+        Running(context & (1 << _ERA) - 1),
+    )
 
 
-def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes]:
-    return image.name, image.kind, image.build_id
+def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes, str]:
+    # Programs of one name may be different files; a kernel's symbols may be of several.
+    path = image.path if image.kind is ImageKind.USER else ""
+    return image.name, image.kind, image.build_id, path
 
 
 def _lowest(images: Sequence[LoadedImage]) -> dict[object, int]:

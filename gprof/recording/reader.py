@@ -9,10 +9,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.fields import I32, I64, U16, U64, Fields
 from gprof.recording.files import open_input
 from gprof.recording.format import Damage, Kind, frames
@@ -33,6 +35,8 @@ _MOST_IMAGES = 1 << 14
 _MOST_ERAS = 1 << 12
 #: Images of all its eras together.
 _MOST_LOADED = 1 << 18
+#: User spaces of all guests; a shell that starts ten programs a second needs a week for so many.
+_MOST_SPACES = 1 << 22
 
 
 def read(path: Path) -> Profile:
@@ -114,6 +118,7 @@ class _Recording:
         self._eras: dict[int, list[_Era]] = {}
         self._stacks = StackTable()
         self._tasks = TaskTable()
+        self._user_spaces = UserSpaces()
         self._samples = SampleTable()
         self._texts: dict[int, dict[int, bytes]] = {}
 
@@ -132,6 +137,7 @@ class _Recording:
             texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
             started_ns=self.started_ns,
             tasks=self._tasks,
+            user_spaces=self._user_spaces,
         )
 
     def take_header(self, fields: Fields) -> None:
@@ -158,26 +164,7 @@ class _Recording:
         new = fields.maps("images")
         if fields.integer("first") != len(images) or len(images) + len(new) > _MOST_IMAGES:
             raise fields.wrong("the images are not numbered in order")
-        for image in new:
-            kind = image.integer("kind", U16)
-            if kind not in set(ImageKind):
-                raise fields.wrong(f"an image has the kind {kind}")
-            start, last = image.integer("start"), image.integer("last")
-            if start > last:
-                raise fields.wrong("an image ends before it starts")
-            images.append(
-                _Image(
-                    LoadedImage(
-                        name=image.text("name"),
-                        kind=ImageKind(kind),
-                        start=start,
-                        end=last + 1,
-                        slide=image.integer("slide"),
-                        build_id=image.build_id("build_id"),
-                        path=image.text("file"),
-                    )
-                )
-            )
+        images += [_Image(_loaded(image)) for image in new]
         self._take_era(guest, (half[0], half[1]), fields)
 
     def _take_era(self, guest: int, half: tuple[int, int], fields: Fields) -> None:
@@ -229,18 +216,42 @@ class _Recording:
         guest, kernel_thread = fields.column("guest", _U16), fields.column("kernel_thread", _U8)
         pid, tgid = fields.column("pid", _U32), fields.column("tgid", _U32)
         names = _names(fields)
-        columns = (guest, pid, tgid, kernel_thread)
+        space = np.zeros(len(guest), _U32)
+        if fields.has("space"):
+            space = fields.column("space", _U32)
+        columns = (guest, pid, tgid, kernel_thread, space)
         if names is None or any(len(column) != len(names) for column in columns):
             raise fields.wrong("the columns of tasks have different lengths")
         if fields.integer("first") != len(self._tasks):
             raise fields.wrong("the tasks are not numbered in order")
-        for name, of_guest, own, process, without_user in zip(
+        for name, of_guest, own, process, without_user, of_space in zip(
             names, *(column.tolist() for column in columns), strict=True
         ):
-            task = GuestTask(of_guest, own, process, printable(name), bool(without_user))
+            task = GuestTask(of_guest, own, process, printable(name), bool(without_user), of_space)
             number = len(self._tasks)
             if self._tasks.add(task) != number:
                 raise fields.wrong("a task is there twice")
+
+    def take_layout(self, fields: Fields) -> None:
+        images = fields.maps("images")
+        if len(images) > _MOST_IMAGES:
+            raise fields.wrong("a user space has too many images")
+        expected = len(self._user_spaces.layouts)
+        number = self._user_spaces.layout([_loaded(image) for image in images])
+        if not fields.integer("number") == number == expected:
+            raise fields.wrong("the layouts of user spaces are not numbered in order")
+
+    def take_user_spaces(self, fields: Fields) -> None:
+        space, layout = fields.column("space", _U32), fields.column("layout", _U32)
+        if len(space) != len(layout):
+            raise fields.wrong("the columns of user spaces have different lengths")
+        known = len(self._user_spaces.layouts)
+        for one, number in zip(space.tolist(), layout.tolist(), strict=True):
+            if not 0 < one < _MOST_SPACES or number >= known:
+                raise fields.wrong("a user space is laid out like none")
+            while len(self._user_spaces) <= one:
+                self._user_spaces.reserve()
+            self._user_spaces.lay_out(one, number)
 
     def take_samples(self, fields: Fields) -> None:
         columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
@@ -274,6 +285,10 @@ class _Recording:
             block_starts=fields.flag("block_starts"),
             unwound_by=fields.text("unwound_by") if fields.has("unwound_by") else "",
             endings=fields.counts("endings") if fields.has("endings") else {},
+            vcpu_times={
+                one.integer("vcpu", U16): VcpuTime(one.integer("ran_ns"), one.integer("waited_ns"))
+                for one in (fields.maps("vcpu_times") if fields.has("vcpu_times") else ())
+            },
         )
 
     def take_end(self, fields: Fields) -> None:
@@ -287,6 +302,8 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.SYMBOLS: _Recording.take_symbols,
     Kind.STACKS: _Recording.take_stacks,
     Kind.TASKS: _Recording.take_tasks,
+    Kind.LAYOUTS: _Recording.take_layout,
+    Kind.USER_SPACES: _Recording.take_user_spaces,
     Kind.SAMPLES: _Recording.take_samples,
     Kind.TEXT: _Recording.take_text,
     Kind.FACTS: _Recording.take_facts,
@@ -308,6 +325,25 @@ def _space(images: Sequence[LoadedImage], eras: Sequence[_Era]) -> AddressSpace:
             )
         )
     return spaces[-1]
+
+
+def _loaded(image: Fields) -> LoadedImage:
+    """One map of a list of images."""
+    kind = image.integer("kind", U16)
+    if kind not in set(ImageKind):
+        raise image.wrong(f"an image has the kind {kind}")
+    start, last = image.integer("start"), image.integer("last")
+    if start > last:
+        raise image.wrong("an image ends before it starts")
+    return LoadedImage(
+        name=image.text("name"),
+        kind=ImageKind(kind),
+        start=start,
+        end=last + 1,
+        slide=image.integer("slide"),
+        build_id=image.build_id("build_id"),
+        path=image.text("file"),
+    )
 
 
 def _names(fields: Fields) -> list[bytes] | None:

@@ -22,6 +22,7 @@ from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from symbols.guest_identity import Identity
@@ -110,6 +111,12 @@ class Source:
     def tell_tasks(self, following: object) -> None:
         self.following = following
 
+    def unstack(self, unstacking: object) -> None:
+        self.unstacking = unstacking
+
+    def count_halted(self, halted_ns: int) -> None:
+        self.halted_ns = halted_ns
+
     def close(self) -> None:
         self.waiting.put(None)
 
@@ -161,7 +168,12 @@ class Guesthouse:
     @contextmanager
     def followed(self) -> Iterator[Guesthouse]:
         self.following = FollowedGuest(
-            self.attached, cast("Any", self.source), Way.NONE, StackTable(), TaskTable()
+            self.attached,
+            cast("Any", self.source),
+            Way.NONE,
+            stacks=StackTable(),
+            tasks=TaskTable(),
+            user_spaces=UserSpaces(),
         )
         batches = self.following.batches()
         ended = threading.Thread(target=lambda: list(batches))

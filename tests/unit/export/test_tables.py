@@ -15,6 +15,7 @@ from gprof.errors import UsageError
 from gprof.export.exporter import Exporter
 from gprof.export.folded import Folded
 from gprof.export.table import CsvTable, JsonTable, TextTable, remedy, sort_keys
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
@@ -36,6 +37,20 @@ def harmless(text: str) -> bool:
     return all(c == "\n" or c.isprintable() for c in text)
 
 
+def test_what_the_host_gave_the_vcpus_is_told() -> None:
+    plain = synthetic(50)
+    times = {vcpu: VcpuTime(10**9, vcpu * 10**8) for vcpu in range(10)}
+    profile = replace(plain, facts=replace(plain.facts, covered_ns=10**10, vcpu_times=times))
+    host = json.loads(written(JsonTable(), profile))["host"]
+    assert host["steal_percent"] == pytest.approx(4.5)
+    assert host["vcpus"][3] == {"vcpu": 3, "ran_s": 1.0, "waited_s": pytest.approx(0.3)}
+    text = written(TextTable(), profile)
+    assert "steal    4.5 % of the time" in text
+    assert "vcpu 9 9.0 %, vcpu 8 8.0 %" in text
+    assert "vcpu 1 1.0 %, ..." not in text
+    assert "vcpu 2 2.0 %, ..." in text
+
+
 def test_the_json_object_is_what_was_promised() -> None:
     profile = synthetic(500, stacks=True)
     content = json.loads(written(JsonTable(), profile))
@@ -45,6 +60,7 @@ def test_the_json_object_is_what_was_promised() -> None:
             "duration_s",
             "guests",
             "halted_percent",
+            "host",
             "rate",
             "stacks",
             "unresolved",
@@ -55,6 +71,7 @@ def test_the_json_object_is_what_was_promised() -> None:
     assert content["duration_s"] == pytest.approx(profile.facts.covered_ns / 1e9)
     assert content["rate"] == {"asked": 99.0, "reached": profile.facts.reached_hz}
     assert content["guests"][0]["name"] == "web1"
+    assert content["host"] is None
     assert set(content["unresolved"]) == {
         *("no_image", "no_symbols", "between_symbols", "user_space"),
     }

@@ -215,8 +215,9 @@ def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
 @given(st.text() | st.binary())
 def test_whatever_a_cache_holds_is_checked(held: str | bytes) -> None:
     cache = LineCache(Path(":memory:"))
-    assert cache._connection is not None
-    cache._connection.execute("INSERT INTO lines VALUES (?, 5, ?)", (b"id", held))
+    connection = cache._opened()
+    assert connection is not None
+    connection.execute("INSERT INTO lines VALUES (?, 5, ?)", (b"id", held))
     assert cache.get(b"id", [5]) in ({}, {5: ()})
 
 
