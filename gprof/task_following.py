@@ -43,9 +43,7 @@ def follow_tasks(
         are none, as without an operating system.
     """
     sources = attached.sources
-    if attached.slide is None or (
-        sources.image is not None and sources.image.linux_release is None
-    ):
+    if attached.slide is None or not sources.runs_linux:
         return None, ""
     monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
     if monitored is not None and monitored.why_packets is not None:

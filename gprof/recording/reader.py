@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,10 @@ _U8 = np.dtype("u1")
 
 #: Images of one guest, modules that were loaded again and again included.
 _MOST_IMAGES = 1 << 14
+#: Times at which what is loaded in a guest changed.
+_MOST_ERAS = 1 << 12
+#: Images of all its eras together.
+_MOST_LOADED = 1 << 18
 #: User spaces of all guests; a shell that starts ten programs a second needs a week for so many.
 _MOST_SPACES = 1 << 22
 
@@ -92,6 +96,16 @@ class _Image:
         return replace(self.loaded, table=table)
 
 
+@dataclass(slots=True)
+class _Era:
+    """What was loaded in a guest from a time on."""
+
+    since_ns: int
+    kernel_half: tuple[int, int]
+    loaded: list[int]  # numbers of images, in order of loading
+    starting: bool = False
+
+
 class _Recording:
     """What the frames so far add up to."""
 
@@ -100,8 +114,8 @@ class _Recording:
         self.ended = False
         self.guests: dict[int, Guest] = {}
         self.facts = SourceFacts("unknown", "")
-        self._kernel_half: dict[int, tuple[int, int]] = {}
         self._images: dict[int, list[_Image]] = {}
+        self._eras: dict[int, list[_Era]] = {}
         self._stacks = StackTable()
         self._tasks = TaskTable()
         self._layouts: list[list[_Image]] = [[]]
@@ -112,9 +126,7 @@ class _Recording:
     def profile(self, notes: tuple[str, ...]) -> Profile:
         """Everything, with more notes about the taking."""
         spaces = {
-            guest: AddressSpace(
-                [image.with_symbols() for image in images], kernel_half=self._kernel_half[guest]
-            )
+            guest: _space([image.with_symbols() for image in images], self._eras[guest])
             for guest, images in self._images.items()
         }
         return Profile(
@@ -162,11 +174,29 @@ class _Recording:
         half = fields.integers("kernel_half", U64)
         if len(half) != 2:
             raise fields.wrong("the kernel half has no two ends")
-        self._kernel_half[guest] = (half[0], half[1])
         new = fields.maps("images")
         if fields.integer("first") != len(images) or len(images) + len(new) > _MOST_IMAGES:
             raise fields.wrong("the images are not numbered in order")
         images += [_Image(_loaded(image)) for image in new]
+        self._take_era(guest, (half[0], half[1]), fields)
+
+    def _take_era(self, guest: int, half: tuple[int, int], fields: Fields) -> None:
+        eras = self._eras.setdefault(guest, [])
+        images = len(self._images[guest])
+        if not fields.has("era"):  # format 1.0: what is loaded later is loaded on top
+            eras[:] = [_Era(0, half, list(range(images)))]
+            return
+        number, since = fields.integer("era"), fields.integer("time", I64)
+        loaded = list(fields.integers("loaded", U64))
+        if number > len(eras) or number >= _MOST_ERAS:
+            raise fields.wrong(f"era {number} comes after {len(eras)}")
+        if number > 1 and since < eras[number - 1].since_ns:
+            raise fields.wrong("an era begins before the one that it follows")
+        if any(image >= images for image in loaded):
+            raise fields.wrong("an era has an image that is not there")
+        eras[number:] = [_Era(since, half, loaded, fields.flag("starting"))]
+        if sum(len(era.loaded) for era in eras) > _MOST_LOADED:
+            raise fields.wrong("its eras have too many images")
 
     def take_symbols(self, fields: Fields) -> None:
         images = self._images.get(fields.integer("guest", U16), [])
@@ -288,6 +318,22 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.FACTS: _Recording.take_facts,
     Kind.END: _Recording.take_end,
 }
+
+
+def _space(images: Sequence[LoadedImage], eras: Sequence[_Era]) -> AddressSpace:
+    """The last of a guest's eras, which knows the earlier ones."""
+    spaces: list[AddressSpace] = []
+    for era in eras:
+        spaces.append(
+            AddressSpace(
+                [images[number] for number in era.loaded],
+                kernel_half=era.kernel_half,
+                since_ns=era.since_ns if spaces else 0,
+                earlier=tuple(spaces),
+                starting=era.starting,
+            )
+        )
+    return spaces[-1]
 
 
 def _loaded(image: Fields) -> LoadedImage:

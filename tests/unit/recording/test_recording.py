@@ -473,7 +473,7 @@ def test_names_come_before_the_samples_of_every_flush(tmp_path: Path) -> None:
         writer.flush(FACTS, {}, {0: replaced})
     again = read(path)
     assert {r.label for r in tabulate(again).rows} == {"poll_two", "[kernel]+0x0"}
-    assert [i.name for i in again.space(0).images] == ["[kernel]", "one", "two"]
+    assert [i.name for i in again.space(0).images] == ["[kernel]", "two"]
     assert len(again.samples) == 6
 
 
