@@ -496,7 +496,12 @@ def source_of(
         source,
         lambda: MonitorSource(
             monitored,
-            MonitorOptions(hz=hz, vcpus=vcpus, following=following),
+            MonitorOptions(
+                hz=hz,
+                vcpus=vcpus,
+                # What is read through the stub ends with it.
+                following=following if monitored.why_packets is None else None,
+            ),
             weighing=_weighing(attached, vcpus, by_running=by_running),
         ),
     )
