@@ -38,7 +38,6 @@ def command(
     """
     from gprof.guest.demo import qemu_available
     from gprof.recording.writer import Writer
-    from symbols.source_tree import SourceTree
 
     plain = plain or not sys.stdout.isatty() or not sys.stdin.isatty()
     if plain and duration is None:
