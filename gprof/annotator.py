@@ -112,7 +112,7 @@ class Annotator:
         why = self._lines.why(listing.at.image)
         if not any(chains.values()):
             note = "no source lines: " + (
-                f"{why}; a vmlinux with debugging information has them (--guestvmlinux)"
+                f"{why}; the same file with debugging information has them"
                 if why
                 else "none are known of this function"
             )
