@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.profile.listing import Line, Listing, Totals
+from gprof.profile.hits import Totals
+from gprof.profile.listing import Line, Listing
 from gprof.profile.source_rows import SourceRow, folded, interleaved
 from symbols.lines import Chain, SourceFrame
 from symbols.space import ImageKind, LoadedImage, SymbolAt
