@@ -375,7 +375,7 @@ def _cost_of(stop_ns: float, hz: float, max_halted: float, *, known: bool) -> Ch
 
 def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:
     resolved = attached.space.resolve(taken.pc)
-    reasons = np.bincount(resolved.reason, minlength=len(Reason))
+    reasons = np.bincount(resolved.reason, minlength=max(Reason) + 1)
     parts = [f"{reasons[reason]} {reason.sentence}" for reason in Reason if reasons[reason]]
     unnamed = len(taken) - reasons[Reason.RESOLVED] - reasons[Reason.USER_SPACE]
     checks.append(

@@ -2,24 +2,32 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
+
 from gprof.attach import Attached
 from gprof.errors import TargetError
 from gprof.guest.monitored import MonitoredMachine
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.task_numbers import Following
+from gprof.user_following import UserFollower
 from symbols.btf import Btf
 from symbols.errors import SymbolsError
 from symbols.introspection import KnownKernel, kernel_types
 from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
+from symbols.user_mappings import UserMappings
 
 
-def follow_tasks(attached: Attached, tasks: TaskTable) -> tuple[Following | None, str]:
+def follow_tasks(
+    attached: Attached, tasks: TaskTable, spaces: UserSpaces | None = None
+) -> tuple[Following | None, str]:
     """What a source needs to number the tasks of a guest in a table.
 
     Args:
         attached: the guest.
         tasks: the table.
+        spaces: what the tasks have mapped, to be filled; None to leave that alone.
 
     Returns:
         None where its tasks cannot be told, and then a sentence why; that is empty where there
@@ -45,11 +53,22 @@ def follow_tasks(attached: Attached, tasks: TaskTable) -> tuple[Following | None
         return None, f"Tasks are not told: {error.problem}."
     places = CurrentPlaces.of(known.address_of, types)
     guest = attached.guest.id
+    users = None
+    if spaces is not None:
+        with suppress(SymbolsError):  # a kernel that keeps mappings in another way
+            users = UserFollower(UserMappings(structures), memory, tasks, spaces)
 
     def number(task: Task) -> int:
-        return tasks.add(GuestTask(guest, task.pid, task.tgid, task.comm, task.kernel_thread))
+        space = 0
+        if users is not None and not task.kernel_thread:
+            space = users.number(guest, task.tgid, task.mm)
+        return tasks.add(
+            GuestTask(guest, task.pid, task.tgid, task.comm, task.kernel_thread, space)
+        )
 
-    return Following(places, reader, memory, number), ""
+    if users is None:
+        return Following(places, reader, memory, number), ""
+    return Following(places, reader, memory, number, users.saw, users.forget), ""
 
 
 def _types(attached: Attached, known: KnownKernel) -> Btf:

@@ -187,6 +187,12 @@ class Image:
             found += data
         return bytes(found)
 
+    def content(self, section: Section) -> bytes:
+        """The bytes of a section, loaded or not; none where it has none, or the file was cut."""
+        if not section.in_file or section.offset + section.size > self._file_size:
+            return b""
+        return os.pread(self._fd, section.size, section.offset)
+
     @cached_property
     def banner(self) -> bytes:
         """The text of `linux_banner`, without its final zero; empty if this is no Linux."""

@@ -22,6 +22,9 @@ _MANY_CUT = 1.0
 
 Item = list[Piece]
 
+#: User space is counted where its functions are not known; nothing is missing.
+_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
+
 
 def guest_items(profile: Profile) -> list[Item]:
     """Who is being looked at: name, kernel, architecture; or how many."""
@@ -94,7 +97,7 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
 
 def unresolved_item(table: Table) -> Item:
     """The share of samples without a symbol, user space apart, and the most frequent reason."""
-    counted = {r: n for r, n in table.unresolved.items() if n and r is not Reason.USER_SPACE}
+    counted = {r: n for r, n in table.unresolved.items() if n and r not in _USER}
     percent = 100.0 * sum(counted.values()) / table.samples if table.samples else 0.0
     item: Item = [
         ("unresolved ", Tone.DIM),

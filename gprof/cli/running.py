@@ -24,6 +24,7 @@ from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
@@ -57,10 +58,10 @@ def begin(
     monitor = options.monitor
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
-    stacks, tasks = StackTable(), TaskTable()
+    stacks, tasks, user_spaces = StackTable(), TaskTable(), UserSpaces()
     try:
         unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
-        following, no_tasks = follow_tasks(attached, tasks)
+        following, no_tasks = follow_tasks(attached, tasks, user_spaces)
         source = source_of(
             attached,
             hz=options.hz,
@@ -89,6 +90,7 @@ def begin(
         memories={0: attached.memory},
         stacks=stacks,
         tasks=tasks,
+        user_spaces=user_spaces,
     )
     return live, attached
 

@@ -26,14 +26,16 @@ _REMEDIES = {
     Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
+    Reason.USER_PROGRAM: "programs are named, their functions are not",
 }
+_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
-#: Vcpus whose steal time is told one by one.
-_MOST_VCPUS = 8
 #: Columns of a terminal that has room for the task of a row too.
 _WITH_TASKS = 100
+#: Vcpus whose steal time is told one by one.
+_MOST_VCPUS = 8
 _ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
@@ -349,7 +351,7 @@ def _without_symbol(table: Table, guests: Mapping[int, Guest]) -> list[str]:
         return []
     found: list[tuple[int, Reason, Guest | None]] = []
     for (number, reason), n in table.unresolved_of.items():
-        if len(guests) > 1 and reason is not Reason.USER_SPACE:
+        if len(guests) > 1 and reason not in _USER:
             found.append((n, reason, guests.get(number)))
     alone = {reason for _, reason, _ in found}
     found += [(n, reason, None) for reason, n in table.unresolved.items() if reason not in alone]
@@ -368,7 +370,7 @@ def remedy(reason: Reason, guest: Guest | None = None) -> str:
         reason: why they have none.
         guest: whose they are, where there are several.
     """
-    if guest is not None and guest.pid < 0 and reason is not Reason.USER_SPACE:
+    if guest is not None and guest.pid < 0 and reason not in _USER:
         return _OF_HOST
     return _REMEDIES[reason].format(file=f"{guest.pid}=FILE" if guest and guest.pid else "FILE")
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from gprof.errors import ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.current_tasks import CurrentTasks
+from gprof.guest.entries import Entries
 from gprof.guest.gdbstub import Exchange, Stop, Stub, Vcpu
 from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
@@ -56,6 +57,8 @@ class Machine:
         self._registers: dict[bytes, RegisterFile] = {}
         self._tasks: CurrentTasks | None = None
         self.architecture = self._learn_registers()
+        # Only an emulated vcpu stops where it takes interrupts.
+        self._entries = Entries("" if stub.accelerated else self.architecture.name)
         self.memory = StubMemory(stub)
 
     def fresh_memory(self) -> Memory:
@@ -143,6 +146,8 @@ class Machine:
             unwinding = None
             if one.state is not None and one.state.mode in {Mode.KERNEL, Mode.IDLE}:
                 unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], answers[1])
+                if unwinding is not None and unwinding.pc != one.state.pc:
+                    unwinding = replace(unwinding, pc=one.state.pc)  # that of `Entries`
             found.append(replace(one, registers=unwinding, reply=answers[1]))
         return found
 
@@ -164,6 +169,7 @@ class Machine:
         for vcpu in vcpus:
             # `g` comes first: under KVM only it fetches the registers from the kernel.
             asked += [b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread]
+            asked += self._entries.questions(self._registers[vcpu.cluster])
             if self._tasks is not None:
                 asked += self._tasks.questions(vcpu, self._registers[vcpu.cluster])
         return asked
@@ -174,7 +180,7 @@ class Machine:
         """The replies to `_questions`, vcpu by vcpu."""
         end = 0
         for vcpu in vcpus:
-            begin, end = end, end + 3
+            begin, end = end, end + 3 + self._entries.count(self._registers[vcpu.cluster])
             if self._tasks is not None:
                 end += self._tasks.count(self._registers[vcpu.cluster])
             yield vcpu, replies[begin:end]
@@ -187,10 +193,12 @@ class Machine:
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
         registers = self._registers[vcpu.cluster]
         state = self.architecture.state(registers, reply, halted=halted)
+        kept = self._entries.count(registers)
+        state = self._entries.state(state, registers, others[:kept])
         task = 0
         if self._tasks is not None:
             user = state.mode is Mode.USER
-            task = self._tasks.pointer(vcpu, registers, reply, others, user=user)
+            task = self._tasks.pointer(vcpu, registers, reply, others[kept:], user=user)
         return Sampled(vcpu.index, state, task=task)
 
     def close(self) -> None:

@@ -191,7 +191,9 @@ def annotate(
             f"The code of {symbol.name} cannot be read: {fault}.",
             "Give the kernel's ELF file with --guestvmlinux, or look while the guest runs.",
         ) from fault
-    instructions = disassemble(code, symbol.start, architecture, syntax=syntax)
+    # ppc64 alone is of either order; arm64 reads instructions in one, whatever its data's is.
+    order = original.image.little_endian if original and architecture == "ppc64" else None
+    instructions = disassemble(code, symbol.start, architecture, syntax=syntax, little_endian=order)
     hits = _Hits.of(profile, at, guest)
     blocks = profile.facts.block_starts
     counted = hits.counted(instructions)

@@ -298,7 +298,8 @@ def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> li
             task=profile.tasks[one_task],
         )
         if group in TASK_GROUPS:
-            row = replace(row, task=groups[key >> 17])
+            alone = row.task if group is Group.COMM else None
+            row = replace(row, task=alone or groups[key >> 17])
         rows.append(replace(row, name=_name_of(profile, group, row)))
     return rows
 

@@ -50,6 +50,8 @@ class Kind(Enum):
     SYMBOLS = b"SYMB"
     STACKS = b"STAC"
     TASKS = b"TASK"
+    LAYOUTS = b"LAYO"
+    USER_SPACES = b"USER"
     SAMPLES = b"SAMP"
     TEXT = b"TEXT"
     FACTS = b"FACT"

@@ -18,6 +18,7 @@ from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
@@ -32,6 +33,7 @@ _FRAME_SAMPLES = 1 << 18
 _FRAME_SYMBOLS = 1 << 11
 _FRAME_PCS = 1 << 20
 _FRAME_TASKS = 1 << 10
+_FRAME_SPACES = 1 << 18
 
 #: Bytes of a name; what is longer is cut when it is shown.
 _LONGEST_NAME = 4 * (LONGEST + 1)
@@ -80,6 +82,8 @@ class Writer:
         self._stacks_written = 1
         self._tasks = TaskTable()
         self._tasks_written = 1
+        self._layouts_written = 1
+        self._layouts_of = np.zeros(1, np.int64)
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
         self._maps: dict[int, _Map] = {}
@@ -150,6 +154,7 @@ class Writer:
         facts: SourceFacts,
         guests: Mapping[int, Guest],
         spaces: Mapping[int, AddressSpace],
+        user_spaces: UserSpaces | None = None,
     ) -> None:
         """Write everything that was added, and what it needs to be understood.
 
@@ -157,6 +162,7 @@ class Writer:
             facts: as they are now.
             guests: by id.
             spaces: what addresses mean now, by guest id.
+            user_spaces: what the tasks have mapped; the same table each time.
 
         Raises:
             GprofError: the system did not take it. Nothing is lost: call again.
@@ -178,6 +184,8 @@ class Writer:
             self._append_symbols(number, space, known, pcs)
         self._append_stacks()
         self._append_tasks()
+        if user_spaces is not None:
+            self._append_user_spaces(user_spaces)
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
@@ -337,6 +345,27 @@ class Writer:
             self._append(Kind.TASKS, {"first": self._tasks_written, **_task_fields(part)})
             self._tasks_written += len(part)
 
+    def _append_user_spaces(self, spaces: UserSpaces) -> None:
+        now = spaces.layouts_of()
+        layouts = spaces.layouts
+        for number in range(self._layouts_written, len(layouts)):
+            images = [_image_fields(image) for image in layouts[number].images]
+            self._append(Kind.LAYOUTS, {"number": number, "images": images})
+            self._layouts_written = number + 1
+        before = np.zeros(len(now), np.int64)
+        before[: len(self._layouts_of)] = self._layouts_of
+        changed = np.flatnonzero(before != now)
+        for at in range(0, len(changed), _FRAME_SPACES):
+            part = changed[at : at + _FRAME_SPACES]
+            self._append(
+                Kind.USER_SPACES,
+                {
+                    "space": part.astype("<u4").tobytes(),
+                    "layout": now[part].astype("<u4").tobytes(),
+                },
+            )
+        self._layouts_of = now
+
     def _append_samples(self, samples: SampleBatch) -> None:
         for at in range(0, len(samples), _FRAME_SAMPLES):
             self._append(
@@ -374,7 +403,7 @@ def save(profile: Profile, path: Path, *, force: bool = False) -> None:
         writer.add(profile.samples, profile.stacks, profile.tasks)
         for text in hot_texts(profile, profile.texts):
             writer.add_text(*text)
-        writer.flush(profile.facts, profile.guests, profile.spaces)
+        writer.flush(profile.facts, profile.guests, profile.spaces, profile.user_spaces)
 
 
 def _task_fields(tasks: Sequence[GuestTask]) -> dict[str, bytes]:
@@ -384,6 +413,7 @@ def _task_fields(tasks: Sequence[GuestTask]) -> dict[str, bytes]:
         "pid": np.array([task.pid for task in tasks], "<u4").tobytes(),
         "tgid": np.array([task.tgid for task in tasks], "<u4").tobytes(),
         "kernel_thread": np.array([task.kernel_thread for task in tasks], "u1").tobytes(),
+        "space": np.array([task.space for task in tasks], "<u4").tobytes(),
         "length": np.array([len(name) for name in names], "<u4").tobytes(),
         "names": b"".join(names),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections import Counter, deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -112,7 +111,7 @@ class Gathered:
             pass
         tasks: list[int] | int = 0
         if self._numbers is not None:
-            tasks = self._numbers.of(self._tasks, time.monotonic_ns())
+            tasks = self._numbers.of_samples(self._tasks, self._pcs, self._modes)
         batch = SampleBatch.of(
             self._pcs,
             time=self._times,

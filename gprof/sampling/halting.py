@@ -233,11 +233,6 @@ class HaltingSource(Sampler):
                 return False
         return self._machine.stub.released()
 
-    def _stood_ns(self) -> int:
-        if self._state is not None:
-            return self._state.stopped_ns
-        return int(self._halted_ns) + (self._tasks.halted_ns if self._tasks is not None else 0)
-
     def facts(self) -> SourceFacts:
         """See `Source.facts`."""
         unstacking = self._options.unstacking
@@ -248,3 +243,8 @@ class HaltingSource(Sampler):
             block_starts=self._machine.stub.accelerated is False,
             unwound_by=unstacking.name if unstacking is not None else "",
         )
+
+    def _stood_ns(self) -> int:
+        if self._state is not None:
+            return self._state.stopped_ns
+        return int(self._halted_ns) + (self._tasks.halted_ns if self._tasks is not None else 0)

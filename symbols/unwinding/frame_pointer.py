@@ -128,6 +128,8 @@ class FramePointerUnwinder:
             ending = self._walk(registers, word, pcs, exact)
         except MemoryFault:
             ending = Ending.NO_MEMORY
+        if len(pcs) == 1 and self.roots.enters(registers.pc) and not ending.whole:
+            ending = Ending.USER  # the frame pointer is user space's still, or again
         return Stack(tuple(pcs), ending, tuple(exact))
 
     def _walk(self, registers: Registers, word: Word, pcs: list[int], exact: list[int]) -> Ending:

@@ -13,7 +13,7 @@ from symbols.elf import Image
 from symbols.errors import SymbolsError, UnwindError
 from symbols.memory import Memory, MemoryFault, SlidMemory
 from symbols.space import AddressSpace, ImageKind
-from symbols.unwinding.backchain import ppc64, s390x
+from symbols.unwinding.backchain import S390xFrames, ppc64, s390x
 from symbols.unwinding.frame_pointer import (
     FramePointerUnwinder,
     LinkPrologue,
@@ -185,7 +185,11 @@ def _by_frames(
         unwinder = FramePointerUnwinder(below=16, text=text, roots=roots, leaf=True)
         return Unwinding(unwinder, "fp", "the kernel of riscv64 keeps frame pointers")
     if architecture in {"s390x", "ppc64"}:
-        unwinder = (s390x if architecture == "s390x" else ppc64)(text, roots)
+        unwinder = (
+            s390x(text, roots, S390xFrames(start_of, code))
+            if architecture == "s390x"
+            else ppc64(text, roots)
+        )
         return Unwinding(unwinder, "backchain", f"frames of {architecture} have back chains")
     raise UnwindError(f"no way is known to unwind the stacks of {architecture}")
 

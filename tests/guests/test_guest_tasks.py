@@ -18,6 +18,7 @@ from gprof.live import Live
 from gprof.profile.filter import Filter
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.sampling.source import Mode
 from gprof.task_following import follow_tasks
@@ -64,13 +65,19 @@ def sampled(guest: LinuxGuest, way: str) -> Profile:
     monitor = Address.parse(guest.qmp_address) if way != "gdb" else None
     found = attach(stub, Sources.open(guest.vmlinux, None, None), monitor=monitor)
     tasks = TaskTable()
-    following, why = follow_tasks(found, tasks)
+    spaces = UserSpaces()
+    following, why = follow_tasks(found, tasks, spaces)
     if following is None and isinstance(found.machine, MonitoredMachine):
         found.close()
         pytest.skip(why)
     assert following is not None, why
     source = source_of(found, hz=199, max_halted=1.0, following=following)
-    live = Live(source, lambda: ({0: found.guest}, {0: found.space}), tasks=tasks)
+    live = Live(
+        source,
+        lambda: ({0: found.guest}, {0: found.space}),
+        tasks=tasks,
+        user_spaces=spaces,
+    )
     live.start()
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -110,10 +117,23 @@ def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str)
             stayed += weight
     assert stayed >= weights[GuestTask(0, pid, pid, "spinner")] > SAMPLES / 20
     # It counts in user space, and whatever of user space was seen belongs to a process.
-    user = tabulate(profile, Filter(modes=frozenset({Mode.USER})), Group.TASK)
+    user_mode = frozenset({Mode.USER})
+    user = tabulate(profile, Filter(modes=user_mode), Group.TASK)
     ours = sum(row.self_weight for row in user.rows if row.task and row.task.pid == pid)
     assert ours > user.weight / 5
     assert not any(row.task.kernel_thread for row in user.rows if row.task)
+    # All of it is busybox, which is linked for one place. Some was not read before it ended.
+    modules = tabulate(profile, Filter(tasks=("spinner",), modes=user_mode), Group.MODULE).rows
+    assert {row.module for row in modules} <= {"busybox", "[vdso]", "[user]"}
+    of_busybox = sum(row.self_weight for row in modules if row.module == "busybox")
+    assert of_busybox > sum(row.self_weight for row in modules) / 2
+    (image,) = {
+        (image.start, image.path)
+        for layout in profile.user_spaces.layouts
+        for image in layout.images
+        if image.name == "busybox"
+    }
+    assert image == (0x40_0000, "/bin/busybox")
     by_name = tabulate(profile, Filter(tasks=("spinner",)))
     assert by_name.weight == weights[GuestTask(0, pid, pid, "spinner")]
     # The first of each vcpu. Through the monitor those too that change while it is asked, which

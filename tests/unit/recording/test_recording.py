@@ -17,17 +17,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.errors import FormatError, GprofError, PermissionProblem, UsageError
-from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.recording import format as container
 from gprof.recording.format import FRAME, LONGEST_CONTENT, MAGIC, Kind, pack, preamble
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of
 from gprof.recording.writer import Writer, save
-from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts
+from gprof.sampling.source import COLUMN_TYPES, Mode, SampleBatch, SourceFacts
 from symbols.memory import MemoryFault
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
@@ -36,7 +36,7 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
     *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
-    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(5, 6), 3: VcpuTime(10**15, 0)}),
+    *("orc", {"user": 12, "no_rule": 3}),
 )
 
 
@@ -134,11 +134,23 @@ def profiles(draw: st.DrawFn) -> Profile:
         name: draw(st.lists(st.integers(0, 2 ** (8 * size) - 1), min_size=n, max_size=n))
         for name, size in (("vcpu", 2), ("mode", 1), ("weight", 4))
     }
-    tasks = TaskTable()
+    tasks, spaces = TaskTable(), UserSpaces()
+    for number in range(draw(st.integers(0, 3))):
+        space = spaces.number(0, number, 0)
+        if draw(st.booleans()):
+            at = draw(st.integers(0, 2**47))
+            program = LoadedImage("sh", ImageKind.USER, at, at + 0x5000, path="sh")
+            spaces.fill(space, [program])
+    drawn = []
     for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
-        tasks.add(GuestTask(draw(st.integers(0, 1)), pid, pid // 2, comm, draw(st.booleans())))
-    task = st.integers(0, len(tasks)) | st.integers(0, 2**32 - 1)  # not all of them are known
-    numbers["task"] = draw(st.lists(task, min_size=n, max_size=n))
+        guest, kernel_thread = draw(st.integers(0, 1)), draw(st.booleans())
+        space = draw(st.integers(0, 4))
+        drawn.append(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
+    unknown = [0, 99, 2**32 - 1]
+    choices: list[int | GuestTask] = draw(
+        st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n)
+    )
+    numbers["task"] = [one if isinstance(one, int) else tasks.add(one) for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
@@ -150,6 +162,7 @@ def profiles(draw: st.DrawFn) -> Profile:
         stacks,
         started_ns=draw(st.integers(0, 2**62)),
         tasks=tasks,
+        user_spaces=spaces,
     )
 
 
@@ -249,6 +262,14 @@ GOOD: dict[Kind, dict[str, object]] = {
         "first": 1, "guest": b"\0\0", "pid": b"\5\0\0\0", "tgid": b"\5\0\0\0",
         "kernel_thread": b"\0", "length": b"\2\0\0\0", "names": b"sh",
     },
+    Kind.LAYOUTS: {
+        "number": 1,
+        "images": [{
+            "name": "sh", "kind": 5, "start": 0, "last": 9, "slide": 0, "build_id": b"",
+            "file": "",
+        }],
+    },
+    Kind.USER_SPACES: {"space": b"\1\0\0\0", "layout": b"\0\0\0\0"},
     Kind.SAMPLES: {name: b"\0" * dtype.itemsize for name, dtype in COLUMN_TYPES.items()},
     Kind.TEXT: {"guest": 0, "address": 2**64 - 4, "text": b"abcd"},
     Kind.FACTS: {f.name: getattr(FACTS, f.name) for f in fields(SourceFacts)},
@@ -307,6 +328,40 @@ def test_a_recording_of_before_tasks_has_none(tmp_path: Path) -> None:
 def test_senseless_tasks_are_refused(odd: dict[str, object], complaint: str) -> None:
     with pytest.raises(FormatError, match=complaint):
         read_bytes(preamble() + pack(Kind.TASKS, {**GOOD[Kind.TASKS], **odd}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "complaint"),
+    [
+        (Kind.LAYOUTS, {"number": 2}, "not numbered in order"),
+        (Kind.LAYOUTS, {"images": []}, "not numbered in order"),
+        (Kind.USER_SPACES, {"layout": b"\1\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\0\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\xff\xff\xff\xff"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b""}, "different lengths"),
+    ],
+)
+def test_senseless_user_spaces_are_refused(
+    kind: Kind, odd: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        read_bytes(preamble() + pack(kind, {**GOOD[kind], **odd}))
+
+
+def test_a_space_that_is_read_late_names_the_samples_before(tmp_path: Path) -> None:
+    tasks, spaces = TaskTable(), UserSpaces()
+    space = spaces.number(0, 5, 0x1000)
+    number = tasks.add(GuestTask(0, 5, 5, "sh", space=space))
+    samples = SampleBatch.of([0x401234], task=number, mode=Mode.USER)
+    path = tmp_path / "x.gprof"
+    with Writer.open(path) as writer:
+        writer.add(samples, StackTable(), tasks)
+        writer.flush(FACTS, {}, {}, spaces)
+        assert [row.label for row in tabulate(read(path)).rows] == ["[user]"]
+        spaces.fill(space, [LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000)])
+        writer.flush(FACTS, {}, {}, spaces)
+        writer.flush(FACTS, {}, {}, spaces)
+    assert [row.label for row in tabulate(read(path)).rows] == ["[sh]+0x1000"]
 
 
 def test_a_task_that_is_there_twice_is_refused() -> None:

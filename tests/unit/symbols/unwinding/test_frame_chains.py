@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbols.memory import BytesMemory
-from symbols.unwinding.backchain import ppc64, s390x
+from symbols.unwinding.backchain import S390xFrames, ppc64, s390x
 from symbols.unwinding.frame_pointer import (
     FramePointerUnwinder,
     LinkPrologue,
@@ -34,6 +34,12 @@ def words(*values: int) -> bytes:
 def start_of(pc: int) -> int | None:
     """Functions of 256 bytes."""
     return pc & ~0xFF if CODE <= pc < TEXT[0][1] else None
+
+
+#: Functions that have linked their frames before anything else.
+FRAMES = S390xFrames(
+    start_of, BytesMemory([(CODE, bytes.fromhex("e310f0980024").ljust(256, b"\7") * 256)])
+)
 
 
 def unwound(
@@ -151,12 +157,58 @@ def test_s390x_goes_through_an_interruption_to_user_space() -> None:
     put(200 + 184 + 8 * 15, STACK + 512)  # its %r15
     put(512 + 168, 0x0705_0001_8000_0000)  # user space
     put(512 + 176, 0x1000)
-    found = s390x(TEXT, ROOTS).unwind(
+    found = s390x(TEXT, ROOTS, FRAMES).unwind(
         Registers(CODE + 0x150, STACK, STACK),
         CapturedWords([(STACK, bytes(frame))], big_endian=True),
     )
     assert found.pcs == (CODE + 0x150, CODE + 0x205, CODE + 0x300, 0x1000)
     assert (found.ending, found.exact) == (Ending.USER, (2, 3))
+
+
+LAY, LINK = "e3f0ff40ff71", "e310f0980024"  # lay %r15,-192(%r15); stg %r1,152(%r15)
+
+
+@pytest.mark.parametrize(
+    ("before", "unlinked"),
+    [
+        ("", 0),
+        ("c00400000000 eb6ff0480024", 0),  # jgnop; stmg %r6,%r15,72(%r15)
+        ("b90400 1f".replace(" ", "") + LAY, 192),
+        (LAY + LINK, None),
+        ("a7fbff58" + LINK, None),  # aghi %r15,-168
+        ("a7fbff58", 168),
+        ("c2f8ffffff00", 256),  # agfi %r15,-256
+        (LAY + LINK + "eb6ff1080004", 0),  # lmg %r6,%r15,264(%r15), before `br %r14`
+        (LAY + LINK + "eb6ff108000407fe", None),  # and what lies behind it
+        ("e320f0a00071", 0),  # lay %r2,160(%r15)
+    ],
+)
+def test_s390x_code_tells_what_is_in_the_chain(before: str, unlinked: int | None) -> None:
+    code = bytes.fromhex(before)
+    frames = S390xFrames(lambda pc: CODE, BytesMemory([(CODE, code + bytes(8))]))
+    assert frames.unlinked(CODE + len(code)) == unlinked
+
+
+def test_s390x_leaves_with_and_without_a_frame_have_callers() -> None:
+    chain = bytearray(1024)
+    struct.pack_into(">Q", chain, 512 + 152, STACK + 800)
+    struct.pack_into(">Q", chain, 800 + 136, CODE + 0x405)
+    code = BytesMemory([(CODE, bytes.fromhex("a7fbff58") + bytes(4096))])
+    unwinder = s390x(TEXT, ROOTS, S390xFrames(lambda pc: CODE, code))
+    word = CapturedWords([(STACK, bytes(chain))], big_endian=True)
+    for into, sp in ((0, 512), (4, 512 - 168)):
+        found = unwinder.unwind(
+            Registers(CODE + into, STACK + sp, STACK + sp, {"link": CODE + 0x205}), word
+        )
+        assert found.pcs[:3] == (CODE + into, CODE + 0x205, CODE + 0x405)
+
+
+def test_code_that_enters_the_kernel_is_entered_from_user_space() -> None:
+    at = ROOTS.user[0][0]
+    nothing = CapturedWords([])
+    for unwinder in (s390x(TEXT, ROOTS, FRAMES), FramePointerUnwinder(text=TEXT, roots=ROOTS)):
+        found = unwinder.unwind(Registers(at, 0x7FFF_0000, 0x7FFF_0000), nothing)
+        assert (found.pcs, found.ending) == ((at,), Ending.USER)
 
 
 def test_ppc64_ends_at_the_empty_chain() -> None:
@@ -182,7 +234,7 @@ UNWINDERS: list[Unwinder] = [
         strip=strip_signature,
     ),
     FramePointerUnwinder(below=16, text=TEXT, leaf=True),
-    s390x(TEXT, ROOTS),
+    s390x(TEXT, ROOTS, FRAMES),
     ppc64(TEXT, ROOTS),
 ]
 
