@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import click
 
 from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options
 from gprof.cli.report import GROUPS
-from gprof.export.formats import FORMATS, compressed, format_of
+from gprof.export.formats import FORMATS, format_of
 
 _HELP = """Write a recording in the format of another tool.
 
@@ -55,7 +54,7 @@ def command(
     if form is None:
         form = format_of(output)
 
-    from gprof.export.files import writing
+    from gprof.export.exporting import export
     from gprof.inputs import load
     from gprof.profile.view import Filter, Group
     from gprof.sampling.source import Mode
@@ -64,16 +63,8 @@ def command(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),
     )
-    grouped = {"group": Group(group)} if FORMATS[form].grouped else {}
-    exporter = FORMATS[form].make(chosen=chosen, **grouped)
     profile = load(path, given_symbols(given)).profile
-    with writing(output, force=force) as out:
-        if compressed(output, form):
-            # Without a time and a name in its head the same profile gives the same bytes.
-            with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
-                exporter.write(profile, cast("BinaryIO", packed))
-        else:
-            exporter.write(profile, out)
+    export(profile, output, form, chosen=chosen, group=Group(group), force=force)
     if str(output) != "-":
         click.echo(f"Wrote {output}: {form} ({FORMATS[form].about}).", err=True)
         sys.stderr.flush()

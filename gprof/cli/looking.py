@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 from gprof.cli.running import ending_gently
 from gprof.live import Live, Session
@@ -14,6 +16,9 @@ from gprof.profile.view import Row
 from symbols.errors import SymbolsError
 from symbols.memory import Memory
 
+if TYPE_CHECKING:
+    from tui.exit_rows import ExitSource
+
 
 def look(
     session: Session,
@@ -22,6 +27,7 @@ def look(
     plain: bool,
     budget_percent: float | None = None,
     leave_at_end: bool = False,
+    exits: ExitSource | None = None,
 ) -> None:
     """Show a session until it or the person ends it.
 
@@ -31,6 +37,7 @@ def look(
         plain: print tables even on a terminal.
         budget_percent: the most that the guest may be halted.
         leave_at_end: leave the screen when the session ends.
+        exits: where VM exits are counted, for the screen.
 
     Raises:
         GprofError: how the session failed.
@@ -39,7 +46,7 @@ def look(
     if plain or not sys.stdout.isatty() or not sys.stdin.isatty():
         _print(session, live, budget_percent)
     else:
-        _show(session, live, listing_of(code), budget_percent, leave_at_end=leave_at_end)
+        _show(session, live, code, budget_percent, leave_at_end=leave_at_end, exits=exits)
     if session.failure is not None:
         raise session.failure
 
@@ -62,14 +69,23 @@ def _print(session: Session, live: Live | None, budget_percent: float | None) ->
 def _show(
     session: Session,
     live: Live | None,
-    listing: Callable[[Row, Profile], Listing],
+    code: Mapping[int, Memory],
     budget_percent: float | None,
     *,
     leave_at_end: bool,
+    exits: ExitSource | None,
 ) -> None:
     from tui.app import make_app
+    from tui.settings import settings_path
 
-    app = make_app(session, annotate=listing, budget_percent=budget_percent)
+    app = make_app(
+        session,
+        annotate=listing_of(code),
+        budget_percent=budget_percent,
+        exits=exits,
+        code=code,
+        settings=settings_path(os.environ),
+    )
     if live is None:
         app.run()
         return

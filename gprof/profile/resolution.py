@@ -16,6 +16,8 @@ from symbols.space import AddressSpace, Reason
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
+#: Patterns whose matches are kept.
+_PATTERNS = 16
 
 
 class Numbering:
@@ -62,9 +64,19 @@ class Resolution:
             self._known = _Lineage(profile)
         return self._known.extended(profile)
 
-    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
-        """For each place of the last placement, whether the pattern is in its name or module."""
-        return self._known.matches(pattern) if self._known else np.empty(0, bool)
+    def matches(
+        self, pattern: re.Pattern[str], *, symbol: bool = True, module: bool = True
+    ) -> NDArray[np.bool_]:
+        """For each place of the last placement, whether the pattern is in its name or module.
+
+        Args:
+            pattern: what to look for.
+            symbol: look in its name.
+            module: look in its module.
+        """
+        if self._known is None:
+            return np.empty(0, bool)
+        return self._known.matches(pattern, symbol=symbol, module=module)
 
 
 class _Lineage:
@@ -84,8 +96,8 @@ class _Lineage:
         self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
-        self._pattern: re.Pattern[str] | None = None
-        self._matched: list[bool] = []  # by place
+        # By pattern and where it is looked for: whether it is in each place.
+        self._matched: dict[tuple[re.Pattern[str], bool, bool], list[bool]] = {}
 
     def leads_to(self, profile: Profile) -> bool:
         """Whether the profile begins with the samples of the last one, in the same spaces."""
@@ -121,15 +133,20 @@ class _Lineage:
             (self._pairs & 0xFFFFFFFF).astype(np.int32),
         )
 
-    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
+    def matches(self, pattern: re.Pattern[str], *, symbol: bool, module: bool) -> NDArray[np.bool_]:
         """See `Resolution.matches`."""
-        if self._pattern != pattern:
-            self._pattern, self._matched = pattern, []
-        self._matched += [
-            bool(pattern.search(place.name) or pattern.search(place.module))
-            for place in self._places[len(self._matched) :]
+        key = (pattern, symbol, module)
+        # The latest come last; while one is typed, each letter makes another.
+        matched = self._matched[key] = self._matched.pop(key, [])
+        while len(self._matched) > _PATTERNS:
+            del self._matched[next(iter(self._matched))]
+        matched += [
+            bool(
+                (symbol and pattern.search(place.name)) or (module and pattern.search(place.module))
+            )
+            for place in self._places[len(matched) :]
         ]
-        return np.array(self._matched, bool)
+        return np.array(matched, bool)
 
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""

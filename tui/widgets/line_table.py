@@ -6,6 +6,7 @@ Textual's DataTable lays out and paints every visible cell again when any one ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
@@ -62,9 +63,17 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             super().__init__()
             self.column = column
 
+    class Moved(Message):
+        """The cursor is on another row, or there are other rows."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the last one matters."""
+            return isinstance(message, LineTable.Moved)
+
     def __init__(self, glyphs: Glyphs = BLOCKS, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
         self._glyphs = glyphs
+        self._pattern: re.Pattern[str] | None = None
         self._columns: tuple[Column[T], ...] = ()
         self._fitted: tuple[tuple[Column[T], int], ...] = ()
         self._rows: Rows[T] = Rows((), (), {})
@@ -116,12 +125,44 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._refit()
         if seen:
             self._scroll_to_cursor()
+        self.post_message(self.Moved())
+
+    def find(self, pattern: re.Pattern[str] | None) -> None:
+        """Mark the rows whose name has a match."""
+        self._pattern = pattern
+        self._strips.clear()
+        self.refresh()
+
+    def found(self) -> list[int]:
+        """Index of every row whose name has a match."""
+        if self._pattern is None:
+            return []
+        return [
+            i for i, item in enumerate(self._rows.items) if self._pattern.search(self.name_of(item))
+        ]
+
+    def find_next(self, step: int) -> bool:
+        """Go to the next row with a match (1), or the one before (-1), around at the ends."""
+        found = self.found()
+        if not found:
+            return False
+        after = [i for i in found if (i > self._cursor if step > 0 else i < self._cursor)]
+        self.move_to((after or found)[0 if step > 0 else -1])
+        return True
+
+    def name_of(self, item: T) -> str:
+        """What a row is called: the text of the column that takes what is left."""
+        column = next((column for column in self._columns if not column.width), None)
+        cell = column.cell(item) if column is not None else ""
+        text = cell[0] if isinstance(cell, tuple) else cell
+        return text.strip() if isinstance(text, str) else ""
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row, the nearest that exists, and bring it into sight."""
         self._cursor = max(0, min(index, len(self._rows) - 1))
         self._scroll_to_cursor()
         self.refresh()
+        self.post_message(self.Moved())
 
     def action_cursor(self, step: int) -> None:
         """Move by rows."""
@@ -190,8 +231,14 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         for number, (column, cells) in enumerate(self._fitted):
             if number:
                 segments.append(Segment(" " * _GAP, base))
-            segments += self._cell(column, column.cell(item), cells, base)
+            cell = column.cell(item)
+            if column.width == 0 and self._pattern is not None and self._is_found(item):
+                cell = (cell[0] if isinstance(cell, tuple) else str(cell), Tone.FOUND)
+            segments += self._cell(column, cell, cells, base)
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _is_found(self, item: T) -> bool:
+        return self._pattern is not None and self._pattern.search(self.name_of(item)) is not None
 
     def _cell(self, column: Column[T], cell: Cell, width: int, base: Style) -> list[Segment]:
         if isinstance(cell, Share):
