@@ -197,6 +197,8 @@ class MainScreen(Screen[None]):
         """Show it, and see to the next one."""
         before, picture = self._picture, message.picture
         self._picture = picture
+        if before is None and self._has_exits and not len(picture.live.samples):
+            self._choose(replace(self._choice, view=View.EXITS))
         self._looker.done(picture, self.refresh_s, self._look)
         self.query_one(Header).show_picture(picture)
         self.timeline.show_timeline(picture.timeline, picture.choice.span.picked)

@@ -232,6 +232,11 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
         if self._root_node is None or not width:
             return
         self._levels = laid_out(self._root_node, self._zoom, width)
+        if len(self._levels) > self.size.height and self.scrollbar_size_vertical:
+            # The scrollbar lies on the last cells.
+            self._levels = laid_out(
+                self._root_node, self._zoom, max(width - self.scrollbar_size_vertical, 1)
+            )
         if not any(f.path == self._cursor for f in self._level_of(self._cursor)):
             self._cursor = self._zoom
         self.virtual_size = Size(width, len(self._levels))

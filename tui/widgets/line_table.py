@@ -208,7 +208,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the header, a row, or nothing."""
-        width = self.size.width
+        width = self._width()
         if y == 0:
             return Strip(self._header()).adjust_cell_length(width, self._header_style())
         index = y - 1 + self._first_line()
@@ -284,7 +284,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return self.get_component_rich_style("line-table--header")
 
     def _refit(self) -> None:
-        self._fitted = fitted(self._columns, self.size.width)
+        self._fitted = fitted(self._columns, self._width())
         self._strips.clear()
         self.refresh()
 
@@ -293,6 +293,11 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _first_line(self) -> int:
         return round(self.scroll_offset.y)
+
+    def _width(self) -> int:
+        """What the scrollbar leaves, which Textual's own size does not tell."""
+        scrolls = len(self._rows) + 1 > self.size.height
+        return max(self.size.width - scrolls * self.scrollbar_size_vertical, 0)
 
     def _page(self) -> int:
         """How many rows fit below the header."""
