@@ -53,6 +53,13 @@ def with_app(
     return app
 
 
+def under_cursor(main: MainScreen) -> Any:
+    """The row under the cursor of the view's table; there must be one."""
+    chosen = main.table.chosen
+    assert chosen is not None
+    return chosen
+
+
 async def press(pilot: Pilot[Any], keys: str) -> None:
     """Press keys, separated by spaces, and wait until the screen stands still after each."""
     for key in keys.split():

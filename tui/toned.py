@@ -12,7 +12,7 @@ from symbols.names import printable
 
 
 class Tone(StrEnum):
-    """What a piece of text is; the theme says how that looks (`.tone--…` in `theme.tcss`)."""
+    """What a piece of text is; `tui.looks` says how that looks."""
 
     PLAIN = "plain"
     DIM = "dim"
@@ -52,9 +52,6 @@ class Tone(StrEnum):
 
 #: Some text and its tone.
 Piece: TypeAlias = tuple[str, Tone]
-
-#: Component classes for a widget that draws pieces.
-TONE_CLASSES = frozenset(f"tone--{tone}" for tone in Tone)
 
 
 def width_of(pieces: Iterable[Piece]) -> int:

@@ -18,7 +18,7 @@ from gprof.profile.tree import Node, NodeKind
 from tui.actions import FLAME, bindings
 from tui.flame_layout import Frame, NodeKey, Path, key_of, laid_out, nearest, node_at
 from tui.glyphs import BLOCKS, Glyphs
-from tui.toned import TONE_CLASSES, Tone, fit
+from tui.toned import Tone, fit
 from tui.widgets.paint import Paint
 
 _TONES = {
@@ -40,7 +40,6 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
         id: of the widget.
     """
 
-    COMPONENT_CLASSES: ClassVar[set[str]] = {*TONE_CLASSES}
     BINDINGS: ClassVar[list[BindingType]] = [*bindings(FLAME)]
 
     class Moved(Message):

@@ -22,7 +22,7 @@ from textual.strip import Strip
 
 from tui.actions import TABLE, bindings
 from tui.glyphs import BLOCKS, Glyphs
-from tui.toned import TONE_CLASSES, Tone, fit
+from tui.toned import Tone, fit
 from tui.widgets.column import Cell, Column, Rows, Share
 from tui.widgets.paint import Paint
 
@@ -49,7 +49,6 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *TONE_CLASSES,
         "line-table--header",
         "line-table--sorted",
         "line-table--cursor",

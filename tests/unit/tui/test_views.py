@@ -14,7 +14,7 @@ from gprof.profile.profile import Guest
 from gprof.sampling.source import Mode, SampleBatch
 from tests.profiles import hostile
 from tests.screen_text import screen_text, settled
-from tests.screens import golden, press, with_app
+from tests.screens import golden, press, under_cursor, with_app
 from tests.sessions import FrozenSession, frozen
 from tui.app import GprofApp
 from tui.glyphs import ASCII, BLOCKS
@@ -22,6 +22,15 @@ from tui.image_rows import ImageRow
 from tui.screens.main import MainScreen
 from tui.view import View
 from tui.widgets.tree_table import TreeTable
+
+
+def view_of(main: MainScreen) -> View:
+    return main.choice.view
+
+
+def path_of(main: MainScreen) -> list[str]:
+    """The names from the root of the flame graph to its cursor."""
+    return [name for name, _, _ in main.flame.cursor]
 
 
 def stacked() -> FrozenSession:
@@ -115,7 +124,7 @@ def test_exits_that_cannot_be_counted_say_why() -> None:
         await press(pilot, "x")
         assert "it is cut" in screen_text(app)
         assert "record anew" in screen_text(app)
-        assert main.choice.view is View.EXITS
+        assert view_of(main) is View.EXITS
 
     with_app(scenario, exits=SomeExits(FormatError("it is cut", "record anew")))
 
@@ -124,7 +133,7 @@ def test_a_source_without_exits_has_no_tab_for_them() -> None:
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert "Exits" not in screen_text(app)
         await press(pilot, "x")
-        assert main.choice.view is View.TOP
+        assert view_of(main) is View.TOP
         assert "no VM exits" in screen_text(app)
 
     with_app(scenario)
@@ -134,7 +143,7 @@ def test_exits_come_first_where_there_is_nothing_else() -> None:
     empty = replace(frozen(), samples=SampleBatch.empty())
 
     async def scenario(app: GprofApp, main: MainScreen, _: Pilot[GprofError]) -> None:
-        assert main.choice.view is View.EXITS
+        assert view_of(main) is View.EXITS
         assert "msr" in screen_text(app)
 
     with_app(scenario, FrozenSession(empty), exits=SomeExits())
@@ -148,12 +157,12 @@ def test_tabs_go_round_by_key_and_by_click() -> None:
             seen.append(main.choice.view)
         assert seen == [View.TREE, View.FLAME, View.EXITS, View.SYMBOLS, View.TOP]
         await press(pilot, "shift+tab")
-        assert main.choice.view is View.SYMBOLS
+        assert view_of(main) is View.SYMBOLS
         line = next(y for y, t in enumerate(screen_text(app).splitlines()) if "t Top" in t)
         at = screen_text(app).splitlines()[line].index("Flame")
         await pilot.click(offset=(at, line))
         await settled(pilot)
-        assert main.choice.view is View.FLAME
+        assert view_of(main) is View.FLAME
 
     with_app(scenario, stacked(), exits=SomeExits())
 
@@ -226,10 +235,10 @@ def test_the_flame_graph_zooms_and_moves() -> None:
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         await press(pilot, "f")
         flame = main.flame
-        assert flame.cursor == ()
+        assert path_of(main) == []
         assert "100.00 %" in screen_text(app)
         await press(pilot, "down right")
-        assert [key[0] for key in flame.cursor] == ["[user]"]
+        assert path_of(main) == ["[user]"]
         await press(pilot, "left down enter")
         assert flame.zoom == flame.cursor
         assert [key[0] for key in flame.zoom][-1] == "do_syscall_64"
@@ -240,7 +249,7 @@ def test_the_flame_graph_zooms_and_moves() -> None:
         await press(pilot, "0")
         assert flame.zoom == ()
         await press(pilot, "g")
-        assert flame.cursor == ()
+        assert path_of(main) == []
         await press(pilot, "v up")  # the root is below now
         assert len(flame.cursor) == 1
         await press(pilot, "up up up up up up up up up up up up")
@@ -257,7 +266,7 @@ def test_clicks_choose_and_zoom_frames() -> None:
         await press(pilot, "f")
         await pilot.click("#flame", offset=(10, 2))
         await settled(pilot)
-        assert [key[0] for key in main.flame.cursor][-1] == "do_syscall_64"
+        assert path_of(main)[-1] == "do_syscall_64"
         await pilot.click("#flame", offset=(10, 2))
         await settled(pilot)
         assert main.flame.zoom == main.flame.cursor
@@ -288,14 +297,14 @@ def test_finding_marks_and_goes_from_one_to_the_next() -> None:
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("F", *"vfs_", "enter")
         await settled(pilot)
-        found = [main.table.chosen.label]
+        found = [under_cursor(main).label]
         assert "in 2 rows" in screen_text(app)
         for key in ("n", "n", "N"):
             await press(pilot, key)
-            found.append(main.table.chosen.label)
+            found.append(under_cursor(main).label)
         assert found == ["vfs_read", "vfs_write", "vfs_read", "vfs_write"]
         await press(pilot, "T E n")
-        assert "vfs_" in main.table.chosen.node.name
+        assert "vfs_" in under_cursor(main).node.name
         await press(pilot, "s n")
         assert "Nothing of what is shown has it." in screen_text(app)
         await press(pilot, "escape t n")
@@ -311,7 +320,7 @@ def test_enter_goes_into_what_a_row_stands_for() -> None:
         assert isinstance(row, ImageRow)
         assert row.name == "[kernel]"
         await press(pilot, "enter")
-        assert main.choice.view is View.TOP
+        assert view_of(main) is View.TOP
         assert {row.module for row in main.table.rows.items} == {"[kernel]"}
         await press(pilot, "X m enter")  # by module, its first
         assert len({row.module for row in main.table.rows.items}) == 1
