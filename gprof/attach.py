@@ -7,8 +7,10 @@ from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from gprof.errors import UsageError
 from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
+from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
@@ -153,7 +155,7 @@ class Attached:
             None where there is no monitor.
     """
 
-    machine: Machine | MonitoredMachine
+    machine: Machine | MonitoredMachine | CoreMachine
     guest: Guest
     space: AddressSpace
     slide: Slide | None
@@ -163,9 +165,42 @@ class Attached:
     monitored: MonitoredMachine | None = None
 
     @property
+    def live(self) -> Machine | MonitoredMachine:
+        """The guest, which runs or may run.
+
+        Raises:
+            UsageError: it is a dump of one.
+        """
+        if isinstance(self.machine, CoreMachine):
+            raise UsageError("a dump of memory is of one instant", "gprof dump looks at it.")
+        return self.machine
+
+    @property
+    def reader(self) -> Machine | MonitoredMachine | CoreMachine:
+        """What its memory is read through, in the way that costs the guest least."""
+        return self.monitored or self.machine
+
+    @property
     def memory(self) -> Memory:
-        """The kernel's virtual memory, read in the way that costs the guest least."""
-        return (self.monitored or self.machine).memory
+        """The kernel's virtual memory."""
+        return self.reader.memory
+
+    @property
+    def known(self) -> KnownKernel:
+        """What is known of its kernel by now."""
+        return KnownKernel(
+            self.sources.image,
+            self.sources.kallsyms,
+            self.slide.offset if self.slide else 0,
+            self.guest.architecture,
+            self.reader.vector(),
+        )
+
+    @property
+    def big_endian(self) -> bool:
+        """The byte order of the guest."""
+        image = self.sources.image
+        return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
     def code(self) -> Memory:
@@ -179,15 +214,7 @@ class Attached:
             symbols: read the symbols of the kernel proper.
             modules: read its list of modules.
         """
-        reader = self.monitored or self.machine
-        known = KnownKernel(
-            self.sources.image,
-            self.sources.kallsyms,
-            self.slide.offset if self.slide else 0,
-            self.guest.architecture,
-            reader.vector(),
-        )
-        return introspect(reader, known, symbols=symbols, modules=modules)
+        return introspect(self.reader, self.known, symbols=symbols, modules=modules)
 
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
@@ -195,13 +222,19 @@ class Attached:
         if self.monitored is not None:
             self.monitored.close()
 
-    def unwinding(self, way: Way) -> Unwinding:
+    def unwinding(
+        self, way: Way, machine: Machine | MonitoredMachine | CoreMachine | None = None
+    ) -> Unwinding:
         """How its call stacks are unwound.
+
+        Args:
+            way: what is asked for.
+            machine: what the stacks are taken through; None for what samples are.
 
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
-        if isinstance(self.machine, MonitoredMachine) and way is not Way.NONE:
+        if isinstance(machine or self.machine, MonitoredMachine) and way is not Way.NONE:
             # It gives the registers of a vcpu that runs on: its stack is another one by then.
             return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
         return choose(
@@ -222,11 +255,13 @@ class Attached:
         chosen = self.unwinding(way)
         if chosen.unwinder is None:
             return None, chosen
-        image = self.sources.image
-        big_endian = not image.little_endian if image else self.guest.architecture == "s390x"
         return (
             Unstacking(
-                chosen.unwinder, chosen.way, stacks.add, self.most_stack, big_endian=big_endian
+                chosen.unwinder,
+                chosen.way,
+                stacks.add,
+                self.most_stack,
+                big_endian=self.big_endian,
             ),
             chosen,
         )
@@ -287,8 +322,22 @@ def attach(
         return attached
 
 
+def attach_core(path: Path, sources: Sources) -> Attached:
+    """Find out where the kernel is in a dump of a guest's memory.
+
+    Args:
+        path: of what QEMU's `dump-guest-memory` has written.
+        sources: opened before.
+
+    Raises:
+        FormatError: it is no such dump.
+        SymbolsError: the symbols are of another kernel.
+    """
+    return _attached(CoreMachine(path), None, sources, path.name, ())
+
+
 def _attached(
-    machine: Machine | MonitoredMachine,
+    machine: Machine | MonitoredMachine | CoreMachine,
     monitored: MonitoredMachine | None,
     sources: Sources,
     name: str,
@@ -376,7 +425,7 @@ def source_of(
     Raises:
         UsageError: the guest has no such vcpu.
     """
-    machine = attached.machine
+    machine = attached.live
     if isinstance(machine, MonitoredMachine):
         return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
     halting = HaltingOptions(

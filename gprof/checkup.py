@@ -146,7 +146,7 @@ def _files(
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:
-    machine, monitored = attached.machine, attached.monitored
+    machine, monitored = attached.live, attached.monitored
     if isinstance(machine, Machine):
         stub = machine.stub
         seen = f"{stub.address.text}, packets of {stub.packet_size} bytes"
@@ -254,7 +254,7 @@ def _match(checks: list[Check], attached: Attached) -> None:
 
 def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float) -> None:
     """Measure what a sample costs, then sample for a moment."""
-    machine = attached.machine
+    machine = attached.live
     if isinstance(machine, MonitoredMachine):
         if not machine.run_state.running:
             return

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from gprof.errors import TargetError
+from gprof.guest.core_machine import CoreMachine
 from gprof.guest.machine import Machine
 from gprof.guest.memory import ReadingCost, StubMemory
 from gprof.guest.monitored import MonitoredMachine
@@ -50,7 +51,7 @@ class Introspected:
 
 
 def introspect(
-    machine: Machine | MonitoredMachine,
+    machine: Machine | MonitoredMachine | CoreMachine,
     known: KnownKernel,
     *,
     symbols: bool,

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import socket
 import threading
+import time
 from pathlib import Path
 
 from gprof.guest.rsp import packet
@@ -22,6 +23,9 @@ CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no acco
 <reg name="cs" bitsize="32"/><!-- <reg name="cs_base" bitsize="64"/> -->
 <reg name="cr0" bitsize="32" regnum="24"/>
 <reg name="rsp" bitsize="64"/><reg name="rbp" bitsize="64"/></feature>"""
+
+#: A loaded host may take this long to get to what was sent.
+_PATIENCE_S = 30
 
 
 class StubModel:
@@ -82,7 +86,8 @@ class StubModel:
         self._thread.join()
 
     def stop_by_other(self) -> None:
-        """What `stop` in the monitor does."""
+        """What `stop` in the monitor does, to a machine that runs."""
+        self.soon_runs()
         with self._lock:
             self._stop()
 
@@ -90,6 +95,13 @@ class StubModel:
         """What `cont` in the monitor does."""
         with self._lock:
             self.running = True
+
+    def soon_runs(self) -> bool:
+        """Wait until the machine runs; what was sent last may not have been read yet."""
+        deadline = time.monotonic() + _PATIENCE_S
+        while not self.running and time.monotonic() < deadline:
+            time.sleep(0.002)
+        return self.running
 
     def _serve(self) -> None:
         while True:

@@ -3,39 +3,79 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import click
 
-from gprof.cli.options import DEFAULT_GDB, call_graph_option, given_symbols, symbol_options
+from gprof.cli.options import call_graph_option, given_symbols, guest_options, symbol_options
+from gprof.errors import UsageError
 
 
 @click.command("dump")
-@click.option("--gdb", metavar="ADDR", default=DEFAULT_GDB, show_default=True,
-              help="The guest's gdbstub, host:port or the path of a unix socket.")  # fmt: skip
+@guest_options
+@click.option(
+    "--core",
+    type=click.Path(path_type=Path),
+    metavar="FILE",
+    help="Look at what QEMU's dump-guest-memory has written instead of a guest.",
+)
+@click.option(
+    "--tasks", is_flag=True, help="Every task too: its state, what it waits in, and its stack."
+)
 @call_graph_option
+@click.option(
+    "--inline/--no-inline",
+    default=True,
+    show_default=True,
+    help="Show inlined functions and source lines, where the vmlinux tells them.",
+)
 @symbol_options
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
-def command(*, gdb: str, call_graph: str, as_json: bool, **given: Any) -> int:
-    """Print the stack and the registers of every vcpu, all of one instant.
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")  # fmt: skip
+def command(
+    *,
+    gdb: str | None,
+    qmp: str | None,
+    core: Path | None,
+    tasks: bool,
+    call_graph: str,
+    inline: bool,
+    as_json: bool,
+    **given: Any,
+) -> int:
+    """Print the stack, the registers and the task of every vcpu, all of one instant.
 
     The guest is stopped once, for less than a millisecond. One that is found stopped is read as
-    it stands, and stays so.
+    it stands, and stays so. Tasks are read from memory: with --qmp without stopping the guest.
     """
-    from gprof.attach import attach
-    from gprof.dump import take
+    from gprof.attach import attach, attach_core
+    from gprof.cli.finding import reach
+    from gprof.cli.waiting import telling_if_slow
+    from gprof.dump import lines_of, take
     from gprof.guest.address import Address
+    from symbols.lines_cache import LineCache, default_cache
+    from symbols.lines_of_space import SpaceLines
     from symbols.unwinding.unwind import Way
 
+    if core is not None and (gdb or qmp):
+        raise UsageError("--core is given together with a running guest", "Choose one of them.")
     sources = given_symbols(given).only()
-    attached = attach(Address.parse(gdb), sources)
+    lines = SpaceLines(LineCache(default_cache())) if inline else None
+    if core is not None:
+        attached = attach_core(core, sources)
+    else:
+        stub, monitor = (Address.parse(one) if one else None for one in reach(gdb, qmp))
+        attached = attach(stub, sources, monitor=monitor)
     try:
-        dump = take(attached, Way(call_graph))
+        with telling_if_slow("Reading the tasks and stacks of the guest..."):
+            dump = take(attached, Way(call_graph), tasks=tasks, lines=lines)
     finally:
         attached.close()
+        if lines is not None:
+            lines.close()
     if as_json:
         click.echo(json.dumps(dump.content()))
     else:
-        for line in dump.lines():
+        for line in lines_of(dump):
             click.echo(line)
     return 0

@@ -137,9 +137,15 @@ class Machine:
 
     def values(self, sampled: Sampled) -> dict[str, int]:
         """The general registers of a vcpu that was sampled in a stop, by name."""
+        found = self.all_values(sampled)
+        return {name: found[name] for name in self.architecture.general if name in found}
+
+    def all_values(self, sampled: Sampled) -> dict[str, int]:
+        """Every register of up to 64 bits of a vcpu that was sampled in a stop, by name."""
         vcpu = next(vcpu for vcpu in self.vcpus if vcpu.index == sampled.vcpu)
         registers = self._registers[vcpu.cluster]
-        values = {name: registers.value(name, sampled.reply) for name in self.architecture.general}
+        words = [name for name, one in registers.by_name.items() if one.bits <= 64]
+        values = {name: registers.value(name, sampled.reply) for name in words}
         return {name: value for name, value in values.items() if value is not None}
 
     def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:

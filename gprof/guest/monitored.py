@@ -108,6 +108,14 @@ class MonitoredMachine:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)
 
+    def through_stub(self) -> Machine:
+        """The same guest through its stub, which is opened for this if it is not yet.
+
+        Raises:
+            TargetError: it cannot be opened, or somebody else uses it.
+        """
+        return self._stub.machine()
+
     def fresh_memory(self) -> Memory:
         """The same memory for reading what changes: it knows of no read before.
 

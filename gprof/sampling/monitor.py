@@ -118,7 +118,7 @@ class MonitorSource:
     def _schedule(self) -> Schedule:
         # The monitor answers late when the guest works most. To make up for that would fill the
         # profile with moments in which it works least.
-        return Schedule(self._options.hz, time.monotonic_ns(), self._rng, makes_up=False)
+        return Schedule(self._options.hz, time.monotonic_ns(), self._rng)
 
     def _must_wait(self) -> bool:
         self._state.follow()

@@ -12,27 +12,20 @@ class Schedule:
 
     Exponential spacing cannot fall into step with anything periodic in the guest, such as its
     timer tick. Each instant follows from the one before, not from when the sample was really
-    taken: being late once does not lower the rate.
+    taken: being a little late does not lower the rate. What was missed by more than a mean
+    interval is not made up, since such samples come in a burst at an instant that the host has
+    chosen, and a host that is busy with the guest does not choose by chance.
 
     Args:
         hz: mean rate.
         start_ns: the instant to start from.
         rng: the source of chance.
-        makes_up: take what was missed as soon as possible. Otherwise a fresh interval follows
-            what came too late: fewer samples, but instants that nothing but chance decides,
-            where a host that is busy with the guest would often decide them.
     """
 
-    #: How far a schedule may lag behind before the samples it has missed are given up.
-    MOST_BEHIND = _SECOND // 2
-
-    def __init__(
-        self, hz: float, start_ns: int, rng: random.Random, *, makes_up: bool = True
-    ) -> None:
+    def __init__(self, hz: float, start_ns: int, rng: random.Random) -> None:
         self.hz = hz
         self._at = float(start_ns)
         self._rng = rng
-        self._makes_up = makes_up
 
     @property
     def mean_interval_ns(self) -> float:
@@ -42,10 +35,7 @@ class Schedule:
     def following(self, now_ns: int) -> int:
         """The next instant, on the clock of `now_ns`; it lies in the past when we are late."""
         self._at += self._interval()
-        if self._makes_up:
-            if now_ns - self._at > self.MOST_BEHIND:
-                self._at = float(now_ns)
-        elif now_ns - self._at > self.mean_interval_ns:
+        if now_ns - self._at > self.mean_interval_ns:
             self._at = now_ns + self._interval()
         return int(self._at)
 

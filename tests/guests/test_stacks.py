@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from gprof.attach import Attached, Sources, attach, source_of
-from gprof.dump import take
+from gprof.dump import lines_of, take
 from gprof.guest.address import Address
 from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
@@ -226,7 +226,7 @@ def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: D
         again = json.loads(json.dumps(dump.content()))
         assert again["vcpus"][1]["frames"][-1]["symbol"] == "enter_upper_half"
         assert again["stopped"] is not running
-        shown = "\n".join(dump.lines())
+        shown = "\n".join(lines_of(dump))
         assert "enter_upper_half+0x" in shown
         assert ("stopped by somebody else" in shown) is not running
 

@@ -35,7 +35,7 @@ def test_a_guest_without_symbols(model: StubModel) -> None:
     assert "vmlinux" in found["symbols"].remedy
     assert found["cost"].seen.startswith("a stop halts the guest for ")
     assert "no symbols of the kernel were given" in found["samples"].seen
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_a_vmlinux_that_is_not_the_guests_does_not_end_the_checkup(model: StubModel) -> None:
@@ -45,7 +45,7 @@ def test_a_vmlinux_that_is_not_the_guests_does_not_end_the_checkup(model: StubMo
     found = looked_at(model, elf)
     assert found["vmlinux"].verdict is Verdict.FINE
     assert found["guest"].verdict is Verdict.FINE
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_files_that_are_something_else(model: StubModel) -> None:

@@ -9,7 +9,7 @@ from gprof.errors import ProtocolError
 from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
-from symbols.memory import MemoryFault
+from symbols.memory import Memory, MemoryFault
 from symbols.unwinding.stack import Registers
 
 _CR0_PROTECTED = 1 << 0
@@ -37,19 +37,9 @@ class X86_64:  # noqa: N801 - the architecture's own name
     vector_symbols: tuple[str, ...] = ("asm_exc_divide_error", "divide_error")
 
     def vector(self, probe: Probe) -> int | None:
-        """The handler in gate 0 of the interrupt table, whose base only the monitor tells.
-
-        Gate format: Intel SDM volume 3, 64-bit interrupt gate descriptor.
-        """
+        """The handler in gate 0 of the interrupt table, whose base only the monitor tells."""
         table = re.search(r"IDT=\s*([0-9a-fA-F]{1,16})\s", probe.monitor("info registers"))
-        if table is None:
-            return None
-        try:
-            gate = probe.memory.read(int(table[1], 16), 16)
-        except MemoryFault:
-            return None
-        handler = gate[0:2] + gate[6:8] + gate[8:12]
-        return int.from_bytes(handler, "little") or None
+        return first_handler(probe.memory, int(table[1], 16)) if table is not None else None
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""
@@ -95,3 +85,16 @@ class X86_64:  # noqa: N801 - the architecture's own name
         if top & 0xFFF or there < _KERNEL or there & 7 or top - _STACK <= there < top:
             return None
         return there
+
+
+def first_handler(memory: Memory, table: int) -> int | None:
+    """The handler in gate 0 of an interrupt table; None where there is none.
+
+    Gate format: Intel SDM volume 3, 64-bit interrupt gate descriptor.
+    """
+    try:
+        gate = memory.read(table, 16)
+    except MemoryFault:
+        return None
+    handler = gate[0:2] + gate[6:8] + gate[8:12]
+    return int.from_bytes(handler, "little") or None

@@ -50,9 +50,9 @@ def test_greeting_learns_the_machine_and_lets_it_run(model: StubModel) -> None:
     assert stub.packet_size == 0x1000
     assert stub.accelerated is False
     assert not stub.held
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     stub.close()
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
 
 
 def test_an_exchange_answers_in_order_and_resumes(model: StubModel) -> None:
@@ -62,7 +62,7 @@ def test_an_exchange_answers_in_order_and_resumes(model: StubModel) -> None:
     assert replies[0] == b"OK"
     assert replies[2] == b"VM status: paused\r\n"
     assert replies[3] == b"QCp01.01"
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     assert model.stops == stops + 1
     stub.close()
 
@@ -73,7 +73,7 @@ def test_many_requests_are_divided_over_stops_of_one_write_each(model: StubModel
     replies = stub.exchange([b"Hgp01.01"] * 1000).replies
     assert replies == [b"OK"] * 1000
     assert 2 < model.stops - stops < 10
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     stub.close()
 
 
@@ -114,11 +114,11 @@ def test_a_guest_stopped_by_somebody_else_stays_stopped(model: StubModel) -> Non
     model.resume_by_other()
     if not stub.released():
         pytest.fail("a guest that runs again was not noticed")
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     stub.close()
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
 
 
 def test_closing_leaves_a_guest_stopped_that_somebody_else_has_stopped(model: StubModel) -> None:
@@ -136,14 +136,14 @@ def eventually_running(model: StubModel) -> bool:
 
 def test_a_stop_of_theirs_that_is_reported_after_our_look_is_put_back(model: StubModel) -> None:
     stub = connect(model)
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     model.stop_on_arrival = True
     assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
     assert stub.held
     assert not model.running
     model.resume_by_other()
     assert stub.released()
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     model.stop_on_arrival = True
     stub.close()
     assert not eventually_running(model)
@@ -173,7 +173,7 @@ def test_memory_is_read_by_pages_and_faults_where_there_is_none(model: StubModel
     assert memory.readable([0xFFFF_FFFF_8100_0000, 0x1000]) == [True, False]
     with pytest.raises(MemoryFault):
         memory.read(0xFFFF_FFFF_8100_1FFF, 2)
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     stub.close()
 
 
@@ -184,15 +184,16 @@ def test_nobody_there(tmp_path: Path) -> None:
 
 
 def test_a_busy_stub_is_left_running(model: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(gdbstub, "ANSWER_LIMIT", 0.2)
     first = connect(model)
-    with pytest.raises(StubBusy, match="another debugger"):
-        connect(model)
+    with monkeypatch.context() as patched:
+        patched.setattr(gdbstub, "ANSWER_LIMIT", 0.2)
+        with pytest.raises(StubBusy, match="another debugger"):
+            connect(model)
     first.close()  # now the model takes up the second connection, which is closed already
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
     third = connect(model)
     third.close()
-    assert eventually(lambda: model.running)
+    assert model.soon_runs()
 
 
 def test_something_that_is_no_stub(tmp_path: Path) -> None:
@@ -246,4 +247,4 @@ def test_the_guest_runs_when_we_are_killed(model: StubModel, moment: str) -> Non
     )
     assert killed.returncode == -signal.SIGKILL
     assert eventually(lambda: model._client is None), "the guard still holds the connection"
-    assert model.running
+    assert model.soon_runs()

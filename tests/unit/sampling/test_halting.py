@@ -61,7 +61,7 @@ def test_samples_name_vcpu_mode_and_pc(model: StubModel) -> None:
     assert (batch.time[1:] >= batch.time[:-1]).all()
     assert facts.halted_ns > 0
     assert facts.block_starts  # the model says that it has no KVM
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_only_the_vcpus_that_were_chosen_are_asked(model: StubModel) -> None:
@@ -109,7 +109,7 @@ def test_stacks_that_cost_too_much_are_given_up_where_they_may_be(
     taken_until(sampler, 20)
     given_up = [note for note in sampler.facts().notes if note.startswith("Call stacks are given")]
     assert len(given_up) == if_cheap
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_vcpus_that_do_not_answer_are_errors(model: StubModel) -> None:
@@ -139,7 +139,7 @@ def test_a_guest_stopped_by_somebody_is_waited_for(model: StubModel) -> None:
     assert sampler.facts().notes[-1] == "The guest runs again."
     sampler.close()
     list(batches)
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_close_ends_a_long_wait_at_once(model: StubModel) -> None:
@@ -153,7 +153,7 @@ def test_close_ends_a_long_wait_at_once(model: StubModel) -> None:
 def test_a_source_that_never_began_lets_go_too(model: StubModel) -> None:
     sampler = source(model, HaltingOptions())
     sampler.close()
-    assert model.running
+    assert model.soon_runs()
 
 
 def test_a_guest_that_goes_away_is_told(model: StubModel) -> None:
