@@ -80,6 +80,10 @@ LOOKS: dict[Tone, Look] = {
     Tone.FRAME_KERNEL: Look("#1c1206", on="#e0985a"),
     Tone.FRAME_MODULE: Look("#0f1a08", on="#8fbf63"),
     Tone.FRAME_USER: Look("#07131f", on="#79b4e3"),
+    # Another shade, so that neighbours are told apart.
+    Tone.FRAME_KERNEL_2: Look("#1c1206", on="#eaae78"),
+    Tone.FRAME_MODULE_2: Look("#0f1a08", on="#a8d07f"),
+    Tone.FRAME_USER_2: Look("#07131f", on="#98c6ec"),
     Tone.FRAME_IDLE: Look("foreground", 0.7, on="panel"),
     Tone.FRAME_FIRMWARE: Look("#150a1f", on="#b79ad6"),
     Tone.FRAME_UNKNOWN: Look("#1f0a10", on="#d393a4"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zlib
 from collections.abc import Sequence
 from typing import ClassVar
 
@@ -29,6 +30,12 @@ _TONES = {
     NodeKind.IDLE: Tone.FRAME_IDLE,
     NodeKind.FIRMWARE: Tone.FRAME_FIRMWARE,
     NodeKind.UNKNOWN: Tone.FRAME_UNKNOWN,
+}
+#: The same in another shade, where a name asks for it.
+_SHADES = {
+    Tone.FRAME_KERNEL: Tone.FRAME_KERNEL_2,
+    Tone.FRAME_MODULE: Tone.FRAME_MODULE_2,
+    Tone.FRAME_USER: Tone.FRAME_USER_2,
 }
 
 
@@ -222,6 +229,8 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
             tone, mark = Tone.FRAME_FOUND, glyphs.found
         elif here is not None and key_of(node)[:2] == here:
             tone, mark = Tone.FRAME_SAME, glyphs.same
+        else:
+            tone = _shaded(tone, node.name)
         room = frame.width - 1
         name = fit(node.name, room, glyphs.ellipsis) if room > 2 else " " * room
         return [Segment(mark + name, self._paint[tone])]
@@ -280,6 +289,12 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
         elif page and line >= first + page:
             first = line - page + 1
         self.scroll_to(y=first, animate=False, force=True, immediate=True)
+
+
+def _shaded(tone: Tone, name: str) -> Tone:
+    """One of two shades, always the same for a name."""
+    odd = zlib.crc32(name.encode("utf-8", "surrogateescape")) & 1
+    return _SHADES.get(tone, tone) if odd else tone
 
 
 def same_function(root: Node, key: NodeKey) -> tuple[int, int]:
