@@ -373,6 +373,8 @@ class MainScreen(Screen[None]):
 
     def on_prompt_entered(self, message: Prompt.Entered) -> None:
         """Take what was typed."""
+        if self.prompt.purpose is not message.purpose:  # a second Enter behind the first
+            return
         if self._complaint is not None and message.purpose in {Purpose.FILTER, Purpose.FIND}:
             return
         self._close_prompt()

@@ -6,6 +6,7 @@ from enum import StrEnum
 from typing import ClassVar
 
 from textual.binding import Binding, BindingType
+from textual.events import Key
 from textual.message import Message
 from textual.widgets import Input
 
@@ -82,6 +83,21 @@ class Prompt(Input):
         self._purpose = None
         self.display = False
 
+    def on_key(self, event: Key) -> None:
+        """Do at once what later letters must find done.
+
+        Textual runs the action of a key when it has gone all the way up to the application:
+        letters that follow it in one burst are in the line by then.
+        """
+        if event.key == "enter" and self._purpose is not None:
+            self.post_message(self.Entered(self._purpose, self.value))
+        elif event.key == "ctrl+u":
+            self.value = ""
+        else:
+            return
+        event.stop()
+        event.prevent_default()
+
     def action_leave(self) -> None:
         """Close without taking the text."""
         if self._purpose is not None:
@@ -92,9 +108,3 @@ class Prompt(Input):
         event.stop()
         if self._purpose is not None:  # else it came behind the key that closed the line
             self.post_message(self.Typed(self._purpose, event.value))
-
-    def on_input_submitted(self, event: Input.Submitted) -> None:
-        """Tell what was typed."""
-        event.stop()
-        if self._purpose is not None:
-            self.post_message(self.Entered(self._purpose, event.value))
