@@ -3,11 +3,12 @@
 BIN := .venv/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint format check clean
+.PHONY: help setup demo test test-guests lint format check clean
 
 help:
 	@echo 'make demo     profile the bundled guest'
 	@echo 'make test     run all tests (ARGS="-k words" to choose)'
+	@echo 'make test-guests  the same questions to many kernels (docs/guests.md); large downloads'
 	@echo 'make lint     style, types and layering'
 	@echo 'make format   put the code in form'
 	@echo 'make check    lint and test'
@@ -22,6 +23,9 @@ demo: setup
 
 test: setup
 	@$(BIN)/python -m pytest $(ARGS)
+
+test-guests: setup
+	@$(BIN)/python -m pytest -m generations tests/guests $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

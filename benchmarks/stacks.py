@@ -24,7 +24,7 @@ from gprof.attach import Attached, Sources, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
 from gprof.guest.gdbstub import Exchange, Vcpu
-from gprof.guest.machine import Sampled
+from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
 from symbols.unwinding.stack import CapturedWords
 from symbols.unwinding.unwind import Way
@@ -98,16 +98,17 @@ def unwinding(attached: Attached, captured: list[Sampled]) -> None:
 
 def drgn(attached: Attached, captured: list[Sampled]) -> None:
     """Print what drgn takes for the same."""
-    from tests.guests.test_stacks import Oracle  # noqa: PLC0415
+    from tests.guests.drgn_stacks import DrgnStacks  # noqa: PLC0415
 
     image, slide = attached.sources.image, attached.slide
-    if image is None or slide is None:
+    machine = attached.machine
+    if image is None or slide is None or not isinstance(machine, Machine):
         raise SystemExit("no symbols")
-    oracle = Oracle(image, slide.offset, attached.machine.memory)
+    oracle = DrgnStacks(image, slide.offset, attached.machine.memory)
     some = [one for one in captured if one.registers is not None][:300]
     started = time.process_time_ns()
     for one in some:
-        oracle.kernel_pcs(one)
+        oracle.kernel_pcs(machine.values(one), one.memory)
     print(f"drgn:      {(time.process_time_ns() - started) / 1000 / len(some):.1f} µs a stack")
 
 
@@ -121,10 +122,6 @@ def main() -> None:
         attached = attach(Address.parse(address), sources)
         machine = attached.machine
         try:
-            if given.linux:
-                from tests.guests.test_stacks import EveryRegister  # noqa: PLC0415
-
-                machine.architecture = EveryRegister()
             reader = StackReader(machine, attached.most_stack)
             captured: list[Sampled] = []
 

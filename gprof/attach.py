@@ -12,24 +12,33 @@ from gprof.guest.address import Address
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
+from gprof.guest.libvirt import Domain, Libvirt
+from gprof.guest.local import command_line
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
+from gprof.guest.stop_hazards import hazards
+from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.introspection import Introspected, introspect
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
+from gprof.sampling.gentler import GentlerSource
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
+from gprof.sampling.task_numbers import Following
+from gprof.sampling.weighing import Weighing
 from symbols.elf import Image
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory, OverlayMemory, SlidMemory
+from symbols.memory import Memory
 from symbols.modules import Module, open_modules
+from symbols.original import Original
 from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -71,17 +80,16 @@ class Sources:
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
 
-    def code(self, first: Memory | None, slide: Slide | None) -> Memory:
+    def code(self, running: Memory | None, slide: Slide | None) -> Code:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
 
         Args:
-            first: the guest's memory, or what a recording kept of it.
+            running: the guest's memory, or what a recording kept of it.
             slide: from `find_slide`.
         """
-        layers = [first] if first is not None else []
-        if self.image is not None:
-            layers.append(SlidMemory(self.image, slide.offset if slide else 0))
-        return OverlayMemory(*layers)
+        if self.image is None:
+            return Code(running)
+        return Code(running, Original(self.image, slide.offset if slide else 0))
 
     def find_slide(
         self,
@@ -203,7 +211,7 @@ class Attached:
         return not image.little_endian if image else self.guest.architecture == "s390x"
 
     @property
-    def code(self) -> Memory:
+    def code(self) -> Code:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
 
@@ -215,6 +223,29 @@ class Attached:
             modules: read its list of modules.
         """
         return introspect(self.reader, self.known, symbols=symbols, modules=modules)
+
+    @property
+    def stub_samples(self) -> bool:
+        """Whether samples come through the stub, and stop the guest."""
+        return isinstance(self.machine, Machine)
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run its vcpus, as far as they are to be seen."""
+        if self.monitored is not None:
+            peer = self.monitored.monitor_client.peer()
+            running = {vcpu.index: vcpu.thread for vcpu in self.monitored.vcpus}
+            return VcpuThreads.of_process(peer[0] if peer else 0, running)
+        assert isinstance(self.machine, Machine)
+        stub = self.machine.stub
+        return VcpuThreads.of_stub(stub.monitor("info cpus"), stub.address)
+
+    def hazards(self) -> str:
+        """What a stop does to this guest besides halting it; empty where nothing is known."""
+        threads = self.threads()
+        threads.close()
+        words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
+        found = hazards((self.monitored or self.machine).monitor, words)
+        return f"Every stop also {', '.join(found)}." if found else ""
 
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
@@ -278,7 +309,7 @@ def attach(
     sources: Sources,
     name: str = "",
     *,
-    monitor: Address | None = None,
+    monitor: Address | Domain | None = None,
     directories: Sequence[Path] = (),
 ) -> Attached:
     """Connect to a guest and find out where its kernel is.
@@ -287,7 +318,7 @@ def attach(
         address: of its stub; None to do without one, by its monitor alone.
         sources: opened before, so that a wrong file costs the guest nothing.
         name: of the guest; where empty, as QEMU knows it, or its address.
-        monitor: address of its monitor; None to do without one.
+        monitor: address of its monitor, or its domain of libvirt; None to do without one.
         directories: where files of its modules may be; see `introspect`.
 
     Raises:
@@ -297,7 +328,7 @@ def attach(
     with ExitStack() as undo:
         monitored = None
         if monitor is not None:
-            client = Qmp(monitor)
+            client = Qmp(monitor) if isinstance(monitor, Address) else Libvirt(monitor)
             undo.callback(client.close)
             monitored = MonitoredMachine(client)
             undo.callback(monitored.close)
@@ -411,8 +442,13 @@ def source_of(
     vcpus: tuple[int, ...] | None = None,
     unstacking: Unstacking | None = None,
     stacks_if_cheap: bool = False,
-) -> HaltingSource | MonitorSource:
+    following: Following | None = None,
+    by_running: bool = False,
+    max_latency_ns: int | None = None,
+) -> HaltingSource | MonitorSource | GentlerSource:
     """What samples the guest: through its stub where that is connected, else its monitor.
+
+    Where both are, the stub samples, and hands over to the monitor if its stops cost too much.
 
     Args:
         attached: the guest; the source lets go of it.
@@ -421,18 +457,62 @@ def source_of(
         vcpus: indices to sample; None for all.
         unstacking: of `Attached.unstacking`.
         stacks_if_cheap: see `HaltingOptions`.
+        following: of `follow_tasks`.
+        by_running: weigh samples by the time that vcpus had a processor of the host.
+        max_latency_ns: see `HaltingOptions`.
 
     Raises:
-        UsageError: the guest has no such vcpu.
+        UsageError: the guest has no such vcpu, the host's threads are wanted and not to be
+            seen, or nothing tells how long each stop took.
     """
+    if max_latency_ns is not None and (
+        attached.monitored is None or isinstance(attached.machine, MonitoredMachine)
+    ):
+        raise UsageError(
+            "--max-halt-latency needs the stub and the monitor",
+            "Only the monitor tells of every stop how long it took, and only the stub makes any: "
+            "give --gdb and --qmp (or --domain).",
+        )
     machine = attached.live
+    weighing = _weighing(attached, vcpus, by_running=by_running)
     if isinstance(machine, MonitoredMachine):
-        return MonitorSource(machine, MonitorOptions(hz=hz, vcpus=vcpus))
+        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following)
+        return MonitorSource(machine, options, weighing=weighing)
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
         max_halted=max_halted,
         unstacking=unstacking,
         stacks_if_cheap=stacks_if_cheap,
+        following=following,
+        max_latency_ns=max_latency_ns,
+        may_hand_over=attached.monitored is not None,
     )
-    return HaltingSource(machine, halting, monitored=attached.monitored)
+    monitored = attached.monitored
+    source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing)
+    if monitored is None:
+        return source
+    return GentlerSource(
+        source,
+        lambda: MonitorSource(
+            monitored,
+            MonitorOptions(hz=hz, vcpus=vcpus, following=following),
+            weighing=_weighing(attached, vcpus, by_running=by_running),
+        ),
+    )
+
+
+def _weighing(
+    attached: Attached, vcpus: tuple[int, ...] | None, *, by_running: bool
+) -> Weighing | None:
+    """By the threads of the host that run the vcpus; None where they are not to be seen."""
+    threads = attached.threads().only(vcpus)
+    if threads.vcpus:
+        return Weighing(threads, by_running=by_running)
+    if by_running:
+        raise UsageError(
+            "the threads that run the vcpus are not to be seen from here",
+            "--weight running needs gprof on the host of the guest, and a kernel that counts "
+            "(/proc/self/schedstat). Leave it out to weigh every sample alike.",
+        )
+    return None

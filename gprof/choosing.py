@@ -22,12 +22,12 @@ class Chosen:
     Attributes:
         guest: id of the guest.
         at: the symbol.
-        others: more symbols of the same name, which have fewer samples.
+        others: more symbols of the same name, each with its samples, which are fewer.
     """
 
     guest: int
     at: SymbolAt
-    others: tuple[SymbolAt, ...] = ()
+    others: tuple[tuple[SymbolAt, int], ...] = ()
 
 
 def choose_symbol(profile: Profile, wanted: str) -> Chosen:
@@ -50,9 +50,10 @@ def choose_symbol(profile: Profile, wanted: str) -> Chosen:
             else f"no symbol holds the address {address:#x}",
             _near(profile, wanted) if address is None else "",
         )
-    found.sort(key=lambda one: -_samples(profile, *one))
-    (guest, best), *others = found
-    return Chosen(guest, best, tuple(at for _, at in others))
+    counted = [(_samples(profile, guest, at), guest, at) for guest, at in found]
+    counted.sort(key=lambda one: -one[0])
+    (_, guest, best), *others = counted
+    return Chosen(guest, best, tuple((at, samples) for samples, _, at in others))
 
 
 def _address(text: str) -> int | None:

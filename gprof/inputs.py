@@ -10,6 +10,7 @@ from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
 from gprof.perf_spaces import PerfSpaces
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.recording.reader import read, read_from
@@ -18,7 +19,6 @@ from gprof.sampling.perf import PerfFile
 from gprof.sampling.source import Mode
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, identity_of
-from symbols.memory import Memory
 from symbols.slide import Method, Slide, Verified
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
@@ -33,7 +33,7 @@ class Input:
     """
 
     profile: Profile
-    code: dict[int, Memory]
+    code: dict[int, Code]
 
 
 def load(

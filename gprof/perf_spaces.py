@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
+from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.sampling.perf_guests import PerfGuest
 from gprof.sampling.source import Mode, SampleBatch, Source, SourceFacts
 from symbols.errors import MismatchError, SlideUnknown
 from symbols.guest_identity import Identity, identity_of
 from symbols.kernel_space import kernel_space
-from symbols.memory import Memory
 from symbols.modules import Module
 from symbols.slide import Method, Slide, Vector
 from symbols.space import AddressSpace, ImageKind, LoadedImage
@@ -67,7 +67,7 @@ class PerfSpaces:
     given: GivenSymbols
     guests: dict[int, Guest] = field(default_factory=dict)
     spaces: dict[int, AddressSpace] = field(default_factory=dict)
-    code: dict[int, Memory] = field(default_factory=dict)
+    code: dict[int, Code] = field(default_factory=dict)
     slides: dict[int, Slide | None] = field(default_factory=dict)
     _known: dict[int, PerfGuest] = field(default_factory=dict)
     _seen: dict[int, _Seen] = field(default_factory=dict)

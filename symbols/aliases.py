@@ -42,8 +42,8 @@ _MARKER = re.compile(
 _HEAD = frozenset({b"_text", b"_stext"})
 #: Names for the callers' convention, not for the function (perf demotes the first two, in
 #: tools/perf/arch/powerpc/util/sym-handling.c and symbol.c); the others share the code of
-#: the native system call, or of a return thunk.
-_DEMOTED = (b"SyS_", b"compat_SyS_", b"__ia32_", b"srso_alias_")
+#: the native system call, of a return thunk, or are for the code that runs before relocation.
+_DEMOTED = (b"SyS_", b"compat_SyS_", b"__ia32_", b"srso_alias_", b"__pi_")
 
 
 def starts_with(names: Names, prefixes: Sequence[bytes]) -> NDArray[np.bool_]:

@@ -147,6 +147,11 @@ class Image:
         """Its functions and the labels among them, at link addresses."""
         return self._symbols.functions()
 
+    @cached_property
+    def objects(self) -> SymbolTable:
+        """Its variables and constants, at link addresses."""
+        return self._symbols.objects()
+
     @property
     def text(self) -> tuple[int, int]:
         """The largest of `text_ranges`, or an empty range."""
@@ -181,6 +186,12 @@ class Image:
                 raise MemoryFault(address, size)
             found += data
         return bytes(found)
+
+    def content(self, section: Section) -> bytes:
+        """The bytes of a section, loaded or not; none where it has none, or the file was cut."""
+        if not section.in_file or section.offset + section.size > self._file_size:
+            return b""
+        return os.pread(self._fd, section.size, section.offset)
 
     @cached_property
     def banner(self) -> bytes:

@@ -329,7 +329,7 @@ def _values(
     """
     number = number // 8 * 8
     size = -(-4 * count // 8) * 8
-    behind = -(-behind // 8) * 8
+    tight, behind = -(-behind // 4) * 4, -(-behind // 8) * 8
     while window.end < behind + 8 * count + 8 and window.forwards():
         pass
     while window.start > number - 8 * count - 8 and window.backwards():
@@ -342,6 +342,8 @@ def _values(
 
     yield number - 8 - size, word(number - 8), False
     yield behind, word(behind + size), False
+    # Linux 7.2 aligns the row to no more than its own four bytes.
+    yield tight, None, False
     yield behind, None, False
     yield number - 8 * count, None, True
     yield behind, None, True

@@ -5,7 +5,7 @@ from __future__ import annotations
 import struct
 import threading
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from dataclasses import dataclass
 
 from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
@@ -17,6 +17,7 @@ from symbols.lines_by_drgn import Drgn
 from symbols.lines_by_program import Addr2line, Symbolizer, find_addr2line, find_symbolizer
 from symbols.lines_cache import LineCache
 from symbols.names import printable
+from symbols.notes import gnu_build_id
 from symbols.source_frames import Chain, Finder, FinderFailed, SourceFrame
 
 __all__ = ["Chain", "SourceFrame", "SourceLines"]
@@ -25,6 +26,7 @@ _INSTALL = "install llvm-symbolizer (package llvm), addr2line (binutils) or drgn
 _TABLES = {b".debug_line", b".zdebug_line"}
 _MOST_SECTIONS = 1 << 16
 _LONGEST_NAME = 16
+_LONGEST_NOTES = 64 << 10
 
 
 class SourceLines:
@@ -37,7 +39,7 @@ class SourceLines:
     Args:
         path: of the file, which has debugging information; where it is missing or something
             else, what a cache has is all that is known.
-        build_id: of the file; without one nothing is kept on disk.
+        build_id: that the file must have, if it has any; without one nothing is kept on disk.
         cache: where chains are kept.
     """
 
@@ -108,21 +110,22 @@ class SourceLines:
     def _available(self) -> Iterator[Finder]:
         """What can tell lines of this file, the best first: measured in decision 7."""
         try:
-            header = _header(self._path)
+            header = _header(self._path, self._build_id)
         except FinderFailed as failed:
             self._refusals.append(str(failed))
             return
         image = None
-        if header["e_type"] == "ET_REL":
+        if header.relocatable:
             try:
                 image = Image.open(self._path)
             except ImageError as error:
                 self._refusals.append(error.problem)
                 return
         symbolizer, addr2line = find_symbolizer(), find_addr2line()
-        little_endian = header["e_ident"]["EI_DATA"] == "ELFDATA2LSB"
         attempts: list[Callable[[], Finder]] = [
-            lambda: Drgn(self._path, header["e_machine"], little_endian=little_endian, image=image)
+            lambda: Drgn(
+                self._path, header.machine, little_endian=header.little_endian, image=image
+            )
         ]
         if symbolizer is not None and image is None:  # of sections it knows nothing
             attempts.insert(0, lambda: Symbolizer(symbolizer, self._path))
@@ -138,28 +141,49 @@ class SourceLines:
         self._refusals.append(_INSTALL)
 
 
-def _header(path: str) -> Any:
-    """The ELF header of a file that has tables of lines.
+@dataclass(frozen=True, slots=True)
+class _Header:
+    """What must be known of a file before anybody is asked about it."""
+
+    machine: str
+    little_endian: bool
+    relocatable: bool
+
+
+def _header(path: str, build_id: bytes) -> _Header:
+    """Look at a file.
+
+    Args:
+        path: of the file.
+        build_id: that it must have; empty for any.
 
     Raises:
-        FinderFailed: it is no such file.
+        FinderFailed: it has no tables of lines, or is another file.
     """
     shown = printable(path)
     try:
         with open(path, "rb") as stream:  # noqa: PTH123  fails alike for a path with a NUL
             elf = ELFFile(stream)
-            header, has_tables = elf.header, bool(_TABLES & set(_section_names(elf)))
+            header = _Header(elf["e_machine"], elf.little_endian, elf["e_type"] == "ET_REL")
+            names, found = set(), b""
+            for name, kind, notes in _sections(elf):
+                names.add(name)
+                if kind == "SHT_NOTE":
+                    found = found or gnu_build_id(notes, little_endian=elf.little_endian)
     except (
-        OSError, ValueError, ELFError, KeyError, TypeError, AttributeError, IndexError, struct.error
+        OSError, ValueError, ELFError, KeyError, TypeError, AttributeError, IndexError,
+        OverflowError, struct.error,
     ):  # fmt: skip
         raise FinderFailed(f"{shown} is no ELF file that can be read") from None
-    if not has_tables:
+    if build_id and found and found != build_id:
+        raise FinderFailed(f"{shown} is of another build")
+    if not _TABLES & names:
         raise FinderFailed(f"{shown} has no debugging information")
     return header
 
 
-def _section_names(elf: ELFFile) -> Iterator[bytes]:
-    """The first bytes of every section's name.
+def _sections(elf: ELFFile) -> Iterator[tuple[bytes, str, bytes]]:
+    """Name and kind of every section, and what notes hold.
 
     Headers only: pyelftools' objects of some kinds of sections read what a hostile file says.
     """
@@ -169,7 +193,12 @@ def _section_names(elf: ELFFile) -> Iterator[bytes]:
         struct_parse(elf.structs.Elf_Shdr, elf.stream, stream_pos=first + i * step)
         for i in range(count)
     ]
-    if (strings := elf.get_shstrndx()) < count:
-        for header in headers:
-            elf.stream.seek(headers[strings]["sh_offset"] + header["sh_name"])
-            yield elf.stream.read(_LONGEST_NAME).split(b"\0", 1)[0]
+    strings = elf.get_shstrndx()
+    for header in headers if strings < count else ():
+        elf.stream.seek(headers[strings]["sh_offset"] + header["sh_name"])
+        name = elf.stream.read(_LONGEST_NAME).split(b"\0", 1)[0]
+        notes = b""
+        if header["sh_type"] == "SHT_NOTE":
+            elf.stream.seek(header["sh_offset"])
+            notes = elf.stream.read(min(header["sh_size"], _LONGEST_NOTES))
+        yield name, header["sh_type"], notes

@@ -105,12 +105,16 @@ def module_symbols(structures: Structures, module: ListedModule) -> ModuleSymbol
     kind = kind[named]
     letter = ((kind | _SMALL) >= ord("a")) & ((kind | _SMALL) <= ord("z"))
     address = rows["value"].astype(np.uint64)[named]
-    large = np.isin(address, exported)
+    names = Names(strings, start[named], end[named])
+    large = np.isin(address, np.array([place for place, _ in exported], np.uint64))
+    # Another name of the same address is not exported with it.
+    for i in np.flatnonzero(large).tolist():
+        large[i] = (int(address[i]), names.raw(i)) in exported
     shown = np.where(large, kind & ~_SMALL, kind | _SMALL).astype(np.uint8)
     lines = SymbolLines(
         address,
         np.where(letter, shown, np.uint8(ord("?"))),
-        Names(strings, start[named], end[named]),
+        names,
         np.zeros(len(named), np.int64),
         [module.name],
     )
@@ -141,8 +145,8 @@ def _strings(structures: Structures, address: int, last: int) -> bytes:
     return known + structures.text(address + last + 1, _LONGEST_NAME) + b"\0"
 
 
-def _exported(structures: Structures, module: ListedModule) -> NDArray[np.uint64]:
-    """Addresses of what a module exports to everybody; the kernel's list knows no others.
+def _exported(structures: Structures, module: ListedModule) -> set[tuple[int, bytes]]:
+    """Address and name of what a module exports to everybody; the kernel's list knows no others.
 
     `struct kernel_symbol` holds distances from its own members where the architecture can take
     them (CONFIG_HAVE_ARCH_PREL32_RELOCATIONS, since Linux 4.19), else addresses.
@@ -150,16 +154,33 @@ def _exported(structures: Structures, module: ListedModule) -> NDArray[np.uint64
     record = structures.at(module.address, "module")
     step = structures.size("kernel_symbol")
     relative = structures.has("kernel_symbol", "value_offset")
-    member, size = structures.member("kernel_symbol", "value_offset" if relative else "value")
+    members = [
+        structures.member("kernel_symbol", member + "_offset" * relative)
+        for member in ("value", "name")
+    ]
     count = min(record.number("num_syms"), _MOST_EXPORTS)
     at = record.number("syms")
     if not count or not at:
-        return np.empty(0, np.uint64)
+        return set()
     data = structures.memory.read(at, count * step)
-    found: list[int] = []
-    for place in range(member.offset, count * step, step):
-        value = structures.number(data[place : place + size])
-        if relative:
-            value = at + place + (value - (1 << 32) if value >> 31 else value)
-        found.append(value % (1 << 64))
-    return np.array(found, np.uint64)
+    addresses, names = (
+        [
+            _referred(structures.number(data[place : place + size]), at + place, relative)
+            for place in range(member.offset, count * step, step)
+        ]
+        for member, size in members
+    )
+    # The names lie side by side, and are read together.
+    first, last = min(names), max(names)
+    known = _strings(structures, first, last - first)
+    return {
+        (address, known[name - first :].split(b"\0", 1)[0])
+        for address, name in zip(addresses, names, strict=True)
+    }
+
+
+def _referred(value: int, place: int, relative: bool) -> int:
+    """What a word at `place` refers to."""
+    if relative:
+        value = place + value - ((value >> 31) << 32)
+    return value % (1 << 64)

@@ -64,7 +64,10 @@ class PagedMemory:
         """Exactly `size` bytes at `address`; see `symbols.memory.Memory`."""
         found = bytearray()
         while len(found) < size:
-            at = self._translate((address + len(found)) % _WRAP, address, size)
+            try:
+                at = self.translate((address + len(found)) % _WRAP)
+            except MemoryFault:
+                raise MemoryFault(address, size) from None
             length = min(at.left, size - len(found))
             try:
                 found += self._physical.read(at.address, length)
@@ -72,15 +75,20 @@ class PagedMemory:
                 raise MemoryFault(address, size) from None
         return bytes(found)
 
-    def _translate(self, at: int, address: int, size: int) -> Mapped:
+    def translate(self, address: int) -> Mapped:
+        """Where a virtual address leads.
+
+        Raises:
+            MemoryFault: nowhere.
+        """
         for tables in self._tables:
             try:
-                mapped = tables.walk(self._physical, at)
+                mapped = tables.walk(self._physical, address)
             except MemoryFault:
                 continue
             if mapped is not None:
                 return mapped
-        raise MemoryFault(address, size)
+        raise MemoryFault(address, 1)
 
 
 def _mapped(frame: int, address: int, bits: int) -> Mapped:

@@ -35,6 +35,7 @@ class Reason(IntEnum):
     NO_SYMBOLS = 3
     BETWEEN_SYMBOLS = 4
     USER_SPACE = 5
+    USER_PROGRAM = 9
 
     @property
     def sentence(self) -> str:
@@ -49,6 +50,7 @@ _SENTENCES = {
     Reason.NO_SYMBOLS: "its image has no symbols",
     Reason.BETWEEN_SYMBOLS: "between the symbols of its image",
     Reason.USER_SPACE: "guest user space",
+    Reason.USER_PROGRAM: "a program of the guest, whose symbols are not known",
 }
 
 

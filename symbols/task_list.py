@@ -164,9 +164,7 @@ class _Walk:
     def read(self, address: int) -> tuple[ListedTask, Record]:
         try:
             record = self._structures.at(address, "task_struct")
-            start, size = self._tasks.span
-            data = self._structures.memory.read((address + start) % _WRAP, size)
-            task = self._tasks.of(address, data)
+            task = self._tasks.in_record(record)
             if task is None:
                 raise _LeftTheListError
             listed = ListedTask(

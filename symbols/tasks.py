@@ -6,22 +6,22 @@ The pointer to the task is where each architecture's `get_current` takes it from
 
 from __future__ import annotations
 
-from collections import OrderedDict
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from symbols.btf import Btf
 from symbols.errors import BtfError, IntrospectionError
-from symbols.memory import Memory, MemoryFault
+from symbols.memory import Memory, MemoryFault, gather
 from symbols.names import printable
 from symbols.structures import Record, Structures
 
 _WRAP = 1 << 64
 _HIGHEST_PID = 1 << 22  # PID_MAX_LIMIT of include/linux/threads.h
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD of include/linux/sched.h
-_MOST_TASKS = 4096
-_MEMBERS = ("pid", "tgid", "comm", "flags")
+_MEMBERS = ("pid", "tgid", "comm", "flags", "mm")
+#: Members no further apart are read together: a packet of the stub costs more than these bytes.
+_LONGEST_PIECE = 512
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,6 +34,7 @@ class Task:
         tgid: number of the process.
         comm: its name, 15 bytes at most; safe to show.
         kernel_thread: it has no user space.
+        mm: address of the `struct mm_struct` that describes its user space; 0 where it has none.
     """
 
     address: int
@@ -41,6 +42,7 @@ class Task:
     tgid: int
     comm: str
     kernel_thread: bool
+    mm: int = 0
 
     @property
     def idle(self) -> bool:
@@ -49,68 +51,79 @@ class Task:
 
 
 class Tasks:
-    """Tasks by the address of their structure; each is read once, until `forget`.
+    """Reads tasks by the address of their structure, as they are now.
 
     Args:
         structures: the guest's memory and types.
 
     Raises:
         BtfError: the kernel's types do not tell where a task has its number and name.
+
+    Attributes:
+        pieces: what is read of a structure: offset and size of each piece, ascending.
     """
 
     def __init__(self, structures: Structures) -> None:
         self._structures = structures
-        self._known: OrderedDict[int, Task] = OrderedDict()
-        members = [structures.member("task_struct", name) for name in _MEMBERS]
-        size = structures.size("task_struct")
-        # Only the stretch from the first of the members to the last is read.
-        self._first = min(member.offset for member, _ in members)
-        self._size = max(member.offset + length for member, length in members) - self._first
-        if self._first + self._size > size:
+        places = sorted(
+            (member.offset, member.offset + length)
+            for member, length in (structures.member("task_struct", name) for name in _MEMBERS)
+        )
+        pieces: list[tuple[int, int]] = []
+        for start, end in places:
+            if pieces and end - pieces[-1][0] <= _LONGEST_PIECE:
+                pieces[-1] = (pieces[-1][0], max(end, pieces[-1][1]))
+            else:
+                pieces.append((start, end))
+        if pieces[-1][1] > structures.size("task_struct"):
             raise BtfError("the kernel's types place a task's members outside of it")
-
-    @property
-    def span(self) -> tuple[int, int]:
-        """What of a task's structure is read: the offset of the first byte, and how many."""
-        return self._first, self._size
+        self.pieces = tuple((start, end - start) for start, end in pieces)
 
     def at(self, address: int) -> Task | None:
-        """The task whose structure is at an address; None where there is none.
+        """The task whose structure is at an address; None where there is none."""
+        return self.read([address])[0]
+
+    def read(self, addresses: Sequence[int]) -> list[Task | None]:
+        """The tasks at some addresses, read together; None where there is none.
 
         A pointer read while a vcpu enters or leaves the kernel may be something else: what it
         points to must look like a task.
         """
-        known = self._known.get(address)
-        if known is None:
-            try:
-                data = self._structures.memory.read((address + self._first) % _WRAP, self._size)
-            except MemoryFault:
-                return None
-            known = self.of(address, data)
-            if known is not None:
-                self._known[address] = known
-                if len(self._known) > _MOST_TASKS:
-                    self._known.popitem(last=False)
-        return known
+        spans = [
+            ((address + offset) % _WRAP, size)
+            for address in addresses
+            for offset, size in self.pieces
+        ]
+        found = gather(self._structures.memory, spans)
+        each = len(self.pieces)
+        return [
+            self.of(address, found[i * each : (i + 1) * each])
+            for i, address in enumerate(addresses)
+        ]
 
-    def of(self, address: int, data: bytes) -> Task | None:
-        """The task in the bytes of `span`, read elsewhere; None where they are no task."""
-        if len(data) != self._size:
-            return None
-        record = Record(self._structures, "task_struct", address, bytes(self._first) + data)
+    def of(self, address: int, pieces: Sequence[bytes | None]) -> Task | None:
+        """The task in the bytes of `pieces`, read elsewhere; None where they are no task."""
+        offset, size = self.pieces[-1]
+        data = bytearray(offset + size)
+        for (start, length), piece in zip(self.pieces, pieces, strict=True):
+            if piece is None or len(piece) != length:
+                return None
+            data[start : start + length] = piece
+        return self.in_record(Record(self._structures, "task_struct", address, bytes(data)))
+
+    def in_record(self, record: Record) -> Task | None:
+        """The task in its structure, read elsewhere; None where it is no task."""
         try:
             pid, tgid = record.number("pid"), record.number("tgid")
             comm, flags = record.bytes("comm"), record.number("flags")
+            mm = record.number("mm")
         except (BtfError, IntrospectionError):
             return None
         name, end, _ = comm.partition(b"\0")
         if not name or not end or pid > _HIGHEST_PID or tgid > _HIGHEST_PID or (pid and not tgid):
             return None
-        return Task(address, pid, tgid, printable(name), bool(flags & _KERNEL_THREAD))
-
-    def forget(self) -> None:
-        """Read every task anew: numbers are used again, and names change with every `exec`."""
-        self._known.clear()
+        kernel_thread = bool(flags & _KERNEL_THREAD)
+        return Task(record.address, pid, tgid, printable(name), kernel_thread, mm)
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,12 +135,15 @@ class CurrentPlaces:
         entry_task: aarch64: of the per-cpu `__entry_task`, which is right in user mode too.
         lowcore: s390x: offset of the pointer in the lowcore.
         little_endian: byte order of the pointer.
+        per_cpu_offsets: x86-64 and aarch64: of the array `__per_cpu_offset`, which has for each
+            cpu what is added to an address in the per-cpu area.
     """
 
     per_cpu: int | None = None
     entry_task: int | None = None
     lowcore: int | None = None
     little_endian: bool = True
+    per_cpu_offsets: int | None = None
 
     @classmethod
     def of(cls, address_of: Callable[[str], int | None], btf: Btf | None) -> CurrentPlaces:
@@ -150,6 +166,7 @@ class CurrentPlaces:
             address_of("__entry_task"),
             lowcore.offset if lowcore is not None else None,
             btf.little_endian if btf is not None else True,
+            address_of("__per_cpu_offset"),
         )
 
 
@@ -181,10 +198,13 @@ def current_task(
 
 
 def _x86_64(
-    registers: Mapping[str, int], memory: Memory, places: CurrentPlaces, _user: bool
+    registers: Mapping[str, int], memory: Memory, places: CurrentPlaces, user: bool
 ) -> int | None:
-    # `swapgs` exchanges the two on the way in and out; the kernel's is the one above.
-    bases = (registers.get("gs_base", 0), registers.get("k_gs_base", 0))
+    # `swapgs` exchanges the two on the way in and out; the kernel's is the one above. A program
+    # may set its own to anything (FSGSBASE).
+    bases = [registers.get("gs_base", 0), registers.get("k_gs_base", 0)]
+    if user:
+        bases.reverse()
     base = next((base for base in bases if base >> 63), None)
     if base is None or places.per_cpu is None:
         return None

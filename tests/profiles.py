@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from symbols.memory import BytesMemory
+from symbols.names import printable
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 
@@ -263,9 +265,16 @@ def hostile() -> Profile:
     """A profile in which everything that a guest can name is an attack."""
     table = SymbolTable.of([Symbol(name, 16 * i, 16 * i + 16) for i, name in enumerate(HOSTILE)])
     image = LoadedImage("evil<&\x1b", ImageKind.MODULE, 0xF000, 0x10000, table, 0xF000)
+    tasks = TaskTable()
+    # Names of tasks are made printable where they are read.
+    found = [tasks.add(GuestTask(0, i, i, printable(name))) for i, name in enumerate(HOSTILE)]
     return Profile(
-        SampleBatch.of([0xF000 + 16 * i + 4 for i in range(len(HOSTILE)) for _ in range(i + 1)]),
+        SampleBatch.of(
+            [0xF000 + 16 * i + 4 for i in range(len(HOSTILE)) for _ in range(i + 1)],
+            task=[found[i] for i in range(len(HOSTILE)) for _ in range(i + 1)],
+        ),
         SourceFacts("gdbstub", "<b>\x1b[2J", notes=("note\x1b[31m</text>",), covered_ns=10**9),
         {0: Guest(0, "</title><script>alert(1)</script>\x1b", "x\x00", (0,), "6.1\n")},
         {0: AddressSpace([image])},
+        tasks=tasks,
     )

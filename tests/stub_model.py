@@ -22,7 +22,8 @@ CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no acco
 <feature name="core"><reg name="rax" bitsize="64"/><reg name="rip" bitsize="64"/>
 <reg name="cs" bitsize="32"/><!-- <reg name="cs_base" bitsize="64"/> -->
 <reg name="cr0" bitsize="32" regnum="24"/>
-<reg name="rsp" bitsize="64"/><reg name="rbp" bitsize="64"/></feature>"""
+<reg name="rsp" bitsize="64"/><reg name="rbp" bitsize="64"/>
+<reg name="gs_base" bitsize="64"/><reg name="k_gs_base" bitsize="64"/></feature>"""
 
 #: A loaded host may take this long to get to what was sent.
 _PATIENCE_S = 30
@@ -36,6 +37,7 @@ class StubModel:
         pcs: of each vcpu.
         sps: stack pointer of each vcpu.
         code_segments: of each vcpu; 0x33 is user space.
+        gs_bases: of each vcpu, where the kernel has its own data; exchanged in user space.
         memory: by page number.
         stops: how often the machine was stopped.
         stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
@@ -52,6 +54,7 @@ class StubModel:
         self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
         self.sps = [0xFFFF_C900_0000_3E00 + i * 0x8000 for i in range(vcpus)]
         self.code_segments = [0x10] * vcpus
+        self.gs_bases = [0xFFFF_8880_3FC0_0000 + i * 0x10_0000 for i in range(vcpus)]
         self.halted: set[int] = set()
         self.memory: dict[int, bytes] = {}
         self.unmapped_for: dict[int, set[int]] = {}  # pages that a vcpu does not see
@@ -195,6 +198,7 @@ class StubModel:
             registers = (
                 *((0, 8), (self.pcs[which], 8), (self.code_segments[which], 4), (0x80000001, 4)),
                 *((self.sps[which], 8), (0, 8)),
+                *((base, 8) for base in self._bases(which)),
             )
             self._reply(b"".join(v.to_bytes(n, "little").hex().encode() for v, n in registers))
         elif body.startswith(b"qThreadExtraInfo,"):
@@ -214,6 +218,10 @@ class StubModel:
             self._reply(b"E22")
         else:
             self._reply(b"")
+
+    def _bases(self, vcpu: int) -> tuple[int, int]:
+        user = self.code_segments[vcpu] == 0x33
+        return (0x7F00, self.gs_bases[vcpu]) if user else (self.gs_bases[vcpu], 0)
 
     def _monitor(self, command: str) -> None:
         said = {

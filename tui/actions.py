@@ -104,7 +104,7 @@ LOOKING = ActionGroup(
         Action(
             "slash", "filter", "Filter",
             "Only samples with this text in a symbol or module of their stack, or that match "
-            "/this expression/. symbol: module: vcpu: guest: mode: before it look there alone, "
+            "/this expression/. symbol: module: task: vcpu: guest: mode: before it look there alone, "
             "! turns it round.",
             "/", footer=True,
             # Else a paste, or a fast hand on a slow line, loses what follows the slash: keys
@@ -248,11 +248,32 @@ FLAME = ActionGroup(
 LISTING = ActionGroup(
     "Instructions",
     (
-        Action("H", "hottest", "Hottest", "The hottest instruction.", "H", footer=True),
+        Action("enter", "follow", "Follow",
+               "Where the instruction jumps, or what it calls.", "Enter", footer=True),
+        Action("escape,backspace,left", "back", "Back",
+               "Back to where you came from, at last to the table.", "Esc Backspace", footer=True),
+        Action("H", "hottest", "Hottest", "The hottest instruction.", "H"),
         Action("tab", "hot(1)", "Next hot",
                "The next hottest instruction, the one before.", "Tab Shift+Tab", footer=True),
         Action("shift+tab", "hot(-1)", "Previous hot", "", ""),
-        Action("escape", "back", "Back", "Back to the table.", "Esc", footer=True),
+        Action("s", "turn('sources')", "Source", "Show or hide the lines of source.", "s",
+               footer=True),
+        Action("f", "fold", "Fold",
+               "Add samples up by line of source, by inlined function, by instruction.", "f",
+               footer=True),
+        Action("a", "turn('arrows')", "Arrows", "Show or hide the arrows of jumps.", "a"),
+        Action("p", "measure('of_all')", "Of all", "Percent of the symbol, or of all.", "p"),
+        Action("t", "measure('hits')", "By count",
+               "Percent by weight (perf's period), or by count of samples.", "t"),
+        Action("x", "syntax", "Syntax", "AT&T or Intel syntax.", "x"),
+        Action("o", "turn('raw')", "Raw",
+               "Names of addresses in operands, or operands as they are.", "o"),
+        Action("b", "turn('encodings')", "Bytes", "Show or hide the instructions' bytes.", "b"),
+        Action("O", "turn('offsets')", "Offsets", "Addresses, or offsets in the symbol.", "O"),
+        Action("slash", "search", "Search", "Look for a text.", "/", footer=True,
+               priority=True),
+        Action("n", "seek(1)", "Next", "The next place of the text, the one before.", "n N"),
+        Action("N", "seek(-1)", "Previous", "", ""),
     ),
 )  # fmt: skip
 

@@ -17,9 +17,9 @@ from textual.screen import Screen
 from textual.theme import Theme
 from textual.widgets import Input
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.live import Session
-from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.memory import Memory
@@ -31,6 +31,7 @@ from tui.palette import ActionProvider, SymbolProvider
 from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen
 from tui.settings import Settings, read_settings, write_settings
+from tui.source_place import source_place
 
 _THEME = Theme(
     name="gprof",
@@ -118,7 +119,7 @@ def make_app(
     session: Session,
     *,
     refresh_s: float | None = None,
-    annotate: Callable[[Row, Profile], Listing] | None = None,
+    annotator: Annotator | None = None,
     budget_percent: float | None = None,
     glyphs: Glyphs | None = None,
     exits: ExitSource | None = None,
@@ -131,13 +132,14 @@ def make_app(
     Args:
         session: a live guest or a recording.
         refresh_s: seconds between two looks at it; what is remembered where None.
-        annotate: makes the listing of a row, in a worker thread; may raise `GprofError`.
+        annotator: makes listings, in worker threads; None where instructions cannot be had.
         budget_percent: how much the guest may be halted, to show beside what it is.
         glyphs: the marks to draw with; by default what the terminal can show.
         exits: where VM exits are counted; None where the source has none.
         code: the guests' memory by id, for the code that a saved recording keeps.
         settings: the file with what is remembered; None remembers nothing.
-        source: finds the source line of a row, in a worker thread; may raise `GprofError`.
+        source: finds the source line of a row, in a worker thread; may raise `GprofError`. By
+            the annotator where None.
     """
     if glyphs is None:
         stream = sys.__stderr__  # where Textual writes
@@ -150,11 +152,11 @@ def make_app(
         glyphs,
         remembered,
         partial(write_settings, settings) if settings is not None else _forget,
-        annotate=annotate,
+        annotator=annotator,
         budget_percent=budget_percent,
         exits=exits,
         code=code or {},
-        source=source,
+        source=source or (partial(source_place, annotator) if annotator is not None else None),
     )
     return GprofApp(session, main, glyphs, remembered.theme)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable
 
 from gprof.profile.profile import Profile
-from gprof.profile.view import Group, Row, Table
+from gprof.profile.view import TASK_GROUPS, Group, Row, Table
 from gprof.sampling.source import Mode
 from symbols.space import Reason
 from tui.toned import Piece, Tone
@@ -70,6 +70,13 @@ def _by_guest(_: Group) -> list[Column[Row]]:
     return []  # the column of guests says it
 
 
+def _by_task(group: Group) -> list[Column[Row]]:
+    return [
+        Column(group.value, group.value.capitalize(), 0, lambda row: row.label, _task),
+        Column("mode", "Mode", 8, _mode_of_task, lambda row: row.mode.label, rank=1),
+    ]
+
+
 def _by_label(group: Group) -> list[Column[Row]]:
     """For whatever else rows can stand for."""
     return [
@@ -84,6 +91,7 @@ _NAMING: dict[Group, Callable[[Group], list[Column[Row]]]] = {
     Group.MODE: _by_mode,
     Group.VCPU: _by_vcpu,
     Group.GUEST: _by_guest,
+    **dict.fromkeys(TASK_GROUPS, _by_task),
 }
 
 
@@ -110,6 +118,7 @@ _KEYS: dict[Group, Callable[[Row], Hashable]] = {
     Group.MODE: lambda row: row.mode,
     Group.VCPU: lambda row: (row.guest, row.vcpu),
     Group.GUEST: lambda row: row.guest,
+    **dict.fromkeys(TASK_GROUPS, lambda row: (row.guest, row.label, row.mode is Mode.IDLE)),
 }
 
 
@@ -162,13 +171,24 @@ def _module(row: Row) -> Piece:
 
 
 def _with_reason(label: str, row: Row) -> Piece:
-    if row.reason is Reason.USER_SPACE:  # nothing failed, and the label says it
+    if row.reason in {
+        Reason.USER_SPACE,
+        Reason.USER_PROGRAM,
+    }:  # nothing failed, and the label says it
         return label, _MODE_TONES.get(row.mode, Tone.OTHER)
     return f"{label} ({row.reason.sentence})", Tone.DIM
 
 
 def _mode(row: Row) -> Piece:
     return row.mode.label, _MODE_TONES.get(row.mode, Tone.OTHER)
+
+
+def _task(row: Row) -> tuple[str, int]:
+    return (row.task.name, row.task.pid) if row.task is not None else ("", 0)
+
+
+def _mode_of_task(row: Row) -> Piece:
+    return _mode(row) if row.mode is not Mode.UNKNOWN else ("several", Tone.PLAIN)
 
 
 def _vcpu(row: Row) -> str:

@@ -19,6 +19,7 @@ import numpy as np
 from gprof.errors import UsageError
 from gprof.profile.filter import Filter, FramePattern, Part
 from gprof.profile.profile import Profile
+from gprof.profile.tasks import UNKNOWN_TASK
 from gprof.sampling.source import Mode
 
 
@@ -28,6 +29,7 @@ class Field(StrEnum):
     ANY = "any"
     SYMBOL = "symbol"
     MODULE = "module"
+    TASK = "task"
     VCPU = "vcpu"
     GUEST = "guest"
     MODE = "mode"
@@ -107,7 +109,7 @@ def narrowed(chosen: Filter, conditions: Iterable[Condition], profile: Profile) 
     """
     frames = list(chosen.frames)
     sets: dict[str, frozenset[int]] = {}
-    for name in ("modes", "vcpus", "guests"):
+    for name in ("modes", "vcpus", "guests", "task_ids"):
         if (given := getattr(chosen, name)) is not None:
             sets[name] = frozenset(given)
     for condition in conditions:
@@ -124,6 +126,8 @@ def narrowed(chosen: Filter, conditions: Iterable[Condition], profile: Profile) 
         modes=None if modes is None else frozenset(map(Mode, modes)),
         vcpus=sets.get("vcpus"),
         guests=sets.get("guests"),
+        tasks=chosen.tasks,
+        task_ids=sets.get("task_ids"),
         since_ns=chosen.since_ns,
         until_ns=chosen.until_ns,
         frames=tuple(frames),
@@ -139,6 +143,9 @@ def _named(field: Field, profile: Profile) -> tuple[str, Mapping[int, str]]:
         return "modes", {int(mode): mode.label for mode in Mode}
     if field is Field.GUEST:
         return "guests", {number: guest.name for number, guest in profile.guests.items()}
+    if field is Field.TASK:
+        tasks = map(profile.tasks.__getitem__, range(len(profile.tasks)))
+        return "task_ids", {n: task.label if task else UNKNOWN_TASK for n, task in enumerate(tasks)}
     present = np.flatnonzero(np.bincount(profile.samples.vcpu)).tolist()
     return "vcpus", {vcpu: str(vcpu) for vcpu in present}
 

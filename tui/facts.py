@@ -13,10 +13,15 @@ _SHORT = 0.9
 #: An unresolved share above this is worth a colour: percent.
 _MANY_UNRESOLVED = 5.0
 
+#: A share of the time in which vcpus waited for the host above this is worth a colour: percent.
+_MUCH_STEAL = 5.0
 #: A share of stacks that are not whole above this is worth a colour: percent.
 _MANY_CUT = 1.0
 
 Item = list[Piece]
+
+#: User space is counted where its functions are not known; nothing is missing.
+_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 
 
 def guest_items(profile: Profile) -> list[Item]:
@@ -78,6 +83,10 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
         cut = facts.stacks_cut_percent
         tone = Tone.WARN if cut > _MANY_CUT else Tone.PLAIN
         items.append([("stacks cut ", Tone.DIM), (f"{cut:.1f} %", tone)])
+    if facts.vcpu_times:
+        steal = facts.steal_percent
+        tone = Tone.WARN if steal > _MUCH_STEAL else Tone.PLAIN
+        items.append([("steal ", Tone.DIM), (f"{steal:.1f} %", tone)])
     if facts.held_ns:
         items.append([("held ", Tone.DIM), (duration(facts.held_ns), Tone.WARN)])
     items.append(unresolved_item(table))
@@ -86,7 +95,7 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
 
 def unresolved_item(table: Table) -> Item:
     """The share of samples without a symbol, user space apart, and the most frequent reason."""
-    counted = {r: n for r, n in table.unresolved.items() if n and r is not Reason.USER_SPACE}
+    counted = {r: n for r, n in table.unresolved.items() if n and r not in _USER}
     percent = 100.0 * sum(counted.values()) / table.samples if table.samples else 0.0
     item: Item = [
         ("unresolved ", Tone.DIM),

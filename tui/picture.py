@@ -17,7 +17,7 @@ from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tree import Direction, Node, call_tree
-from gprof.profile.view import Group, Table, tabulate
+from gprof.profile.view import TASK_GROUPS, Group, Table, tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt16s, UInt32s
 from tui.choice import Choice, Order
 from tui.columns import columns_for, key_of
@@ -273,5 +273,10 @@ def _state(facts: SourceFacts, before: SourceFacts | None, *, ended: bool, pause
 
 
 def groups_of(profile: Profile) -> tuple[Group, ...]:
-    """The groupings that make sense of a profile: by guest only where there are several."""
-    return tuple(g for g in Group if g is not Group.GUEST or len(profile.guests) > 1)
+    """The groupings that make sense: by guest where there are several, by known tasks."""
+    return tuple(
+        group
+        for group in Group
+        if (group is not Group.GUEST or len(profile.guests) > 1)
+        and (group not in TASK_GROUPS or len(profile.tasks) > 1)
+    )

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from gprof.cli.options import VcpuList
+from gprof.cli.options import VcpuList, task_option
 
 
 @click.command("diff")
@@ -22,6 +22,7 @@ from gprof.cli.options import VcpuList
               metavar="PERCENT", help="How sure a change must be.")  # fmt: skip
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
+@task_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows of text.")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 @click.option("--icicle", is_flag=True, help="Draw the root above.")
@@ -37,6 +38,7 @@ def command(
     confidence: float,
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
+    task: tuple[str, ...],
     limit: int | None,
     as_json: bool,
     icicle: bool,
@@ -65,6 +67,7 @@ def command(
     chosen = Filter(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),
+        tasks=task or None,
     )
     first, second = (load(path, GivenSymbols()).profile for path in (before, after))
     if output is not None:

@@ -33,7 +33,7 @@ def command(as_json: bool, **given: Any) -> int:
         symbols.modules.get(None),
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
-        monitor=options.qmp,
+        monitor=options.monitor,
     )
     if as_json:
         click.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))

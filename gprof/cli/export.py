@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options
+from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options, task_option
 from gprof.cli.report import GROUPS
 from gprof.export.formats import FORMATS, format_of
 
@@ -38,6 +38,7 @@ The ending of OUT chooses the format where -f does not; a further .gz compresses
               help="What a row of csv and json stands for.")  # fmt: skip
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
+@task_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
     *,
@@ -47,6 +48,7 @@ def command(
     group: str,
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
+    task: tuple[str, ...],
     force: bool,
     **given: Any,
 ) -> int:
@@ -62,6 +64,7 @@ def command(
     chosen = Filter(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),
+        tasks=task or None,
     )
     profile = load(path, given_symbols(given)).profile
     export(profile, output, form, chosen=chosen, group=Group(group), force=force)

@@ -8,7 +8,7 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import INPUT, given_symbols, symbol_options
+from gprof.cli.options import INPUT, given_symbols, symbol_options, task_option
 
 
 @click.command("flamegraph")
@@ -22,6 +22,7 @@ from gprof.cli.options import INPUT, given_symbols, symbol_options
 @click.option("--icicle", is_flag=True, help="Draw the root above.")
 @click.option("--inverted", is_flag=True, help="Begin with what runs; its callers stand on it.")
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
+@task_option
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
     *,
@@ -31,6 +32,7 @@ def command(
     icicle: bool,
     inverted: bool,
     no_idle: bool,
+    task: tuple[str, ...],
     force: bool,
     **given: Any,
 ) -> int:
@@ -54,7 +56,7 @@ def command(
             f"Give a name that ends in .svg or .html, or use `gprof export -f {form}`.",
         )
     profile = load(path, given_symbols(given)).profile
-    chosen = Filter(modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None)
+    chosen = Filter(modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None, tasks=task or None)
     exporter = FORMATS[form].make(title=title, chosen=chosen, icicle=icicle, inverted=inverted)
     with writing(output, force=force) as out:
         exporter.write(profile, out)

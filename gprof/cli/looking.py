@@ -5,16 +5,15 @@ from __future__ import annotations
 import os
 import sys
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from gprof.annotator import Annotator
 from gprof.cli.running import ending_gently
+from gprof.cli.source_options import annotator_of
 from gprof.live import Live, Session
-from gprof.profile.listing import Listing, annotate
-from gprof.profile.profile import Profile
-from gprof.profile.view import Row
-from symbols.errors import SymbolsError
 from symbols.memory import Memory
+from symbols.source_tree import SourceTree
 
 if TYPE_CHECKING:
     from tui.exit_rows import ExitSource
@@ -28,6 +27,7 @@ def look(
     budget_percent: float | None = None,
     leave_at_end: bool = False,
     exits: ExitSource | None = None,
+    tree: SourceTree | None = None,
 ) -> None:
     """Show a session until it or the person ends it.
 
@@ -38,6 +38,7 @@ def look(
         budget_percent: the most that the guest may be halted.
         leave_at_end: leave the screen when the session ends.
         exits: where VM exits are counted, for the screen.
+        tree: the text of source files.
 
     Raises:
         GprofError: how the session failed.
@@ -46,7 +47,19 @@ def look(
     if plain or not sys.stdout.isatty() or not sys.stdin.isatty():
         _print(session, live, budget_percent)
     else:
-        _show(session, live, code, budget_percent, leave_at_end=leave_at_end, exits=exits)
+        annotator = annotator_of(code, tree)
+        try:
+            _show(
+                session,
+                live,
+                annotator,
+                code,
+                budget_percent,
+                leave_at_end=leave_at_end,
+                exits=exits,
+            )
+        finally:
+            annotator.close()
     if session.failure is not None:
         raise session.failure
 
@@ -69,6 +82,7 @@ def _print(session: Session, live: Live | None, budget_percent: float | None) ->
 def _show(
     session: Session,
     live: Live | None,
+    annotator: Annotator,
     code: Mapping[int, Memory],
     budget_percent: float | None,
     *,
@@ -80,7 +94,7 @@ def _show(
 
     app = make_app(
         session,
-        annotate=listing_of(code),
+        annotator=annotator,
         budget_percent=budget_percent,
         exits=exits,
         code=code,
@@ -103,19 +117,3 @@ def _show(
         finally:
             live.stop()
             live.wait()
-
-
-def listing_of(code: Mapping[int, Memory]) -> Callable[[Row, Profile], Listing]:
-    """What makes the listing of a row."""
-
-    def listing(row: Row, profile: Profile) -> Listing:
-        at = profile.space(row.guest).symbol_at(row.address) if row.symbol is not None else None
-        if at is None or row.guest not in code:
-            raise SymbolsError(
-                f"{row.label} is no symbol whose instructions could be listed",
-                "Choose a row that has a symbol.",
-            )
-        architecture = profile.guests[row.guest].architecture
-        return annotate(profile, at, code[row.guest], architecture, guest=row.guest)
-
-    return listing

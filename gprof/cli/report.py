@@ -17,9 +17,10 @@ from gprof.cli.options import (
     host_option,
     mount_option,
     symbol_options,
+    task_option,
 )
 
-GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
+GROUPS = ("symbol", "module", "mode", "vcpu", "guest", "task", "process", "comm")
 
 
 @click.command("report")
@@ -31,11 +32,13 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest")
 @click.option("--event", default="", metavar="NAME", help="Of perf's events, the one to show.")
 @exits_option
 @click.option("--sort", default="self", show_default=True, metavar="KEY,...",
-              help="self, total, symbol, module, mode, vcpu, guest or address.")  # fmt: skip
+              help="self, total, symbol, module, mode, vcpu, guest, task, process or "
+                   "address.")  # fmt: skip
 @click.option("--group", type=click.Choice(GROUPS), default="symbol", show_default=True,
               help="What a row stands for.")  # fmt: skip
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
+@task_option
 @click.option("--limit", type=click.IntRange(min=1), metavar="N", help="At most N rows of text.")
 @click.option("--tree", is_flag=True, help="Print the tree of calls, from the roots down.")
 @click.option("--inverted", is_flag=True, help="With --tree, from the leaves to their callers.")
@@ -55,6 +58,7 @@ def command(
     group: str,
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
+    task: tuple[str, ...],
     limit: int | None,
     tree: bool,
     inverted: bool,
@@ -78,6 +82,7 @@ def command(
     chosen = Filter(
         modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None,
         vcpus=None if vcpus is None else frozenset(vcpus),
+        tasks=task or None,
     )
     out = sys.stdout.buffer
     shape = _shape(tree, inverted, callers, callees, form)

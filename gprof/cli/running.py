@@ -20,12 +20,15 @@ from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
 from gprof.perf_spaces import NamedPerf, PerfSpaces
+from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
-from symbols.memory import Memory
+from gprof.task_following import follow_tasks
 from symbols.unwinding.unwind import Unwinding, Way
 
 
@@ -52,12 +55,13 @@ def begin(
     if address is None:
         options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
-    monitor = Address.parse(options.qmp) if options.qmp else None
+    monitor = options.monitor
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
-    stacks = StackTable()
+    stacks, tasks, user_spaces = StackTable(), TaskTable(), UserSpaces()
     try:
         unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
+        following, no_tasks = follow_tasks(attached, tasks, user_spaces)
         source = source_of(
             attached,
             hz=options.hz,
@@ -65,8 +69,16 @@ def begin(
             max_halted=options.max_halted_percent / 100,
             unstacking=unstacking,
             stacks_if_cheap=options.call_graph == Way.AUTO,
+            following=following,
+            by_running=options.weight == "running",
+            max_latency_ns=_nanoseconds(options.max_halt_latency_ms),
         )
+        if attached.monitored is not None:
+            source.note(attached.monitored.monitor_client.remark)
+        if attached.stub_samples:
+            source.note(attached.hazards())
         source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
+        source.note(no_tasks)
     except BaseException:
         attached.close()
         raise
@@ -77,8 +89,14 @@ def begin(
         duration_s=options.duration_s,
         memories={0: attached.memory},
         stacks=stacks,
+        tasks=tasks,
+        user_spaces=user_spaces,
     )
     return live, attached
+
+
+def _nanoseconds(milliseconds: float | None) -> int | None:
+    return None if milliseconds is None else round(milliseconds * 1e6)
 
 
 def _said_of(unwinding: Unwinding, *, asked: bool) -> str:
@@ -94,7 +112,7 @@ def begin_perf(
     *,
     writer: Writer | None = None,
     duration_s: float | None = None,
-) -> tuple[Live, dict[int, Memory]]:
+) -> tuple[Live, dict[int, Code]]:
     """A session over what perf records now, not yet started, and the code of its guests."""
     found = PerfSpaces(given)
     named = NamedPerf(source, found)

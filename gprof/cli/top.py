@@ -21,6 +21,7 @@ from gprof.cli.options import (
     refuse_unheeded,
     symbol_options,
 )
+from gprof.cli.source_options import source_options, source_tree
 
 if TYPE_CHECKING:
     from gprof.exit_watch import ExitWatch
@@ -35,6 +36,7 @@ if TYPE_CHECKING:
 @perf_option
 @symbol_options
 @mount_option
+@source_options
 @click.option("--plain", is_flag=True,
               help="Print tables line by line, for pipes and screen readers.")  # fmt: skip
 def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
@@ -46,6 +48,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     from gprof.cli.looking import look
     from gprof.cli.running import begin, begin_perf
 
+    tree = source_tree(given)
     refuse_several(given, path, perf=perf)
     options, wanted = live_choice(given), perf_choice(given)
     refuse_unheeded(wanted, options, path, runs=perf)
@@ -55,7 +58,13 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         from gprof.live import Finished
 
         loaded = load(path, symbols, host=wanted.host, event=wanted.event, exits=wanted.exits)
-        look(Finished(loaded.profile), loaded.code, plain=plain, exits=_exits_of(path, symbols))
+        look(
+            Finished(loaded.profile),
+            loaded.code,
+            plain=plain,
+            tree=tree,
+            exits=_exits_of(path, symbols),
+        )
         return 0
     if path is not None or perf:
         from gprof.sampling.perf import PerfFile
@@ -67,7 +76,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             else PerfFile("-", host=wanted.host, event=wanted.event, exits=wanted.exits)
         )
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
-        look(live, code, plain=plain, leave_at_end=options.duration_s is not None)
+        look(live, code, plain=plain, leave_at_end=options.duration_s is not None, tree=tree)
         return 0
     live, attached = begin(options, symbols.only())
     look(
@@ -76,6 +85,7 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         plain=plain,
         budget_percent=options.max_halted_percent,
         leave_at_end=options.duration_s is not None,
+        tree=tree,
     )
     return 0
 

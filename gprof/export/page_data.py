@@ -140,7 +140,10 @@ def _guest_of(found: Traces, stack: tuple[int, ...], of_guest: dict[int, int]) -
 def _lanes(profile: Profile, found: Traces) -> tuple[NDArray[np.int64], dict[str, Any]]:
     """For each sample its lane, and what the lanes are."""
     samples = found.samples
-    task = samples.task.astype(np.int64)
+    # Tasks of one name are one choice: a shell starts a new `sleep` every second.
+    known_task = profile.tasks.known(samples.task)
+    groups, group_of = profile.tasks.by_name()
+    task = group_of[known_task]
     tasks, inverse = distinct(task)
     if len(tasks) > _MOST_TASKS:
         weight = np.bincount(inverse, samples.weight)
@@ -153,8 +156,9 @@ def _lanes(profile: Profile, found: Traces) -> tuple[NDArray[np.int64], dict[str
         names["guest"].append(printable(known.name) if known else f"guest {guest}")
         names["vcpu"].append(f"vcpu {vcpu}")
         names["mode"].append(Mode(mode).label)
-        task_name = {0: "other tasks", 1: "no task known"}.get(shifted, f"task {shifted - 1}")
-        names["task"].append(task_name)
+        one = groups[shifted - 1] if shifted else None
+        no_task = "no task known" if shifted else "other tasks"
+        names["task"].append(one.name if one is not None else no_task)
     return lane, names
 
 

@@ -19,21 +19,24 @@ import numpy as np
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Traces, traces
+from gprof.profile.tasks import GuestTask
+from gprof.profile.traces import Thread, Traces, traces
 from symbols.names import printable
 from symbols.space import Reason
 
 _EVENT = "cpu-clock"
 _PIECE = 10_000  # samples written at once
 _PROCESS = 10_000  # numbers of guests are so far apart; a guest has fewer vcpus
+_TASKS = 10_000_000  # the same for guests of which tasks are known: Linux counts to 4194304
 
 
 @dataclass(frozen=True, slots=True)
 class PerfScript:
     """Writes what `perf script` would print.
 
-    A vcpu is a thread of its guest; process and thread numbers only keep them apart. The period
-    is the sample's weight.
+    A thread is the guest's, by its name and numbers. Where it is unknown a vcpu is a thread of its
+    guest, whose process and thread numbers only keep them apart. The period is the sample's
+    weight.
 
     Attributes:
         chosen: which samples count.
@@ -45,30 +48,42 @@ class PerfScript:
         """See `Exporter.write`."""
         found = traces(profile, self.chosen, exact=True)
         stacks = _stacks(found)
-        heads = [
-            f"{_word(thread.guest_name)}_vcpu{thread.vcpu} {process}/{process + 1 + thread.vcpu} "
-            f"[{thread.vcpu:03d}] "
-            for thread in found.threads
-            for process in (_PROCESS * (thread.guest + 1),)
-        ]
+        heads: dict[tuple[int, int], str] = {}
+        tasks = profile.tasks.known(found.samples.task)
         order = np.argsort(found.samples.time, kind="stable")
         for first in range(0, len(order), _PIECE):
             at = order[first : first + _PIECE]
             microseconds = found.samples.time[at] // 1000
             columns = (
                 found.thread[at],
+                tasks[at],
                 microseconds // 1_000_000,
                 microseconds % 1_000_000,
                 found.samples.weight[at],
                 found.stack[at],
             )
             parts: list[bytes] = []
-            for thread, second, micro, weight, stack in zip(
+            for thread, task, second, micro, weight, stack in zip(
                 *(column.tolist() for column in columns), strict=True
             ):
-                head = f"{heads[thread]}{second}.{micro:06d}: {weight:10d} {_EVENT}: \n"
+                if (thread, task) not in heads:
+                    heads[thread, task] = _head(found.threads[thread], profile.tasks[task])
+                head = f"{heads[thread, task]}{second}.{micro:06d}: {weight:10d} {_EVENT}: \n"
                 parts += (head.encode(), stacks[stack])
             out.write(b"".join(parts))
+
+
+def _head(thread: Thread, task: GuestTask | None) -> str:
+    """What ran, up to the time."""
+    if task is None:
+        process = _PROCESS * (thread.guest + 1)
+        own = process + 1 + thread.vcpu
+        name = f"{thread.guest_name}_vcpu{thread.vcpu}"
+    else:
+        first = _TASKS * thread.guest
+        process, own = first + task.tgid, first + task.pid
+        name = task.comm
+    return f"{_word(name)} {process}/{own} [{thread.vcpu:03d}] "
 
 
 def _stacks(found: Traces) -> list[bytes]:

@@ -177,7 +177,11 @@ class _Message:
 
         labels = text("guest", thread.guest_name) + text("vcpu", str(thread.vcpu))
         labels += text("mode", mode.label)
-        return labels + text("task", str(task)) if task else labels
+        known = self.profile.tasks[task]
+        if known is not None:
+            labels += text("task", known.name)
+            labels += text("pid", str(known.tgid)) + text("tid", str(known.pid))
+        return labels
 
     def _write_locations(self) -> None:
         functions: dict[int, int] = {}

@@ -13,8 +13,8 @@ from typing import Any, BinaryIO
 from gprof.errors import UsageError
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Guest, Profile
-from gprof.profile.view import Group, Row, SortKey, Table, tabulate
-from gprof.sampling.source import SourceFacts
+from gprof.profile.view import TASK_GROUPS, Group, Row, SortKey, Table, tabulate
+from gprof.sampling.source import Mode, SourceFacts
 from symbols.names import printable
 from symbols.space import Reason
 from symbols.unwinding.stack import Ending
@@ -26,10 +26,16 @@ _REMEDIES = {
     Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
+    Reason.USER_PROGRAM: "programs are named, their functions are not",
 }
+_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
+#: Columns of a terminal that has room for the task of a row too.
+_WITH_TASKS = 100
+#: Vcpus whose steal time is told one by one.
+_MOST_VCPUS = 8
 _ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
@@ -95,13 +101,13 @@ class TextTable(_Choice):
         """The whole table."""
         table = self.table(profile)
         lines = [f"# {line}".rstrip() for line in heading(profile, table.samples)]
-        lines += ["#", *self._rows(table, profile.guests)]
+        lines += ["#", *self._rows(table, profile.guests, tasks=len(profile.tasks) > 1)]
         lines += [f"# {line}".rstrip() for line in _without_symbol(table, profile.guests)]
         if self.ascii_only:
             lines = [line.encode("ascii", "backslashreplace").decode() for line in lines]
         return "\n".join(lines) + "\n"
 
-    def _rows(self, table: Table, guests: Mapping[int, Guest]) -> list[str]:
+    def _rows(self, table: Table, guests: Mapping[int, Guest], *, tasks: bool) -> list[str]:
         if not table.rows:
             return ["# no samples"]
         shown = table.rows[: self.limit]
@@ -112,12 +118,20 @@ class TextTable(_Choice):
             columns.append(["Module", *(self._safe(row.module) for row in shown)])
         if self.group in {Group.SYMBOL, Group.MODULE}:
             columns.append(["Mode", *(row.mode.label for row in shown)])
+            if tasks and (self.width is None or self.width >= _WITH_TASKS):
+                columns.append(["Task", *(self._safe(_task(row)) for row in shown)])
+        if self.group in TASK_GROUPS:
+            modes = (row.mode for row in shown)
+            columns.append(
+                ["Mode", *("several" if mode is Mode.UNKNOWN else mode.label for mode in modes)]
+            )
         if len(guests) > 1 and self.group is not Group.GUEST:
             columns.append(["Guest", *(self._safe(guest_name(guests, row)) for row in shown)])
         widths = [max(map(_cells, column)) for column in columns]
         if self.width is not None:
             # The name takes what the others leave of the line, two columns between all.
-            widths[1:2] = [min(width, max(_NARROWEST, self.width // 4)) for width in widths[1:2]]
+            most = max(_NARROWEST, self.width // 4)
+            widths[1:] = [min(width, most) for width in widths[1:]]
             fixed = len("  Self%  Total%") + 2 + digits + sum(2 + width for width in widths[1:])
             widths[0] = min(widths[0], max(_NARROWEST, self.width - fixed - 2))
         lines = []
@@ -159,6 +173,7 @@ class JsonTable(_Choice):
             "duration_s": facts.covered_ns / 1e9,
             "guests": [_guest(guest) for _, guest in sorted(profile.guests.items())],
             "halted_percent": round(facts.halted_percent, 6),
+            "host": _vcpu_times(facts),
             "rate": {"asked": facts.asked_hz, "reached": facts.reached_hz},
             "stacks": {"by": printable(facts.unwound_by), "endings": _plain(facts.endings)},
             "unresolved": {reason.name.lower(): n for reason, n in table.unresolved.items()},
@@ -176,6 +191,9 @@ class JsonTable(_Choice):
             "total_percent": round(table.percent(row.total_weight), 6),
             "address": f"{row.address:#x}",
             "guest": guest_name(guests, row),
+            "task": row.task.name if row.task is not None else None,
+            "pid": _number(row.task.pid if row.task is not None else -1),
+            "tgid": _number(row.task.tgid if row.task is not None else -1),
         }
         if self.group is not Group.SYMBOL:
             content["name"] = row.label
@@ -203,6 +221,9 @@ class CsvTable(_Choice):
                 "guest",
                 "vcpu",
                 "address",
+                "task",
+                "pid",
+                "tgid",
             ]
         )
         for row in table.rows:
@@ -218,6 +239,9 @@ class CsvTable(_Choice):
                     row.guest if row.guest >= 0 else "",
                     row.vcpu if row.vcpu >= 0 else "",
                     f"{row.address:#x}",
+                    no_formula(row.task.name) if row.task is not None else "",
+                    row.task.pid if row.task is not None and row.task.pid >= 0 else "",
+                    row.task.tgid if row.task is not None and row.task.tgid >= 0 else "",
                 ]
             )
         out.write(text.getvalue().encode())
@@ -247,9 +271,41 @@ def heading(profile: Profile, samples: int) -> list[str]:
     ]
     if trouble:
         lines.append(f"         {', '.join(trouble)}")
+    if facts.vcpu_times:
+        lines.append(_host(facts))
     if facts.endings:
         lines += _stacks(facts)
     return lines + [f"note     {printable(note)}" for note in facts.notes]
+
+
+def _vcpu_times(facts: SourceFacts) -> dict[str, Any] | None:
+    """What the host gave the vcpus, as JSON; None where that is not known."""
+    if not facts.vcpu_times:
+        return None
+    return {
+        "steal_percent": round(facts.steal_percent, 6),
+        "vcpus": [
+            {"vcpu": vcpu, "ran_s": time.ran_ns / 1e9, "waited_s": time.waited_ns / 1e9}
+            for vcpu, time in sorted(facts.vcpu_times.items())
+        ],
+    }
+
+
+def _host(facts: SourceFacts) -> str:
+    """How long vcpus waited for a processor of the host, those that waited most first."""
+    shares = sorted(
+        (
+            (100 * time.waited_ns / max(1, facts.covered_ns), vcpu)
+            for vcpu, time in facts.vcpu_times.items()
+        ),
+        key=lambda one: (-one[0], one[1]),
+    )
+    most = ", ".join(f"vcpu {vcpu} {share:.1f} %" for share, vcpu in shares[:_MOST_VCPUS])
+    more = ", ..." if len(shares) > _MOST_VCPUS else ""
+    return (
+        f"steal    {facts.steal_percent:.1f} % of the time a vcpu waited for the host's "
+        f"processors: {most}{more}"
+    )
 
 
 def _stacks(facts: SourceFacts) -> list[str]:
@@ -263,6 +319,15 @@ def _stacks(facts: SourceFacts) -> list[str]:
             sentence = ending.sentence if ending is not None else printable(name)
             lines.append(f"         {100 * count / total:.2f} % {sentence}")
     return lines
+
+
+def _task(row: Row) -> str:
+    """What all samples of a row ran; empty where that is not one task, or unknown."""
+    return row.task.label if row.task is not None else ""
+
+
+def _number(value: int) -> int | None:
+    return value if value >= 0 else None
 
 
 def guest_name(guests: Mapping[int, Guest], row: Row) -> str:
@@ -286,7 +351,7 @@ def _without_symbol(table: Table, guests: Mapping[int, Guest]) -> list[str]:
         return []
     found: list[tuple[int, Reason, Guest | None]] = []
     for (number, reason), n in table.unresolved_of.items():
-        if len(guests) > 1 and reason is not Reason.USER_SPACE:
+        if len(guests) > 1 and reason not in _USER:
             found.append((n, reason, guests.get(number)))
     alone = {reason for _, reason, _ in found}
     found += [(n, reason, None) for reason, n in table.unresolved.items() if reason not in alone]
@@ -305,7 +370,7 @@ def remedy(reason: Reason, guest: Guest | None = None) -> str:
         reason: why they have none.
         guest: whose they are, where there are several.
     """
-    if guest is not None and guest.pid < 0 and reason is not Reason.USER_SPACE:
+    if guest is not None and guest.pid < 0 and reason not in _USER:
         return _OF_HOST
     return _REMEDIES[reason].format(file=f"{guest.pid}=FILE" if guest and guest.pid else "FILE")
 

@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 
 from gprof.errors import ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
+from gprof.guest.current_tasks import CurrentTasks
 from gprof.guest.gdbstub import Exchange, Stop, Stub, Vcpu
 from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
 from symbols.memory import Memory
+from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
 
 
@@ -26,6 +28,7 @@ class Sampled:
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
         reply: all its registers as the stub sent them; see `Machine.values`.
+        task: address of the structure of the task that it runs; 0 where unknown or not asked for.
     """
 
     vcpu: int
@@ -33,6 +36,7 @@ class Sampled:
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
     reply: bytes = b""
+    task: int = 0
 
 
 class Machine:
@@ -50,6 +54,7 @@ class Machine:
     def __init__(self, stub: Stub) -> None:
         self.stub = stub
         self._registers: dict[bytes, RegisterFile] = {}
+        self._tasks: CurrentTasks | None = None
         self.architecture = self._learn_registers()
         self.memory = StubMemory(stub)
 
@@ -98,41 +103,47 @@ class Machine:
             )
         return tuple(known[index] for index in (sorted(set(indices)) if indices else known))
 
+    def follow_tasks(self, places: CurrentPlaces) -> None:
+        """Ask in every sample from now on which task each vcpu runs, too.
+
+        That costs a packet a vcpu, on AArch64 two or three; the first sample of each vcpu tells
+        none.
+
+        Args:
+            places: where the guest's kernel keeps that.
+        """
+        self._tasks = CurrentTasks(self.architecture.name, places)
+
     def sample(
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
     ) -> tuple[Exchange, list[Sampled]]:
         """Where each vcpu stands at one instant; see `Stub.exchange`."""
-        exchange = self.stub.exchange(_questions(vcpus), timed=timed)
-        replies = exchange.replies
+        exchange = self.stub.exchange(self._questions(vcpus), timed=timed)
         return exchange, [
-            Sampled(vcpu.index, self._state(vcpu, *replies[3 * i : 3 * i + 3]))
-            for i, vcpu in enumerate(vcpus)
+            self._sampled(vcpu, answers) for vcpu, answers in self._answers(vcpus, exchange.replies)
         ]
 
     def ask_in_stop(self, stop: Stop, vcpus: Sequence[Vcpu]) -> list[bytes]:
         """What the stub says of some vcpus in a stop that goes on; for the two methods below."""
-        return stop.ask(_questions(vcpus))
+        return stop.ask(self._questions(vcpus))
 
     def stack_pointers(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[int | None]:
         """The kernel stack that each vcpu is on, None of one that is on none; fast."""
         pointer = self.architecture.stack_pointer
         return [
-            pointer(self._registers[vcpu.cluster], replies[3 * i + 1])
-            if replies[3 * i] == b"OK"
-            else None
-            for i, vcpu in enumerate(vcpus)
+            pointer(self._registers[vcpu.cluster], answers[1]) if answers[0] == b"OK" else None
+            for vcpu, answers in self._answers(vcpus, replies)
         ]
 
     def sampled_in_stop(self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]) -> list[Sampled]:
         """Where each vcpu stood, with the registers for unwinding."""
         found = []
-        for i, vcpu in enumerate(vcpus):
-            chosen, registers, extra = replies[3 * i : 3 * i + 3]
-            state = self._state(vcpu, chosen, registers, extra)
+        for vcpu, answers in self._answers(vcpus, replies):
+            one = self._sampled(vcpu, answers)
             unwinding = None
-            if state is not None and state.mode in {Mode.KERNEL, Mode.IDLE}:
-                unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], registers)
-            found.append(Sampled(vcpu.index, state, unwinding, reply=registers))
+            if one.state is not None and one.state.mode in {Mode.KERNEL, Mode.IDLE}:
+                unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], answers[1])
+            found.append(replace(one, registers=unwinding, reply=answers[1]))
         return found
 
     def values(self, sampled: Sampled) -> dict[str, int]:
@@ -148,12 +159,39 @@ class Machine:
         values = {name: registers.value(name, sampled.reply) for name in words}
         return {name: value for name, value in values.items() if value is not None}
 
-    def _state(self, vcpu: Vcpu, chosen: bytes, registers: bytes, extra: bytes) -> VcpuState | None:
+    def _questions(self, vcpus: Sequence[Vcpu]) -> list[bytes]:
+        asked = []
+        for vcpu in vcpus:
+            # `g` comes first: under KVM only it fetches the registers from the kernel.
+            asked += [b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread]
+            if self._tasks is not None:
+                asked += self._tasks.questions(vcpu, self._registers[vcpu.cluster])
+        return asked
+
+    def _answers(
+        self, vcpus: Sequence[Vcpu], replies: Sequence[bytes]
+    ) -> Iterator[tuple[Vcpu, Sequence[bytes]]]:
+        """The replies to `_questions`, vcpu by vcpu."""
+        end = 0
+        for vcpu in vcpus:
+            begin, end = end, end + 3
+            if self._tasks is not None:
+                end += self._tasks.count(self._registers[vcpu.cluster])
+            yield vcpu, replies[begin:end]
+
+    def _sampled(self, vcpu: Vcpu, answers: Sequence[bytes]) -> Sampled:
+        chosen, reply, extra, *others = answers
         # After a refused choice the registers would be another vcpu's.
-        if chosen != b"OK" or is_error(registers):
-            return None
+        if chosen != b"OK" or is_error(reply):
+            return Sampled(vcpu.index, None)
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
-        return self.architecture.state(self._registers[vcpu.cluster], registers, halted=halted)
+        registers = self._registers[vcpu.cluster]
+        state = self.architecture.state(registers, reply, halted=halted)
+        task = 0
+        if self._tasks is not None:
+            user = state.mode is Mode.USER
+            task = self._tasks.pointer(vcpu, registers, reply, others, user=user)
+        return Sampled(vcpu.index, state, task=task)
 
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
@@ -177,12 +215,3 @@ class Machine:
     def vector(self) -> int | None:
         """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
         return self.architecture.vector(self)
-
-
-def _questions(vcpus: Sequence[Vcpu]) -> list[bytes]:
-    # `g` comes first: under KVM only it fetches the registers from the kernel.
-    return [
-        request
-        for vcpu in vcpus
-        for request in (b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread)
-    ]

@@ -4,25 +4,31 @@ from __future__ import annotations
 
 import math
 import random
+import re
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
-from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
+from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
 from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
 _CR3 = hexadecimal("CR3")
+#: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
+_GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
 _CR4 = hexadecimal("CR4")
 _CR4_FIVE_LEVELS = 1 << 12
 #: With page-table isolation, user code runs on the second of two neighbouring tables
@@ -82,7 +88,7 @@ class MonitoredMachine:
         TargetError: the vcpus are of an architecture that gprof does not know.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor_client = monitor
         self.run_state = RunState(monitor)
         self.architecture = self._learn_architecture()
@@ -95,6 +101,8 @@ class MonitoredMachine:
         self._stub = LazyStub(monitor)
         self._process: ProcessMemory | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
+        self._last_text = ("", 0)  # of all registers, and when it came
+        self._tasks: WatchedTasks | None = None
         self.memory: Memory = self._choose_memory()
 
     @property
@@ -107,6 +115,10 @@ class MonitoredMachine:
     def lend(self, machine: Machine) -> None:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)
+
+    def take_back(self) -> None:
+        """The machine that was lent is closed; the guest goes on being seen by the monitor."""
+        self._stub.take_back()
 
     def through_stub(self) -> Machine:
         """The same guest through its stub, which is opened for this if it is not yet.
@@ -174,13 +186,52 @@ class MonitoredMachine:
             )
         return tuple(sorted(set(indices)) if indices else known)
 
+    def follow_tasks(self, places: CurrentPlaces) -> bool:
+        """Tell from now on which task each vcpu runs, too; whether that can be told.
+
+        Args:
+            places: where the guest's kernel keeps that.
+        """
+        if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
+            return False
+        vcpus = [vcpu.index for vcpu in self.vcpus]
+        virtual = WalkedMemory(self, self._process)
+        self._tasks = WatchedTasks(self.architecture.name, places, vcpus, virtual, self._process)
+        return True
+
     def sample(self, vcpus: Sequence[int]) -> Look:
         """Where the vcpus stand, without stopping any for longer than it takes to read it."""
+        before = self._running_tasks()
         asked = time.monotonic_ns()
         text = self.monitor_client.human_monitor(_ALL_REGISTERS)
         answered = time.monotonic_ns()
+        self._last_text = text, answered
+        # One that was there before and after was there in between.
+        after = self._running_tasks()
+        self._see_bases(text)
         states = read_states(text, self.architecture.name)
-        return Look([Sampled(index, states.get(index)) for index in vcpus], asked, answered)
+        sampled = []
+        for index in vcpus:
+            task = before.get(index, 0)
+            sampled.append(
+                Sampled(index, states.get(index), task=task if after.get(index) == task else 0)
+            )
+        return Look(sampled, asked, answered)
+
+    def _running_tasks(self) -> Mapping[int, int]:
+        if self._tasks is None:
+            return {}
+        if self._tasks.must_learn():
+            self._tasks.learn(self.tables())
+        return self._tasks.read()
+
+    def _see_bases(self, text: str) -> None:
+        """Learn which vcpu is which cpu of Linux, where registers tell."""
+        if self._tasks is None or self.architecture.name != "x86_64":
+            return
+        for index, block in blocks(text).items():
+            if base := value(_GS_BASE, block):
+                self._tasks.seen_base(index, base)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor."""
@@ -197,18 +248,22 @@ class MonitoredMachine:
         """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
         return self.architecture.vector(self)
 
-    def tables(self) -> list[PageTables]:
-        """The roots of the page tables that the vcpus use now, the kernel's view of them."""
+    def tables(self, *, fresh: bool = False) -> list[PageTables]:
+        """The roots of the page tables that the vcpus use now, the kernel's view of them.
+
+        Args:
+            fresh: ask even where a sample has just told.
+        """
         if self.architecture.name == "aarch64":
             root = self.register("TTBR1_EL1")
             control = self.register("TCR_EL1")
             return [] if root is None or control is None else [AArch64Tables(root, control)]
         if self.architecture.name == "riscv64":
             satp = hexadecimal("satp", r"\s+")
-            roots = [value(satp, one) for one in self._blocks()]
+            roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
-        for block in self._blocks():
+        for block in self._blocks(fresh=fresh):
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
                 levels = 5 if control & _CR4_FIVE_LEVELS else 4
@@ -217,8 +272,11 @@ class MonitoredMachine:
                         found.append(tables)
         return found
 
-    def _blocks(self) -> list[str]:
-        return list(blocks(self.monitor(_ALL_REGISTERS)).values())
+    def _blocks(self, *, fresh: bool) -> list[str]:
+        text, answered_ns = self._last_text
+        if fresh or time.monotonic_ns() - answered_ns > _ROOT_LIFETIME * 1e9:
+            text = self.monitor(_ALL_REGISTERS)
+        return list(blocks(text).values())
 
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
@@ -226,6 +284,8 @@ class MonitoredMachine:
             self._process.refresh()
         if isinstance(self.memory, WalkedMemory | LazyStub):
             self.memory.forget()
+        if self._tasks is not None:
+            self._tasks.forget()
 
     def close(self) -> None:
         """Let go of the guest, as it was found. May be called again."""
@@ -265,6 +325,19 @@ class WalkedMemory:
             pages.append(page)
         return b"".join(pages)[address - first * _PAGE :][:size]
 
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each span as they are now; see `symbols.memory.Gathering`."""
+        found: list[bytes | None] = [None] * len(spans)
+        for view in self._views():
+            for i, (address, size) in enumerate(spans):
+                if found[i] is None:
+                    with suppress(MemoryFault):
+                        found[i] = view.read(address, size)
+                        self._seen = address
+            if None not in found or (self._seen is not None and _sees(view, self._seen)):
+                break
+        return found
+
     def readable(self, addresses: Sequence[int]) -> list[bool]:
         """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
         found = [False] * len(addresses)
@@ -303,7 +376,7 @@ class WalkedMemory:
                 time.sleep(random.uniform(0, 0.004 * attempt))  # noqa: S311 - spacing
             if attempt or not self._tables or time.monotonic() > self._tables_end:
                 try:
-                    self._tables = self._machine.tables()
+                    self._tables = self._machine.tables(fresh=attempt > 0)
                 except TargetError:
                     return
                 own = self._machine.architecture.name == "aarch64"

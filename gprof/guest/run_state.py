@@ -11,11 +11,11 @@ import time
 from collections import deque
 
 from gprof.errors import TargetError
-from gprof.guest.qmp import CommandRefused, Event, Qmp
+from gprof.guest.monitor import CommandRefused, Event, Monitor
 
-#: How often it is asked whether a migration goes on: events tell of it only where that is
-#: switched on.
-_ASK_MIGRATION_S = 1.0
+#: How often it is asked how things are: events tell of a migration only where that is switched
+#: on, and libvirt passes events on only from some moment after we have asked for them.
+_ASK_EVERY_S = 1.0
 #: States of `query-migrate` in which a guest is on its way (qapi/migration.json).
 _MIGRATING = frozenset({
     "setup", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
@@ -23,6 +23,7 @@ _MIGRATING = frozenset({
 })  # fmt: skip
 _REMEMBERED = 200
 _ENOUGH = 10
+_ENOUGH_TO_JUDGE = 100
 
 STOPPED = (
     "Somebody else has stopped the guest: gprof waits, and does not resume it. "
@@ -63,7 +64,7 @@ class RunState:
         shut_down: it was told that the guest shuts down.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.running = True
         self.migrating = False
@@ -74,7 +75,7 @@ class RunState:
         self._stopped_at_us = -1
         self._disowned = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
-        self._migration_due = 0.0
+        self._asking_due = 0.0
         self._switched_on = False
         self.ask()
 
@@ -128,8 +129,8 @@ class RunState:
             TargetGone: QEMU ended.
         """
         self._take_in(self.monitor.events())
-        if time.monotonic() >= self._migration_due:
-            self._ask_migration()
+        if time.monotonic() >= self._asking_due:
+            self.ask()
 
     def disown(self) -> None:
         """Somebody else made the stop that goes on now: it does not count."""
@@ -155,8 +156,20 @@ class RunState:
         """Mean length of the last stops; 0 before the first is over."""
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
 
+    @property
+    def cost_certain(self) -> bool:
+        """Whether so many stops were seen that a burst of long ones is told from the rule."""
+        return len(self._recent) >= _ENOUGH_TO_JUDGE
+
+    @property
+    def latency_ns(self) -> int | None:
+        """What one stop in a hundred exceeds, of the last ones; None before `cost_certain`."""
+        if not self.cost_certain:
+            return None
+        return sorted(self._recent)[len(self._recent) * 99 // 100]
+
     def _ask_migration(self) -> None:
-        self._migration_due = time.monotonic() + _ASK_MIGRATION_S
+        self._asking_due = time.monotonic() + _ASK_EVERY_S
         said = self.monitor.execute("query-migrate")
         self.migrating = isinstance(said, dict) and said.get("status") in _MIGRATING
 

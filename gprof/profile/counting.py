@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,25 +47,25 @@ def totals(
     keys: Int64s,
     *,
     own: Int64s,
-    vcpu: Int64s,
+    told: Sequence[Int64s],
     weight: UInt32s,
     length: int,
-) -> tuple[Int64s, Int64s]:
-    """What each key weighs anywhere on the stacks, and the vcpu that its samples share.
+) -> tuple[Int64s, list[Int64s]]:
+    """What each key weighs anywhere on the stacks, and which values its samples share.
 
     Args:
         placement: of the samples that count.
         entity_of: for each place its entity.
         keys: for each sample its own key; the stack's other keys have the same mode.
         own: for each key its self weight.
-        vcpu: for each sample a number of its vcpu.
+        told: columns of samples, such as the numbers of their vcpus; see `shared`.
         weight: of each sample.
         length: one more than the greatest key.
     """
     path = placement.path
     without = path < 0
     if without.all():
-        return own, shared(keys, vcpu, length)
+        return own, [shared(keys, column, length) for column in told]
     # A function that is twice on a stack counts once: the entities of a path are made distinct.
     pairs = np.unique(
         (placement.pair_path.astype(np.int64) << 32) | entity_of[placement.pair_place]
@@ -73,14 +74,17 @@ def totals(
     on_path = path[~without] * MODES + keys[~without] % MODES
     paths = len(placement.frames) * MODES
     path_weight = weigh(on_path, weight[~without], paths)
-    path_vcpu = shared(on_path, vcpu[~without], paths)
+    path_told = [shared(on_path, column[~without], paths) for column in told]
     total = weigh(keys[without], weight[without], length)
-    seen_keys, seen_vcpus = [keys[without]], [vcpu[without]]
+    seen_keys = [keys[without]]
+    seen = [[column[without]] for column in told]
     for mode in np.unique(on_path % MODES).tolist():
         at = pair_path * MODES + mode
         here = path_weight[at] > 0
         key = pair_entity[here] * MODES + mode
         total += np.bincount(key, path_weight[at[here]], length).astype(np.int64)
         seen_keys.append(key)
-        seen_vcpus.append(path_vcpu[at[here]])
-    return total, shared(np.concatenate(seen_keys), np.concatenate(seen_vcpus), length)
+        for values, of_path in zip(seen, path_told, strict=True):
+            values.append(of_path[at[here]])
+    every_key = np.concatenate(seen_keys)
+    return total, [shared(every_key, np.concatenate(values), length) for values in seen]

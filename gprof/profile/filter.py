@@ -46,8 +46,10 @@ class Filter:
         modes: modes to keep, as shown: idle functions of the kernel are IDLE, not KERNEL.
         vcpus: vcpus to keep.
         guests: guests to keep.
+        tasks: names or numbers of tasks to keep; see `TaskTable.matching`.
         since_ns: first `time` to keep.
         until_ns: `time` after the last to keep.
+        task_ids: ids of tasks to keep, by their numbers in the profile's table.
         frames: what else the frames of a sample must have; all of it.
     """
 
@@ -55,8 +57,10 @@ class Filter:
     modes: frozenset[Mode] | None = None
     vcpus: frozenset[int] | None = None
     guests: frozenset[int] | None = None
+    tasks: tuple[str, ...] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
+    task_ids: frozenset[int] | None = None
     frames: tuple[FramePattern, ...] = ()
 
     def mask(
@@ -72,9 +76,13 @@ class Filter:
             (placement.mode, self.modes),
             (samples.vcpu, self.vcpus),
             (samples.guest, self.guests),
+            (samples.task, self.task_ids),
         ):
             if wanted is not None:
                 keep &= np.isin(column, np.fromiter(wanted, np.int64))
+        if self.tasks is not None:
+            task = known.tasks.known(samples.task)  # first: the table may grow meanwhile
+            keep &= known.tasks.matching(self.tasks)[task]
         if self.pattern is not None:
             keep &= self._found(FramePattern(self.pattern), placement, known)
         for wanted_frame in self.frames:

@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.source import SampleBatch, SourceFacts
 from symbols.memory import BytesMemory
 from symbols.space import AddressSpace
@@ -44,6 +46,8 @@ class Profile:
         guests: by id.
         spaces: what the addresses of each guest mean, by guest id.
         stacks: the stacks that `samples.stack` numbers.
+        tasks: the tasks that `samples.task` numbers.
+        user_spaces: what the user spaces of tasks have mapped.
         texts: instructions of hot functions by guest id, where they were kept.
         started_ns: wall-clock time of the start, nanoseconds since the epoch; 0 where unknown.
     """
@@ -55,6 +59,8 @@ class Profile:
     stacks: StackTable = field(default_factory=StackTable)
     texts: Mapping[int, BytesMemory] = field(default_factory=dict)
     started_ns: int = 0
+    tasks: TaskTable = field(default_factory=TaskTable)
+    user_spaces: UserSpaces = field(default_factory=UserSpaces)
 
     def space(self, guest: int) -> AddressSpace:
         """The address space of a guest; an empty one where nothing is known of it."""

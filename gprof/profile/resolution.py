@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 
 from gprof.profile.places import PAGE_BITS, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
+from gprof.profile.tasks import TaskTable
 from gprof.sampling.source import Mode, SampleBatch, UInt64s
-from symbols.space import AddressSpace, Reason
+from symbols.space import Reason
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
@@ -53,13 +54,18 @@ class Resolution:
     addresses and stacks cost time. It starts over by itself when it is given another profile,
     or when a guest's space was replaced or has loaded an image. An image that is unloaded keeps
     its name for the samples that were taken while it was there.
+
+    Attributes:
+        tasks: of the last profile.
     """
 
     def __init__(self) -> None:
+        self.tasks = TaskTable()
         self._known: _Lineage | None = None
 
     def of(self, profile: Profile) -> Placement:
         """The profile's samples with their addresses looked up."""
+        self.tasks = profile.tasks
         if self._known is None or not self._known.leads_to(profile):
             self._known = _Lineage(profile)
         return self._known.extended(profile)
@@ -88,8 +94,11 @@ class _Lineage:
         self._spaces = {g: (space, len(space.images)) for g, space in first.spaces.items()}
         self._places: list[Place] = []
         self._place_by_key: dict[tuple[int, int, int, int], int] = {}
-        self._pcs: dict[int, Numbering] = {}  # by guest
-        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # by guest, in the order of _pcs
+        # By layout << 16 | guest: where a process's own mappings count, else layout 0.
+        self._pcs: dict[int, Numbering] = {}
+        self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
+        self._user_spaces = first.user_spaces
+        self._where = np.empty(0, np.int64)  # of each sample
         self._own = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
         self._paths = Numbering()  # of guest << 32 | stack
@@ -104,6 +113,7 @@ class _Lineage:
         known = len(self._samples)
         return (
             self._stacks is profile.stacks
+            and self._user_spaces is profile.user_spaces
             and self._spaces.keys() == profile.spaces.keys()
             and all(
                 space is profile.spaces[guest] and images == len(space.images)
@@ -113,7 +123,7 @@ class _Lineage:
                 np.array_equal(
                     getattr(profile.samples, column)[:known], getattr(self._samples, column)
                 )
-                for column in ("pc", "guest", "stack")
+                for column in ("pc", "guest", "stack", "task", "mode")
             )
         )
 
@@ -151,30 +161,38 @@ class _Lineage:
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""
         known = len(self._samples)
-        pc, guest = profile.samples.pc[known:], profile.samples.guest[known:]
-        own = np.empty(len(pc), np.int32)
-        for number in np.unique(guest).tolist():
-            here = np.flatnonzero(guest == number)
+        where = _where(profile)
+        pc = profile.samples.pc
+        own = np.concatenate([self._own, np.zeros(len(pc) - known, np.int32)])
+        new = np.ones(len(pc), bool)
+        new[:known] = where[:known] != self._where  # their process was read meanwhile
+        self._where = where
+        for number in np.unique(where[new]).tolist():
+            here = np.flatnonzero(new & (where == number))
             for first in range(0, len(here), _AT_ONCE):
                 some = here[first : first + _AT_ONCE]
                 own[some] = self._places_of(profile, number, pc[some])
-        self._own = np.concatenate([self._own, own])
+        self._own = own
         self._path = np.concatenate([self._path, self._paths_of(profile, known)])
         self._samples = profile.samples
 
-    def _places_of(self, profile: Profile, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
-        numbering = self._pcs.setdefault(guest, Numbering())
+    def _places_of(self, profile: Profile, where: int, pcs: UInt64s) -> NDArray[np.int32]:
+        numbering = self._pcs.setdefault(where, Numbering())
         numbers, fresh = numbering.number(pcs)
-        places = self._place_of_pc.get(guest, np.empty(0, np.int32))
+        places = self._place_of_pc.get(where, np.empty(0, np.int32))
         if len(fresh):
-            looked_up = self._look_up(profile.space(guest), guest, fresh)
-            places = self._place_of_pc[guest] = np.concatenate([places, looked_up])
+            looked_up = self._look_up(profile, where, fresh)
+            places = self._place_of_pc[where] = np.concatenate([places, looked_up])
         found: NDArray[np.int32] = places[numbers]
         return found
 
-    def _look_up(self, space: AddressSpace, guest: int, pcs: UInt64s) -> NDArray[np.int32]:
+    def _look_up(self, profile: Profile, where: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
+        layout, guest = where >> 16, where & 0xFFFF
+        space = profile.user_spaces.layouts[layout] if layout else profile.space(guest)
         resolved = space.resolve(pcs)
+        if layout:
+            resolved.reason[resolved.reason == Reason.NO_SYMBOLS] = Reason.USER_PROGRAM
         detail = np.where(
             resolved.reason == Reason.RESOLVED,
             resolved.symbol,
@@ -189,7 +207,8 @@ class _Lineage:
         images = space.images
         distinct = zip(*(column[first].tolist() for column in columns), strict=True)
         for i, (image, reason, value) in enumerate(distinct):
-            key = (guest, image, reason, value)
+            # What lies in no image is the same in every process.
+            key = (where if image >= 0 else guest, image, reason, value)
             number = self._place_by_key.get(key)
             if number is None:
                 number = self._place_by_key[key] = len(self._places)
@@ -236,3 +255,20 @@ class _Lineage:
                 tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)
             ]
         return path
+
+
+def _where(profile: Profile) -> NDArray[np.int64]:
+    """For each sample what its address belongs to: layout << 16 | guest.
+
+    The layout is that of its process in user mode, where that was read; else 0.
+    """
+    samples = profile.samples
+    where = samples.guest.astype(np.int64)
+    layouts = profile.user_spaces.layouts_of()
+    if layouts.any():
+        task = profile.tasks.known(samples.task)
+        space = profile.tasks.spaces()[task]
+        space[space >= len(layouts)] = 0
+        user = samples.mode == Mode.USER
+        where[user] |= layouts[space[user]] << 16
+    return where

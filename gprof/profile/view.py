@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gprof.profile.counting import MODES, SEVERAL, numbered, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
+from gprof.profile.tasks import UNKNOWN_TASK, GuestTask, TaskTable
 from gprof.sampling.source import Mode
 from symbols.names import printable
 from symbols.space import Reason
@@ -33,6 +35,13 @@ class Group(StrEnum):
     MODE = "mode"
     VCPU = "vcpu"
     GUEST = "guest"
+    TASK = "task"  # a thread of the guest
+    PROCESS = "process"
+    COMM = "comm"  # all tasks of one name
+
+
+#: Groups of tasks: what a vcpu idles in is a row of its own, though a task does it.
+TASK_GROUPS = frozenset({Group.TASK, Group.PROCESS, Group.COMM})
 
 
 class SortKey(StrEnum):
@@ -45,6 +54,8 @@ class SortKey(StrEnum):
     MODE = "mode"
     VCPU = "vcpu"
     GUEST = "guest"
+    TASK = "task"
+    PROCESS = "process"
     ADDRESS = "address"
 
 
@@ -65,6 +76,7 @@ class Row:
         self_weight: weight of the samples whose pc lies here.
         total_weight: weight of the samples with this anywhere on their stack, once each.
         name: what is shown where there is no symbol; the address where this is empty too.
+        task: what all of its samples ran; None where that is unknown, or the row holds several.
     """
 
     symbol: str | None
@@ -77,6 +89,7 @@ class Row:
     self_weight: int
     total_weight: int
     name: str = ""
+    task: GuestTask | None = None
 
     @property
     def label(self) -> str:
@@ -127,6 +140,8 @@ _ORDER: dict[SortKey, Callable[[Row], Any]] = {
     SortKey.MODE: lambda row: row.mode.label,
     SortKey.VCPU: lambda row: (row.guest, row.vcpu),
     SortKey.GUEST: lambda row: row.guest,
+    SortKey.TASK: lambda row: (1, "", 0) if row.task is None else (0, row.task.name, row.task.pid),
+    SortKey.PROCESS: lambda row: -1 if row.task is None else row.task.tgid,
     SortKey.ADDRESS: lambda row: row.address,
 }
 
@@ -157,7 +172,7 @@ def tabulate(
     if group in {Group.SYMBOL, Group.MODULE}:
         rows = _rows_of_places(profile, placement, group)
     else:
-        rows = _rows_of_vcpus(profile, placement, group)
+        rows = _rows_of_samples(profile, placement, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
     unresolved_of = _unresolved(placement)
     unresolved: dict[Reason, int] = {}
@@ -195,14 +210,19 @@ def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> lis
     keys = entity_of[placement.own] * MODES + placement.mode
     length = len(entity_of) * MODES
     own = weigh(keys, samples.weight, length)
-    vcpu = samples.vcpu.astype(np.int64)
-    total, vcpus = totals(
-        placement, entity_of, keys, own=own, vcpu=vcpu, weight=samples.weight, length=length
+    total, (vcpus, tasks) = totals(
+        placement,
+        entity_of,
+        keys,
+        own=own,
+        told=(samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
+        weight=samples.weight,
+        length=length,
     )
     found = np.flatnonzero(total)
     rows = []
-    for key, own_weight, total_weight, one_vcpu in zip(
-        *(column.tolist() for column in (found, own[found], total[found], vcpus[found])),
+    for key, own_weight, total_weight, one_vcpu, one_task in zip(
+        *(column[found].tolist() for column in (np.arange(length), own, total, vcpus, tasks)),
         strict=True,
     ):
         place = placement.places[key // MODES]
@@ -219,6 +239,7 @@ def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> lis
                 self_weight=own_weight,
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
+                task=profile.tasks[one_task],
             )
         )
     return rows
@@ -233,48 +254,71 @@ def _module_key(place: Place) -> tuple[int, str, Reason]:
     return place.guest, place.module, _module_reason(place)
 
 
-def _rows_of_vcpus(profile: Profile, placement: Placement, group: Group) -> list[Row]:
-    """A row for each mode, vcpu or guest. Their samples' stacks add nothing: total is self."""
+def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> list[Row]:
+    """A row for each mode, vcpu, guest or task. Their stacks add nothing: total is self."""
     samples = profile.samples
     guest = samples.guest.astype(np.int64)
     vcpu = guest << 16 | samples.vcpu
-    of_sample = {
-        Group.MODE: placement.mode.astype(np.int64),
-        Group.VCPU: vcpu,
-        Group.GUEST: guest,
-    }[group]
+    mode = placement.mode.astype(np.int64)
+    task = profile.tasks.known(samples.task)
+    groups: Sequence[GuestTask | None] = ()
+    if group in TASK_GROUPS:
+        groups, group_of = _grouped(profile.tasks, group)
+        # A task that is unknown is so in each guest for itself.
+        of_sample = (group_of[task] << 16 | guest) << 1 | (mode == Mode.IDLE)
+    else:
+        of_sample = {Group.MODE: mode, Group.VCPU: vcpu, Group.GUEST: guest}[group]
     keys, length = numbered(of_sample)
+    example = np.zeros(length, np.int64)
+    example[keys] = of_sample
     columns = (
         weigh(keys, samples.weight, length),
-        shared(keys, placement.mode.astype(np.int64), length),
+        shared(keys, mode, length),
         shared(keys, guest, length),
         shared(keys, vcpu, length),
+        shared(keys, task, length),
+        example,
     )
     rows = []
-    for weight, mode, one_guest, one_vcpu in zip(
+    for weight, one_mode, one_guest, one_vcpu, one_task, key in zip(
         *(column.tolist() for column in columns), strict=True
     ):
         if not weight:
             continue
-        one_mode = Mode.UNKNOWN if mode == SEVERAL else Mode(mode)
         row = Row(
             symbol=None,
             module="",
-            mode=one_mode,
+            mode=Mode.UNKNOWN if one_mode == SEVERAL else Mode(one_mode),
             reason=Reason.RESOLVED,
             guest=one_guest,
             vcpu=SEVERAL if one_vcpu == SEVERAL else one_vcpu & 0xFFFF,
             address=0,
             self_weight=weight,
             total_weight=weight,
+            task=profile.tasks[one_task],
         )
+        if group in TASK_GROUPS:
+            alone = row.task if group is Group.COMM else None
+            row = replace(row, task=alone or groups[key >> 17])
         rows.append(replace(row, name=_name_of(profile, group, row)))
     return rows
+
+
+def _grouped(
+    tasks: TaskTable, group: Group
+) -> tuple[Sequence[GuestTask | None], NDArray[np.int64]]:
+    if group is Group.TASK:
+        return tasks.alone()
+    return tasks.by_process() if group is Group.PROCESS else tasks.by_name()
 
 
 def _name_of(profile: Profile, group: Group, row: Row) -> str:
     if group is Group.MODE:
         return row.mode.label
+    if group in TASK_GROUPS:
+        if row.task is None:
+            return UNKNOWN_TASK
+        return row.task.name if group is Group.COMM else row.task.label
     known = profile.guests.get(row.guest)
     name = printable(known.name) if known else f"guest {row.guest}"
     if group is Group.GUEST:

@@ -23,7 +23,7 @@ from gprof.errors import FormatError
 MAGIC = b"\x89gprof\r\n"
 
 #: A reader refuses a greater major version and skips what it does not know of a greater minor.
-MAJOR, MINOR = 1, 0
+MAJOR, MINOR = 1, 1
 
 #: magic, major, minor, four bytes of zero.
 PREAMBLE = struct.Struct("<8sHHI")
@@ -49,6 +49,9 @@ class Kind(Enum):
     IMAGES = b"IMAG"
     SYMBOLS = b"SYMB"
     STACKS = b"STAC"
+    TASKS = b"TASK"
+    LAYOUTS = b"LAYO"
+    USER_SPACES = b"USER"
     SAMPLES = b"SAMP"
     TEXT = b"TEXT"
     FACTS = b"FACT"

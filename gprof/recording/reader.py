@@ -9,9 +9,12 @@ from typing import BinaryIO
 
 import numpy as np
 
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.fields import I32, I64, U16, U64, Fields
 from gprof.recording.files import open_input
 from gprof.recording.format import Damage, Kind, frames
@@ -23,9 +26,13 @@ from symbols.table import SymbolTable
 
 _U64 = np.dtype("<u8")
 _U32 = np.dtype("<u4")
+_U16 = np.dtype("<u2")
+_U8 = np.dtype("u1")
 
 #: Images of one guest, modules that were loaded again and again included.
 _MOST_IMAGES = 1 << 14
+#: User spaces of all guests; a shell that starts ten programs a second needs a week for so many.
+_MOST_SPACES = 1 << 22
 
 
 def read(path: Path) -> Profile:
@@ -96,6 +103,8 @@ class _Recording:
         self._kernel_half: dict[int, tuple[int, int]] = {}
         self._images: dict[int, list[_Image]] = {}
         self._stacks = StackTable()
+        self._tasks = TaskTable()
+        self._user_spaces = UserSpaces()
         self._samples = SampleTable()
         self._texts: dict[int, dict[int, bytes]] = {}
 
@@ -115,6 +124,8 @@ class _Recording:
             stacks=self._stacks,
             texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
             started_ns=self.started_ns,
+            tasks=self._tasks,
+            user_spaces=self._user_spaces,
         )
 
     def take_header(self, fields: Fields) -> None:
@@ -142,26 +153,7 @@ class _Recording:
         new = fields.maps("images")
         if fields.integer("first") != len(images) or len(images) + len(new) > _MOST_IMAGES:
             raise fields.wrong("the images are not numbered in order")
-        for image in new:
-            kind = image.integer("kind", U16)
-            if kind not in set(ImageKind):
-                raise fields.wrong(f"an image has the kind {kind}")
-            start, last = image.integer("start"), image.integer("last")
-            if start > last:
-                raise fields.wrong("an image ends before it starts")
-            images.append(
-                _Image(
-                    LoadedImage(
-                        name=image.text("name"),
-                        kind=ImageKind(kind),
-                        start=start,
-                        end=last + 1,
-                        slide=image.integer("slide"),
-                        build_id=image.build_id("build_id"),
-                        path=image.text("file"),
-                    )
-                )
-            )
+        images += [_Image(_loaded(image)) for image in new]
 
     def take_symbols(self, fields: Fields) -> None:
         images = self._images.get(fields.integer("guest", U16), [])
@@ -169,19 +161,13 @@ class _Recording:
         if number >= len(images):
             raise fields.wrong(f"symbols belong to image {number}, which is not there")
         start, end = fields.column("start", _U64), fields.column("end", _U64)
-        length, names = fields.column("length", _U32), fields.raw("names")
-        ends = np.cumsum(length, dtype=np.int64)
-        if not len(start) == len(end) == len(length) or len(names) != (
-            ends[-1] if len(ends) else 0
-        ):
+        names = _names(fields)
+        if names is None or not len(start) == len(end) == len(names):
             raise fields.wrong("the columns of symbols have different lengths")
         image = images[number]
         image.start.append(start)
         image.end.append(end)
-        at = 0
-        for stop in ends.tolist():
-            image.names.append(names[at:stop])
-            at = stop
+        image.names += names
 
     def take_stacks(self, fields: Fields) -> None:
         depth, pcs = fields.column("depth", _U32), fields.column("pc", _U64).tolist()
@@ -195,6 +181,47 @@ class _Recording:
             if self._stacks.add(pcs[at : at + length]) != number:
                 raise fields.wrong("a stack is there twice")
             at += length
+
+    def take_tasks(self, fields: Fields) -> None:
+        guest, kernel_thread = fields.column("guest", _U16), fields.column("kernel_thread", _U8)
+        pid, tgid = fields.column("pid", _U32), fields.column("tgid", _U32)
+        names = _names(fields)
+        space = np.zeros(len(guest), _U32)
+        if fields.has("space"):
+            space = fields.column("space", _U32)
+        columns = (guest, pid, tgid, kernel_thread, space)
+        if names is None or any(len(column) != len(names) for column in columns):
+            raise fields.wrong("the columns of tasks have different lengths")
+        if fields.integer("first") != len(self._tasks):
+            raise fields.wrong("the tasks are not numbered in order")
+        for name, of_guest, own, process, without_user, of_space in zip(
+            names, *(column.tolist() for column in columns), strict=True
+        ):
+            task = GuestTask(of_guest, own, process, printable(name), bool(without_user), of_space)
+            number = len(self._tasks)
+            if self._tasks.add(task) != number:
+                raise fields.wrong("a task is there twice")
+
+    def take_layout(self, fields: Fields) -> None:
+        images = fields.maps("images")
+        if len(images) > _MOST_IMAGES:
+            raise fields.wrong("a user space has too many images")
+        expected = len(self._user_spaces.layouts)
+        number = self._user_spaces.layout([_loaded(image) for image in images])
+        if not fields.integer("number") == number == expected:
+            raise fields.wrong("the layouts of user spaces are not numbered in order")
+
+    def take_user_spaces(self, fields: Fields) -> None:
+        space, layout = fields.column("space", _U32), fields.column("layout", _U32)
+        if len(space) != len(layout):
+            raise fields.wrong("the columns of user spaces have different lengths")
+        known = len(self._user_spaces.layouts)
+        for one, number in zip(space.tolist(), layout.tolist(), strict=True):
+            if not 0 < one < _MOST_SPACES or number >= known:
+                raise fields.wrong("a user space is laid out like none")
+            while len(self._user_spaces) <= one:
+                self._user_spaces.reserve()
+            self._user_spaces.lay_out(one, number)
 
     def take_samples(self, fields: Fields) -> None:
         columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
@@ -228,6 +255,10 @@ class _Recording:
             block_starts=fields.flag("block_starts"),
             unwound_by=fields.text("unwound_by") if fields.has("unwound_by") else "",
             endings=fields.counts("endings") if fields.has("endings") else {},
+            vcpu_times={
+                one.integer("vcpu", U16): VcpuTime(one.integer("ran_ns"), one.integer("waited_ns"))
+                for one in (fields.maps("vcpu_times") if fields.has("vcpu_times") else ())
+            },
         )
 
     def take_end(self, fields: Fields) -> None:
@@ -240,11 +271,42 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.IMAGES: _Recording.take_images,
     Kind.SYMBOLS: _Recording.take_symbols,
     Kind.STACKS: _Recording.take_stacks,
+    Kind.TASKS: _Recording.take_tasks,
+    Kind.LAYOUTS: _Recording.take_layout,
+    Kind.USER_SPACES: _Recording.take_user_spaces,
     Kind.SAMPLES: _Recording.take_samples,
     Kind.TEXT: _Recording.take_text,
     Kind.FACTS: _Recording.take_facts,
     Kind.END: _Recording.take_end,
 }
+
+
+def _loaded(image: Fields) -> LoadedImage:
+    """One map of a list of images."""
+    kind = image.integer("kind", U16)
+    if kind not in set(ImageKind):
+        raise image.wrong(f"an image has the kind {kind}")
+    start, last = image.integer("start"), image.integer("last")
+    if start > last:
+        raise image.wrong("an image ends before it starts")
+    return LoadedImage(
+        name=image.text("name"),
+        kind=ImageKind(kind),
+        start=start,
+        end=last + 1,
+        slide=image.integer("slide"),
+        build_id=image.build_id("build_id"),
+        path=image.text("file"),
+    )
+
+
+def _names(fields: Fields) -> list[bytes] | None:
+    """The names in the fields `length` and `names`; None where these do not agree."""
+    length, names = fields.column("length", _U32), fields.raw("names")
+    ends = np.cumsum(length, dtype=np.int64).tolist()
+    if len(names) != (ends[-1] if ends else 0):
+        return None
+    return [names[start:end] for start, end in zip([0, *ends], ends, strict=False)]
 
 
 def _apart(texts: dict[int, bytes]) -> list[tuple[int, bytes]]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import platform
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
@@ -17,20 +17,24 @@ from gprof import __version__
 from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
-from gprof.sampling.source import COLUMN_TYPES, Int64s, SampleBatch, SourceFacts, UInt64s
+from gprof.sampling.source import COLUMN_TYPES, Int64s, SampleBatch, SourceFacts, UInt32s, UInt64s
 from symbols.memory import Memory
 from symbols.names import LONGEST
 from symbols.space import AddressSpace, LoadedImage, Reason
 from symbols.table import SymbolTable
 
 #: What goes into one frame, so that none comes near the limit: 9 MB of samples, 17 MB of names
-#: at worst, 8 MB of stacks.
+#: at worst, 8 MB of stacks, 9 MB of tasks.
 _FRAME_SAMPLES = 1 << 18
 _FRAME_SYMBOLS = 1 << 11
 _FRAME_PCS = 1 << 20
+_FRAME_TASKS = 1 << 10
+_FRAME_SPACES = 1 << 18
 
 #: Bytes of a name; what is longer is cut when it is shown.
 _LONGEST_NAME = 4 * (LONGEST + 1)
@@ -77,6 +81,10 @@ class Writer:
         self._batches: list[SampleBatch] = []
         self._stacks = StackTable()
         self._stacks_written = 1
+        self._tasks = TaskTable()
+        self._tasks_written = 1
+        self._layouts_written = 1
+        self._layouts_of = np.zeros(1, np.int64)
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
         self._maps: dict[int, _Map] = {}
@@ -117,25 +125,37 @@ class Writer:
     ) -> None:
         self.close()
 
-    def add(self, batch: SampleBatch, stacks: StackTable) -> None:
+    def add(self, batch: SampleBatch, stacks: StackTable, tasks: TaskTable | None = None) -> None:
         """Remember samples until the next flush.
 
         Args:
             batch: the samples.
             stacks: has the stacks that they number; another table than last time is fine.
+            tasks: the same for tasks; without it they are unknown.
         """
         if not len(batch):
             return
         numbers, inverse = np.unique(batch.stack, return_inverse=True)
         ours = np.array([self._stacks.add(stacks[number]) for number in numbers.tolist()], "<u4")
         columns = {name: getattr(batch, name) for name in COLUMN_TYPES}
-        self._batches.append(SampleBatch(**{**columns, "stack": ours[inverse]}))
+        columns |= {"stack": ours[inverse], "task": self._renumbered(batch.task, tasks)}
+        self._batches.append(SampleBatch(**columns))
+
+    def _renumbered(self, column: UInt32s, tasks: TaskTable | None) -> UInt32s:
+        numbers, inverse = np.unique(column, return_inverse=True)
+        ours = np.zeros(len(numbers), "<u4")
+        for i, number in enumerate(numbers.tolist()):
+            task = tasks[number] if tasks is not None else None
+            if task is not None:
+                ours[i] = self._tasks.add(task)
+        return ours[inverse]
 
     def flush(
         self,
         facts: SourceFacts,
         guests: Mapping[int, Guest],
         spaces: Mapping[int, AddressSpace],
+        user_spaces: UserSpaces | None = None,
     ) -> None:
         """Write everything that was added, and what it needs to be understood.
 
@@ -143,6 +163,7 @@ class Writer:
             facts: as they are now.
             guests: by id.
             spaces: what addresses mean now, by guest id.
+            user_spaces: what the tasks have mapped; the same table each time.
 
         Raises:
             GprofError: the system did not take it. Nothing is lost: call again.
@@ -163,10 +184,18 @@ class Writer:
             )
             self._append_symbols(number, space, known, pcs)
         self._append_stacks()
+        self._append_tasks()
+        if user_spaces is not None:
+            self._append_user_spaces(user_spaces)
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
-        self._append(Kind.FACTS, {**told, "endings": dict(facts.endings)})
+        told["endings"] = dict(facts.endings)
+        told["vcpu_times"] = [
+            {"vcpu": vcpu, "ran_ns": time.ran_ns, "waited_ns": time.waited_ns}
+            for vcpu, time in sorted(facts.vcpu_times.items())
+        ]
+        self._append(Kind.FACTS, told)
         self._write()
 
     def add_text(self, guest: int, address: int, text: bytes) -> None:
@@ -310,6 +339,34 @@ class Writer:
             },
         )
 
+    def _append_tasks(self) -> None:
+        new = list(self._tasks.since(self._tasks_written))
+        for at in range(0, len(new), _FRAME_TASKS):
+            part = new[at : at + _FRAME_TASKS]
+            self._append(Kind.TASKS, {"first": self._tasks_written, **_task_fields(part)})
+            self._tasks_written += len(part)
+
+    def _append_user_spaces(self, spaces: UserSpaces) -> None:
+        now = spaces.layouts_of()
+        layouts = spaces.layouts
+        for number in range(self._layouts_written, len(layouts)):
+            images = [_image_fields(image) for image in layouts[number].images]
+            self._append(Kind.LAYOUTS, {"number": number, "images": images})
+            self._layouts_written = number + 1
+        before = np.zeros(len(now), np.int64)
+        before[: len(self._layouts_of)] = self._layouts_of
+        changed = np.flatnonzero(before != now)
+        for at in range(0, len(changed), _FRAME_SPACES):
+            part = changed[at : at + _FRAME_SPACES]
+            self._append(
+                Kind.USER_SPACES,
+                {
+                    "space": part.astype("<u4").tobytes(),
+                    "layout": now[part].astype("<u4").tobytes(),
+                },
+            )
+        self._layouts_of = now
+
     def _append_samples(self, samples: SampleBatch) -> None:
         for at in range(0, len(samples), _FRAME_SAMPLES):
             self._append(
@@ -357,10 +414,23 @@ def save(
         GprofError: see `Writer.open` and `Writer.flush`.
     """
     with Writer.open(path, force=force, started_ns=profile.started_ns) as writer:
-        writer.add(profile.samples, profile.stacks)
+        writer.add(profile.samples, profile.stacks, profile.tasks)
         for text in hot_texts(profile, profile.texts if memories is None else memories):
             writer.add_text(*text)
-        writer.flush(profile.facts, profile.guests, profile.spaces)
+        writer.flush(profile.facts, profile.guests, profile.spaces, profile.user_spaces)
+
+
+def _task_fields(tasks: Sequence[GuestTask]) -> dict[str, bytes]:
+    names = [task.comm.encode("utf-8", "backslashreplace")[:_LONGEST_NAME] for task in tasks]
+    return {
+        "guest": np.array([task.guest for task in tasks], "<u2").tobytes(),
+        "pid": np.array([task.pid for task in tasks], "<u4").tobytes(),
+        "tgid": np.array([task.tgid for task in tasks], "<u4").tobytes(),
+        "kernel_thread": np.array([task.kernel_thread for task in tasks], "u1").tobytes(),
+        "space": np.array([task.space for task in tasks], "<u4").tobytes(),
+        "length": np.array([len(name) for name in names], "<u4").tobytes(),
+        "names": b"".join(names),
+    }
 
 
 def _image_fields(image: LoadedImage) -> dict[str, object]:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 from gprof.guest.machine import Sampled
 from gprof.sampling.source import SampleBatch
+from gprof.sampling.task_numbers import TaskNumbers
 from symbols.unwinding.stack import CapturedWords, Ending, Unwinder
 
 _USER_PAGE = ~0xFFF & (1 << 64) - 1
@@ -42,13 +43,20 @@ class Gathered:
     Args:
         guest: id of the guest.
         unstacking: None where samples have no stacks.
+        tasks: numbers the tasks of samples; None where they have none.
 
     Attributes:
         endings: how many stacks ended in which way.
     """
 
-    def __init__(self, guest: int, unstacking: Unstacking | None = None) -> None:
+    def __init__(
+        self,
+        guest: int,
+        unstacking: Unstacking | None = None,
+        tasks: TaskNumbers | None = None,
+    ) -> None:
         self._guest = guest
+        self._numbers = tasks
         self._unstacking = unstacking
         self.endings: Counter[Ending] = Counter()
         self._clear()
@@ -59,6 +67,7 @@ class Gathered:
         self._vcpus: list[int] = []
         self._modes: list[int] = []
         self._stacks: list[int] = []
+        self._tasks: list[int] = []  # addresses of their structures
         self._captured: deque[tuple[int, Sampled]] = deque()
 
     def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
@@ -75,6 +84,7 @@ class Gathered:
             self._vcpus.append(one.vcpu)
             self._modes.append(one.state.mode)
             self._stacks.append(0)
+            self._tasks.append(one.task)
         return missing
 
     def unwind_one(self) -> bool:
@@ -96,13 +106,17 @@ class Gathered:
         return True
 
     def batch(self) -> SampleBatch:
-        """What was gathered since the last call, all of it unwound."""
+        """What was gathered since the last call, all of it unwound; may read tasks."""
         while self.unwind_one():
             pass
+        tasks: list[int] | int = 0
+        if self._numbers is not None:
+            tasks = self._numbers.of_samples(self._tasks, self._pcs, self._modes)
         batch = SampleBatch.of(
             self._pcs,
             time=self._times,
             stack=self._stacks,
+            task=tasks,
             vcpu=self._vcpus,
             mode=self._modes,
             guest=self._guest,

@@ -8,6 +8,7 @@ from symbols.memory import MemoryFault
 from symbols.unwinding.orc_table import Base, Frame, OrcTable
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import MOST_FRAMES, Ending, Registers, Stack, Word
+from symbols.unwinding.thunks import Thunks
 
 _WRAP = 1 << 64
 #: Rules that are remembered by pc; real profiles have some thousand.
@@ -25,7 +26,8 @@ _REGISTER: dict[int, str] = {
 _NONE: Mapping[str, int] = {}
 
 # Plain integers of this module: looking up a member of an enumeration takes longer than the rest.
-_END_OF_STACK, _CALL, _REGS = int(Frame.END_OF_STACK), int(Frame.CALL), int(Frame.REGS)
+_UNDEFINED, _END_OF_STACK = int(Frame.UNDEFINED), int(Frame.END_OF_STACK)
+_CALL, _REGS = int(Frame.CALL), int(Frame.REGS)
 _PREVIOUS_SP, _BP, _SP = int(Base.PREVIOUS_SP), int(Base.BP), int(Base.SP)
 
 # A rule as plain integers: several times faster than attributes of numpy columns.
@@ -38,15 +40,18 @@ class OrcUnwinder:
     Args:
         tables: each with its slide, runtime minus link address modulo 2^64.
         roots: tell where a stack came from.
+        thunks: short pieces of code whose rule is that there is none.
     """
 
     def __init__(
         self,
         tables: Sequence[tuple[OrcTable, int]],
         roots: Roots | None = None,
+        thunks: Thunks | None = None,
     ) -> None:
         self._tables = tuple(tables)
         self._roots = roots or Roots()
+        self._thunks = thunks or Thunks()
         self._rules: dict[int, _Rule | None] = {}
 
     def unwind(self, registers: Registers, word: Word) -> Stack:
@@ -76,6 +81,8 @@ class OrcUnwinder:
                 rule = self._rule(at)
             if rule is None:
                 return Ending.NO_RULE
+            if rule[0] == _UNDEFINED and exact:
+                rule = self._thunk_rule(pc) or rule
             frame, cfa_base, cfa_offset, bp_base, bp_offset, exact = rule
             if frame == _CALL and cfa_base == _SP:  # nearly all of them
                 cfa = sp + cfa_offset
@@ -168,6 +175,11 @@ class OrcUnwinder:
         else:
             return None
         return cfa % _WRAP
+
+    def _thunk_rule(self, pc: int) -> _Rule | None:
+        """The rule for a runtime address in a thunk; None elsewhere."""
+        above = self._thunks.above_return(pc)
+        return None if above is None else (_CALL, _SP, above + 8, int(Base.UNDEFINED), 0, False)
 
     def _rule(self, pc: int) -> _Rule | None:
         """The rule for a runtime address, remembered."""

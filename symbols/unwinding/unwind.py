@@ -25,6 +25,7 @@ from symbols.unwinding.orc import OrcUnwinder
 from symbols.unwinding.orc_table import OrcTable
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import Unwinder
+from symbols.unwinding.thunks import Thunks
 
 _WRAP = 1 << 64
 _CODE = {ImageKind.KERNEL, ImageKind.MODULE, ImageKind.GENERATED}
@@ -123,7 +124,8 @@ def _orc(
     why = f"ORC tables, format {table.version}, of the kernel"
     if len(tables) > 1:
         why += f" and {len(tables) - 1} modules"
-    return Unwinding(OrcUnwinder(tables, Roots.of(space)), "orc", why, missing)
+    unwinder = OrcUnwinder(tables, Roots.of(space), Thunks.of(space))
+    return Unwinding(unwinder, "orc", why, missing)
 
 
 def _module_tables(image: Image, slide: int, memory: Memory | None, version: int) -> list[OrcTable]:

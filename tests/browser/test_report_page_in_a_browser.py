@@ -11,6 +11,7 @@ from pathlib import Path
 from gprof.export.report_page import ReportPage
 from gprof.profile.filter import Filter
 from gprof.profile.profile import Guest, Profile
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.tree import call_tree
 from gprof.profile.view import SortKey, Table, tabulate
 from gprof.sampling.source import Mode, SampleBatch
@@ -220,11 +221,15 @@ def test_search(tmp_path: Path) -> None:
 
 
 def test_filters(tmp_path: Path) -> None:
+    tasks = TaskTable()
+    for name in ("sh", "<b>cat"):
+        tasks.add(GuestTask(0, 5, 5, name))
     profile = replace(
         STACKS,
         samples=replace(STACKS.samples, guest=STACKS.samples.vcpu, task=STACKS.samples.stack % 3),
         guests={0: Guest(0, "web1"), 1: Guest(1, "db<1>")},
         spaces={0: STACKS.space(0), 1: STACKS.space(0)},
+        tasks=tasks,
     )
     told = run(
         profile,
@@ -233,7 +238,7 @@ def test_filters(tmp_path: Path) -> None:
         click(box("vcpu", "vcpu 1")); click(box("mode", "idle")); click(box("mode", "user"));
         say(root()); say(frame("[user]") === undefined);
         click(box("mode", "idle")); click(box("mode", "user")); click(box("guest", "db<1>"));
-        say(root()); say(box("task", "task 2") !== null);
+        say(root()); say(box("task", "<b>cat") !== null);
         click(box("guest", "web1")); say(root()); say(rows().length);
         say(Array.from(document.querySelectorAll("fieldset legend"), (l) => l.textContent).join());
         """,

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
+from _pytest.terminal import TerminalReporter
 
 from gprof.guest.demo import DemoGuest, qemu_available
 from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
@@ -12,6 +13,9 @@ from tests.guests.linux import LinuxGuest, boot, find_busybox
 
 #: The first test that asks for a guest may have to download 300 MB and boot three times.
 PATIENCE = 1200
+
+#: By generation and question, what was measured; shown when all tests are through.
+FIGURES = pytest.StashKey[dict[tuple[str, str], str]]()
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -21,6 +25,25 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.guest)
         if "booted_linux_guest" in asked:
             item.add_marker(pytest.mark.timeout(PATIENCE))
+
+
+def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
+    figures = config.stash.get(FIGURES, {})
+    if figures:
+        terminalreporter.section("what agreed")
+    for (generation, question), value in figures.items():
+        terminalreporter.line(f"{generation:<14} {question:<22} {value}")
+
+
+@pytest.fixture(scope="session")
+def record_figure(pytestconfig: pytest.Config) -> Callable[[str, str, str], None]:
+    """Keeps a value for the end, by generation and question."""
+    figures = pytestconfig.stash.setdefault(FIGURES, {})
+
+    def record(generation: str, question: str, value: str) -> None:
+        figures[generation, question] = value
+
+    return record
 
 
 def _require_qemu() -> None:

@@ -38,13 +38,14 @@ mixture() {
 compress &
 mixture &
 
-# One command a line; its output comes back as base64 of gzip, then a line with a full stop.
+# One command a line; its output comes back as base64 of gzip (of the applets for it, the one that
+# every busybox has), then a line with a full stop.
 for port in /dev/vport*; do
 	exec 3<>"$port"
 done
 echo ready >&3
 while read -r command <&3; do
-	sh -c "$command" </dev/null 2>&1 | gzip -1 | base64 >&3
+	sh -c "$command" </dev/null 2>&1 | gzip -1 | uuencode -m - >&3
 	echo . >&3
 done
 echo "init: the line is cut"

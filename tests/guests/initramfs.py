@@ -11,25 +11,30 @@ import subprocess
 from collections.abc import Iterable
 from pathlib import Path
 
+import zstandard
+
 # The channel to us comes first; the rest is there to be profiled. What a kernel has built in,
 # or does not have at all, is left out.
-MODULES = ("virtio_pci", "virtio_console", "lzo-rle", "zstd", "zram")
+MODULES = ("virtio_pci", "virtio_ccw", "virtio_console", "lzo-rle", "zstd", "zram")
 
 FOLDERS = ("bin", "dev", "modules", "proc", "root", "sys", "tmp")
+
+_LARGEST_MODULE = 256 << 20
 
 INIT = Path(__file__).with_name("init.sh")
 
 
-def write_initramfs(target: Path, *, busybox: Path, modules: Path) -> None:
+def write_initramfs(target: Path, *, busybox: Path, modules: Path, packer: Path) -> None:
     """Pack a root file system for a kernel whose modules are in `modules`.
 
     The format is the kernel's `Documentation/driver-api/early-userspace/buffer-format.rst`;
-    busybox itself packs it.
+    a busybox packs it.
 
     Args:
         target: the file to write.
-        busybox: a statically linked busybox.
+        busybox: a statically linked busybox for the guest.
         modules: a folder that holds .ko files anywhere below it.
+        packer: a busybox that runs here; the guest may be of another architecture.
     """
     root = target.with_suffix(".root")
     for folder in FOLDERS:
@@ -45,7 +50,7 @@ def write_initramfs(target: Path, *, busybox: Path, modules: Path) -> None:
 
     names = "".join(f"{path.relative_to(root)}\n" for path in sorted(root.rglob("*")))
     packed = subprocess.run(
-        [busybox, "cpio", "-o", "-H", "newc"],
+        [packer, "cpio", "-o", "-H", "newc"],
         cwd=root,
         input=names.encode(),
         stdout=subprocess.PIPE,
@@ -80,6 +85,8 @@ def read_module(path: Path | None) -> bytes:
     if path is None:
         raise FileNotFoundError("no such module")
     raw = path.read_bytes()
+    if path.suffix == ".zst":
+        return zstandard.ZstdDecompressor().decompress(raw, max_output_size=_LARGEST_MODULE)
     return lzma.decompress(raw) if path.suffix == ".xz" else raw
 
 
@@ -87,5 +94,10 @@ def _find(name: str, modules: Path) -> Path | None:
     # A module's name has underscores where its file's may have dashes, and the other way round.
     pattern = re.sub("[-_]", "[-_]", name)
     return next(
-        (path for end in (".ko", ".ko.xz") for path in sorted(modules.rglob(pattern + end))), None
+        (
+            path
+            for end in (".ko", ".ko.xz", ".ko.zst")
+            for path in sorted(modules.rglob(pattern + end))
+        ),
+        None,
     )

@@ -1,9 +1,14 @@
-"""A Linux guest under QEMU that really works: Debian's kernel, busybox, a busy module."""
+"""A Linux guest under QEMU that really works: Debian's kernel, busybox, a busy module.
+
+`$GPROF_TEST_QEMU` is a folder with other emulators (`qemu-system-x86_64` and so on) than those on
+the PATH; a shell script that starts one is as good.
+"""
 
 from __future__ import annotations
 
 import base64
 import gzip
+import os
 import re
 import shutil
 import socket
@@ -23,6 +28,50 @@ from tests.guests.initramfs import write_initramfs
 
 class GuestFailed(Exception):
     """The guest did not come up, or went away; carries the end of its console."""
+
+
+@dataclass(frozen=True, slots=True)
+class Platform:
+    """What QEMU and the kernel have to be told on one architecture.
+
+    Attributes:
+        emulator: QEMU's program.
+        machine: options that choose the machine.
+        console: what the kernel calls the first serial port.
+        bus: that QEMU's virtio devices are on.
+        steady: options by which every kernel comes up, on one thread for all vcpus: more trip
+            over kernels that patch their own text.
+    """
+
+    emulator: str
+    machine: tuple[str, ...]
+    console: str
+    bus: str = "pci"
+    steady: tuple[str, ...] = ("-accel", "tcg,thread=single")
+
+    @property
+    def program(self) -> str:
+        """The emulator to start: of `$GPROF_TEST_QEMU`, where that is set."""
+        folder = os.environ.get("GPROF_TEST_QEMU")
+        return str(Path(folder) / self.emulator) if folder else self.emulator
+
+
+#: By the name that Debian has for the architecture.
+PLATFORMS = {
+    # On one thread QEMU 7.2 has cmpxchg16b leave rubbish in the flags; Linux 6.12 falls over that.
+    "amd64": Platform(
+        "qemu-system-x86_64",
+        ("-M", "pc"),
+        "ttyS0",
+        steady=("-accel", "tcg,thread=single", "-cpu", "qemu64,-cx16"),
+    ),
+    # With the real algorithm half of all time would go into signing pointers.
+    "arm64": Platform(
+        "qemu-system-aarch64", ("-M", "virt", "-cpu", "max,pauth-impdef=on"), "ttyAMA0"
+    ),
+    "s390x": Platform("qemu-system-s390x", ("-M", "s390-ccw-virtio"), "ttysclp0", "ccw"),
+    "riscv64": Platform("qemu-system-riscv64", ("-M", "virt"), "ttyS0"),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +95,11 @@ class LinuxGuest(Emulator):
 
     Args:
         kernel: what to boot.
-        busybox: a statically linked busybox.
+        busybox: a statically linked busybox that runs here.
         vcpus: how many.
         command_line: further words for the kernel, such as `nokaslr`.
         patience: seconds that the guest may take until it works.
+        steady: choose reliability over speed; see `Platform.steady`.
 
     Attributes:
         kallsyms: a file with the guest's `/proc/kallsyms`, as root sees it.
@@ -67,8 +117,14 @@ class LinuxGuest(Emulator):
         vcpus: int = 2,
         command_line: str = "",
         patience: float = 180.0,
+        steady: bool = False,
     ) -> None:
-        super().__init__(["-M", "pc", "-accel", "tcg", "-smp", str(vcpus), "-m", "512"])
+        self.platform = PLATFORMS[kernel.architecture]
+        chosen = self.platform.steady if steady else ("-accel", "tcg")
+        super().__init__(
+            [*self.platform.machine, *chosen, "-smp", str(vcpus), "-m", "512"],
+            program=self.platform.program,
+        )
         self.kernel = kernel
         self.vcpus = vcpus
         self._busybox = busybox
@@ -113,14 +169,20 @@ class LinuxGuest(Emulator):
 
     def extra_arguments(self) -> Sequence[str]:
         initramfs = self.directory / "initramfs"
-        write_initramfs(initramfs, busybox=self._busybox, modules=self.kernel.modules)
+        write_initramfs(
+            initramfs,
+            busybox=self.kernel.busybox,
+            modules=self.kernel.modules,
+            packer=self._busybox,
+        )
         # panic, oops: a guest that tripped over something ends, and with it our waiting.
-        words = "console=ttyS0 quiet profile=2 panic=-1 oops=panic " + self._command_line
+        console, bus = self.platform.console, self.platform.bus
+        words = f"console={console} quiet profile=2 panic=-1 oops=panic {self._command_line}"
         return (
             "-kernel", str(self.kernel.vmlinuz), "-initrd", str(initramfs),
             "-append", words.strip(), "-no-reboot",
             "-serial", f"file:{self.directory / 'console'}",
-            "-device", "virtio-serial-pci",
+            "-device", f"virtio-serial-{bus}",
             "-chardev", f"socket,id=line,path={self.directory / 'line'},server=on,wait=off",
             "-device", "virtserialport,chardev=line,name=gprof",
         )  # fmt: skip
@@ -157,7 +219,8 @@ class LinuxGuest(Emulator):
         lines: list[bytes] = []
         while (line := self._read_line(f"the guest does not answer {command!r}")) != b".":
             lines.append(line)
-        return gzip.decompress(base64.b64decode(b"".join(lines)))
+        # Between `begin-base64 MODE NAME` and `====` (POSIX, uuencode -m).
+        return gzip.decompress(base64.b64decode(b"".join(lines[1:-1])))
 
     def reset_profile(self) -> None:
         """Set the counters of the guest's own profile to zero."""
@@ -199,7 +262,14 @@ def find_busybox() -> Path | None:
     return Path(found) if found and b"/ld-linux" not in Path(found).read_bytes() else None
 
 
-def boot(kernel: DebianKernel, busybox: Path, *, attempts: int = 3) -> LinuxGuest:
+def boot(
+    kernel: DebianKernel,
+    busybox: Path,
+    *,
+    attempts: int = 3,
+    steady: bool = False,
+    patience: float = 180.0,
+) -> LinuxGuest:
     """A guest that works; the caller closes it.
 
     Multi-threaded TCG sometimes trips over a kernel that patches its own text while it boots,
@@ -210,7 +280,7 @@ def boot(kernel: DebianKernel, busybox: Path, *, attempts: int = 3) -> LinuxGues
     """
     for attempt in range(1, attempts + 1):
         try:
-            return LinuxGuest(kernel, busybox).__enter__()
+            return LinuxGuest(kernel, busybox, steady=steady, patience=patience).__enter__()
         except GuestFailed:
             if attempt == attempts:
                 raise

@@ -2,43 +2,32 @@
 
 from __future__ import annotations
 
-import contextlib
-import itertools
 import json
 import random
 import socket
 import time
 from collections import Counter
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from typing import Any
 
 import pytest
 
 from gprof.attach import Attached, Sources, attach, source_of
 from gprof.dump import lines_of, take
 from gprof.guest.address import Address
-from gprof.guest.architectures.x86_64 import X86_64
 from gprof.guest.demo import DemoGuest
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine, Sampled
-from gprof.guest.registers import RegisterFile
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tree import call_tree
 from gprof.sampling.source import SampleBatch
-from symbols.elf import Image
-from symbols.memory import Memory, MemoryFault
 from symbols.unwinding.orc import OrcUnwinder
-from symbols.unwinding.stack import CapturedWords, Ending, Registers, Stack
+from symbols.unwinding.stack import CapturedWords, Ending, Stack
 from symbols.unwinding.unwind import Way
+from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
 
 KERNEL = 1 << 63
-#: Above this are the kernel's image and its modules, which do not change as stacks do.
-IMAGES = 0xFFFF_FFFF_8000_0000
-
 #: Of the demo guest: by the caller, the function and its share of all work (fixtures/demo).
 PATHS = {
     "flush_journal": ("checksum_blocks", 0.35),
@@ -47,10 +36,6 @@ PATHS = {
     "reclaim_memory": ("scan_free_list", 0.15),
     "lookup_path": ("hash_lookup", 0.05),
 }
-
-#: Of x86-64; struct pt_regs leaves the `r` of the old ones away.
-RENAMED = ("rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rbp", "rsp")
-GENERAL = (*RENAMED, *(f"r{number}" for number in range(8, 16)))
 
 
 def sampled(attached: Attached, stops: int) -> Profile:
@@ -82,21 +67,9 @@ def test_a_function_reached_by_two_paths_shows_both(demo_guest: DemoGuest) -> No
     assert profile.facts.endings.keys() == {"start"}
 
 
-@dataclass(frozen=True, slots=True)
-class EveryRegister(X86_64):
-    """Hands on all general registers, since drgn wants them."""
-
-    def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
-        found = X86_64.unwinding(self, registers, reply)
-        values = {name: registers.value(name, reply) for name in (*GENERAL, "cs", "ss", "eflags")}
-        others = {name: value for name, value in values.items() if value is not None}
-        return replace(found, others=others) if found is not None else None
-
-
 def captured(attached: Attached, stops: int) -> list[Sampled]:
     machine = attached.machine
     assert isinstance(machine, Machine)
-    machine.architecture = EveryRegister()
     reader = StackReader(machine)
     rng = random.Random(2)
     found: list[Sampled] = []
@@ -106,75 +79,17 @@ def captured(attached: Attached, stops: int) -> list[Sampled]:
     return found
 
 
-class Oracle:
-    """drgn, reading registers and stacks of one sample at a time."""
-
-    def __init__(self, vmlinux: Image, slide: int, memory: Memory) -> None:
-        self._memory = memory
-        self._chunks: tuple[tuple[int, bytes], ...] = ()
-        self._everything = True  # until the modules are known
-        self._drgn: Any = pytest.importorskip("drgn", reason="drgn is not installed")
-        link = {name: vmlinux.address_of(name) or 0 for name in ("_stext", "init_top_pgt")}
-        described = (
-            f"OSRELEASE={vmlinux.linux_release}\nPAGESIZE=4096\n"
-            f"SYMBOL(swapper_pg_dir)={link['init_top_pgt'] + slide:x}\n"
-            f"SYMBOL(_stext)={link['_stext'] + slide:x}\n"
-            f"KERNELOFFSET={slide:x}\nNUMBER(phys_base)=0\n"
-        ).encode()
-        platform = self._drgn.Platform(self._drgn.Architecture.X86_64)
-        self._program = self._drgn.Program(platform, vmcoreinfo=described)
-        self._program.set_linux_kernel_custom(described, True)
-        self._program.add_memory_segment(0, 2**64 - 1, self._read, False)
-        self._program.load_debug_info([vmlinux.path])
-        # Modules have no files here: drgn reads their ORC tables from the guest's memory.
-        with contextlib.suppress(self._drgn.MissingDebugInfoError):
-            self._program.load_debug_info(None, default=True)
-        self._everything = False
-        self._registers = self._program.type("struct pt_regs")
-
-    def _read(self, address: int, size: int, _offset: int, _physical: bool) -> bytes:
-        for start, data in self._chunks:
-            if start <= address and address + size <= start + len(data):
-                return data[address - start : address - start + size]
-        try:
-            if self._everything or address >= IMAGES:
-                return self._memory.read(address, size)
-        except MemoryFault:
-            pass
-        raise self._drgn.FaultError("not captured", address)
-
-    def kernel_pcs(self, one: Sampled) -> list[int]:
-        """The kernel's frames; inlined functions share one."""
-        assert one.registers is not None
-        self._chunks = one.memory
-        others = one.registers.others
-        value = {
-            name.removeprefix("r") if name in RENAMED else name: others[name] for name in GENERAL
-        }
-        value |= {
-            "ip": one.registers.pc,
-            "cs": others["cs"],
-            "ss": others["ss"],
-            "flags": others["eflags"],
-        }
-        trace = self._program.stack_trace(self._drgn.Object(self._program, self._registers, value))
-        return without_repeats(frame.pc for frame in trace)
-
-
-def without_repeats(pcs: Iterable[int]) -> list[int]:
-    return [pc for pc, _ in itertools.groupby(pc for pc in pcs if pc >= KERNEL)]
-
-
 def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
     sources = Sources.open(linux_guest.vmlinux, linux_guest.kallsyms, linux_guest.modules)
     attached = attach(Address.parse(linux_guest.gdb_address), sources)
     try:
         assert sources.image is not None
         assert attached.slide is not None
+        assert isinstance(attached.machine, Machine)
         chosen = attached.unwinding(Way.AUTO)
         assert (chosen.way, chosen.missing) == ("orc", "")
         assert isinstance(chosen.unwinder, OrcUnwinder)
-        oracle = Oracle(sources.image, attached.slide.offset, attached.machine.memory)
+        oracle = DrgnStacks(sources.image, attached.slide.offset, attached.machine.memory)
         samples = captured(attached, 250)
         stacks = [
             chosen.unwinder.unwind(one.registers, CapturedWords(one.memory))
@@ -185,10 +100,11 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
         whole = [
             (stack, one) for stack, one in zip(stacks, samples, strict=True) if stack.ending.whole
         ]
+        drgns = [oracle.kernel_pcs(attached.machine.values(one), one.memory) for _, one in whole]
         different = [
-            (describe(stack, attached), oracle.kernel_pcs(one))
-            for stack, one in whole
-            if without_repeats(stack.pcs) != oracle.kernel_pcs(one)
+            (describe(stack, attached), theirs)
+            for (stack, _), theirs in zip(whole, drgns, strict=True)
+            if oracle.without_repeats(stack.pcs) != theirs
         ]
     finally:
         attached.close()

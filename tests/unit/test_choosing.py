@@ -38,7 +38,7 @@ def twice() -> Profile:
 def test_of_several_homes_the_hottest_is_meant_and_the_others_are_told() -> None:
     chosen = choose_symbol(twice(), "jhash")
     assert chosen.at.image.name == "b"
-    assert [other.image.name for other in chosen.others] == ["a"]
+    assert [(other.image.name, samples) for other, samples in chosen.others] == [("a", 1)]
 
 
 @pytest.mark.parametrize("wanted", ["filemap", "filemap_raed"])

@@ -17,10 +17,10 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.live import Session
 from gprof.profile.exits import ExitRow
-from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.view import Group, Row
@@ -76,7 +76,7 @@ class MainScreen(Screen[None]):
         glyphs: the marks to draw with.
         settings: what was remembered.
         remember: keeps changed settings.
-        annotate: makes the listing of a row; None where instructions cannot be had.
+        annotator: makes listings; None where instructions cannot be had.
         budget_percent: how much the guest may be halted; None where there is no limit.
         exits: where VM exits are counted; None where the source has none.
         code: the guests' memory by id, for the code that a saved recording keeps.
@@ -95,7 +95,7 @@ class MainScreen(Screen[None]):
         settings: Settings,
         remember: Callable[[Settings], None],
         *,
-        annotate: Callable[[Row, Profile], Listing] | None,
+        annotator: Annotator | None,
         budget_percent: float | None,
         exits: ExitSource | None,
         code: Mapping[int, Memory],
@@ -106,7 +106,7 @@ class MainScreen(Screen[None]):
         self._glyphs = glyphs
         self._settings = settings
         self._remember = remember
-        self._annotate = annotate
+        self._annotator = annotator
         self._budget = budget_percent
         self._code = code
         self._source = source
@@ -603,8 +603,10 @@ class MainScreen(Screen[None]):
             self._choose(replace(self._choice, vcpu=row.vcpu, guest=guest, group=Group.SYMBOL))
         elif group is Group.GUEST:
             self._choose(replace(self._choice, guest=row.guest, group=Group.SYMBOL))
-        elif group in {Group.MODE, Group.MODULE}:
+        elif group in {Group.MODE, Group.MODULE, Group.TASK}:
             self._into(f"{group}:/^{re.escape(row.label)}$/", Group.SYMBOL)
+        elif group is Group.COMM:
+            self._into(f"task:/^{re.escape(row.label)}( [0-9]+)?$/", Group.SYMBOL)
         else:
             self._say(f"There is nothing to go into from a {group}.")
 
@@ -622,10 +624,10 @@ class MainScreen(Screen[None]):
             return
         if row is None or row.symbol is None:
             self._say("Only a symbol has instructions to show; this row is not one.")
-        elif self._annotate is None:
+        elif self._annotator is None:
             self._say("The instructions of this guest cannot be read here.")
         else:
-            self.app.push_screen(AnnotateScreen(row, picture.shown, self._annotate, self._glyphs))
+            self.app.push_screen(AnnotateScreen(row, picture.shown, self._annotator, self._glyphs))
 
     def action_edit(self) -> None:
         """Open the source line of the symbol under the cursor."""

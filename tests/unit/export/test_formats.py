@@ -23,6 +23,7 @@ from gprof.export.formats import FORMATS, compressed, format_of
 from gprof.profile.filter import Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.tree import Node, NodeKind, call_tree
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch
@@ -286,3 +287,32 @@ def test_times_are_kept() -> None:
     lines = written(profile, "perf-script").decode().splitlines()
     times = [float(line.split()[3].rstrip(":")) for line in lines if "cpu-clock" in line]
     assert np.allclose(times, np.sort(profile.samples.time) / 1e9, atol=1e-6)
+
+
+def test_tasks_are_the_threads_of_perf_script() -> None:
+    tasks = TaskTable()
+    tasks.add(GuestTask(0, 79, 77, "a b"))
+    tasks.add(GuestTask(1, 9, 9, "kworker/0:1", kernel_thread=True))
+    samples = SampleBatch.of([KERNEL] * 3, task=[0, 1, 2], guest=[0, 0, 1], vcpu=1)
+    guests = {0: Guest(0, "web1"), 1: Guest(1, "web2")}
+    profile = replace(synthetic(2), samples=samples, guests=guests, tasks=tasks)
+    heads = [
+        line
+        for line in written(profile, "perf-script").decode().splitlines()
+        if "cpu-clock" in line
+    ]
+    assert [head.split(" [")[0] for head in heads] == [
+        "web1_vcpu1 10000/10002",
+        "a_b 77/79",
+        "kworker/0:1 10000009/10000009",
+    ]
+
+
+def test_tasks_are_labels_of_pprof() -> None:
+    tasks = TaskTable()
+    tasks.add(GuestTask(0, 79, 77, "unlikely name"))
+    profile = synthetic(2)
+    known = replace(profile, samples=replace(profile.samples, task=profile.samples.task + 1))
+    content = gzip.decompress(written(replace(known, tasks=tasks), "pprof"))
+    assert content.count(b"unlikely name") == 1
+    assert b"unlikely name" not in gzip.decompress(written(profile, "pprof"))

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from dataclasses import replace
 from io import BytesIO, StringIO
 
+import numpy as np
 import pytest
 
 from gprof.errors import UsageError
 from gprof.export.exporter import Exporter
 from gprof.export.folded import Folded
 from gprof.export.table import CsvTable, JsonTable, TextTable, remedy, sort_keys
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
 from gprof.sampling.source import SampleBatch
 from symbols.space import Reason
@@ -33,6 +37,20 @@ def harmless(text: str) -> bool:
     return all(c == "\n" or c.isprintable() for c in text)
 
 
+def test_what_the_host_gave_the_vcpus_is_told() -> None:
+    plain = synthetic(50)
+    times = {vcpu: VcpuTime(10**9, vcpu * 10**8) for vcpu in range(10)}
+    profile = replace(plain, facts=replace(plain.facts, covered_ns=10**10, vcpu_times=times))
+    host = json.loads(written(JsonTable(), profile))["host"]
+    assert host["steal_percent"] == pytest.approx(4.5)
+    assert host["vcpus"][3] == {"vcpu": 3, "ran_s": 1.0, "waited_s": pytest.approx(0.3)}
+    text = written(TextTable(), profile)
+    assert "steal    4.5 % of the time" in text
+    assert "vcpu 9 9.0 %, vcpu 8 8.0 %" in text
+    assert "vcpu 1 1.0 %, ..." not in text
+    assert "vcpu 2 2.0 %, ..." in text
+
+
 def test_the_json_object_is_what_was_promised() -> None:
     profile = synthetic(500, stacks=True)
     content = json.loads(written(JsonTable(), profile))
@@ -42,6 +60,7 @@ def test_the_json_object_is_what_was_promised() -> None:
             "duration_s",
             "guests",
             "halted_percent",
+            "host",
             "rate",
             "stacks",
             "unresolved",
@@ -52,13 +71,14 @@ def test_the_json_object_is_what_was_promised() -> None:
     assert content["duration_s"] == pytest.approx(profile.facts.covered_ns / 1e9)
     assert content["rate"] == {"asked": 99.0, "reached": profile.facts.reached_hz}
     assert content["guests"][0]["name"] == "web1"
+    assert content["host"] is None
     assert set(content["unresolved"]) == {
         *("no_image", "no_symbols", "between_symbols", "user_space"),
     }
     for row in content["rows"]:
         assert list(row) == [
             *("symbol", "module", "mode", "self", "self_percent", "total", "total_percent"),
-            *("address", "guest"),
+            *("address", "guest", "task", "pid", "tgid"),
         ]
     assert content["rows"][0]["symbol"] is None
     assert content["rows"][0]["module"] == "[user]"
@@ -149,6 +169,33 @@ def test_csv_reads_back() -> None:
     assert sum(int(row["self"]) for row in rows) == 300
     assert rows[0]["symbol"] == "[user]"
     assert {row["guest"] for row in rows} == {"0"}
+
+
+def test_tasks_are_told_where_they_are_known() -> None:
+    tasks = TaskTable()
+    tasks.add(GuestTask(0, 79, 77, "sh"))
+    tasks.add(GuestTask(0, 9, 9, "kworker/0:1", kernel_thread=True))
+    profile = synthetic(300)
+    samples = replace(profile.samples, task=profile.samples.vcpu + np.uint32(1))
+    profile = replace(profile, samples=samples, tasks=tasks)
+    rows = json.loads(written(JsonTable(group=Group.TASK, sort=sort_keys("task")), profile))["rows"]
+    assert {(row["name"], row["task"], row["pid"], row["tgid"]) for row in rows} == {
+        ("sh 79", "sh", 79, 77),
+        ("[kworker/0:1] 9", "[kworker/0:1]", 9, 9),
+    }
+    assert len(rows) == 4  # each of them idle, and not
+    by_symbol = json.loads(written(JsonTable(), profile))["rows"]
+    assert {(row["task"], row["pid"]) for row in by_symbol} >= {(None, None)}
+    lines = list(csv.DictReader(StringIO(written(CsvTable(group=Group.COMM), profile))))
+    assert {(line["symbol"], line["task"], line["pid"]) for line in lines} == {
+        ("sh", "sh", "79"),
+        ("[kworker/0:1]", "[kworker/0:1]", "9"),
+    }
+    text = TextTable(group=Group.PROCESS).text(profile)
+    assert re.search(r"^ +[\d.]+ +[\d.]+ +\d+  sh 77 +several$", text, re.MULTILINE)
+    assert re.search(r"^ +[\d.]+ +[\d.]+ +\d+  sh 77 +idle$", text, re.MULTILINE)
+    assert "Task" in TextTable().text(profile)
+    assert "Task" not in TextTable().text(synthetic(300))
 
 
 def test_hostile_names_stay_text() -> None:

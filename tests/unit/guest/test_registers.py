@@ -16,7 +16,7 @@ DOCUMENTS = {"target.xml": TARGET, "core.xml": CORE}
 def test_registers_in_comments_do_not_count() -> None:
     found = read_description(DOCUMENTS.get)
     assert found.architecture == "i386:x86-64"
-    assert list(found.by_name) == ["rax", "rip", "cs", "cr0", "rsp", "rbp"]
+    assert list(found.by_name) == ["rax", "rip", "cs", "cr0", "rsp", "rbp", "gs_base", "k_gs_base"]
     assert (found.by_name["cs"].number, found.by_name["cs"].offset) == (2, 16)
     assert (found.by_name["cr0"].number, found.by_name["cr0"].offset) == (24, 20)
 

@@ -91,7 +91,7 @@ def test_a_migration_is_asked_for_since_events_do_not_tell(
     asked = model.seen.count("query-migrate")
     state.follow()
     assert model.seen.count("query-migrate") == asked  # once a second is enough
-    state._migration_due = 0.0
+    state._asking_due = 0.0
     state.follow()
     assert (state.migrating, state.why()) == (True, MIGRATING)
     model.migration = "completed"

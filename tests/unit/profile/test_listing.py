@@ -8,9 +8,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.export.listing import listing_text
-from gprof.profile.listing import LARGEST, Listing, annotate
+from gprof.export.listing import ListingText, listing_text
+from gprof.profile.listing import LARGEST, Listing, Measure, annotate
 from gprof.profile.profile import Profile
+from gprof.profile.stacks import StackTable
 from gprof.sampling.source import SampleBatch
 from symbols.errors import SymbolsError
 from symbols.memory import BytesMemory
@@ -46,12 +47,14 @@ def test_samples_are_counted_on_their_instructions() -> None:
     listing = listed(batch)
     assert [line.address - START for line in listing.lines] == list(OFFSETS)
     assert [line.samples for line in listing.lines] == [0, 3, 0, 6, 0, 0, 1]
-    assert [line.percent for line in listing.lines] == [0, 30, 0, 60, 0, 0, 10]
-    assert listing.total == 10
+    assert [listing.percent(line, Measure()) for line in listing.lines] == [0, 30, 0, 60, 0, 0, 10]
+    assert (listing.totals.samples, listing.totals.weight) == (10, 10)
+    assert listing.percent(listing.lines[3], Measure(of_all=True)) == pytest.approx(600 / 19)
     assert listing.hottest == 3
     assert b"".join(line.bytes for line in listing.lines) == CODE
     assert listing.title == f"fill  [kernel]  {START:#x}"
-    assert listing.notes == ()
+    (note,) = listing.notes
+    assert "skid" in note
 
 
 def test_targets_have_names() -> None:
@@ -69,19 +72,58 @@ def test_a_pc_inside_an_instruction_counts_on_it_and_says_so() -> None:
 
 def test_weights_and_guests() -> None:
     batch = SampleBatch.of([START, START, START + 9], weight=[5, 7, 12], guest=[0, 1, 0])
-    assert [line.samples for line in listed(batch).lines][:3] == [5, 0, 12]
+    listing = listed(batch)
+    assert [line.samples for line in listing.lines][:3] == [1, 0, 1]
+    assert [line.weight for line in listing.lines][:3] == [5, 0, 12]
+    first = listing.lines[0]
+    assert listing.percent(first, Measure(hits=True)) == 50
+    assert listing.percent(first, Measure()) == pytest.approx(500 / 17)
 
 
 def test_without_samples_there_is_no_hottest() -> None:
     listing = listed(SampleBatch.empty())
-    assert listing.total == 0
+    assert listing.totals.samples == 0
     assert listing.hottest == -1
-    assert {line.percent for line in listing.lines} == {0.0}
+    assert {listing.percent(line, Measure()) for line in listing.lines} == {0.0}
+    assert listing.notes == ("no samples lie in it: this is its code",)
 
 
-def test_translation_blocks_are_told() -> None:
-    (note,) = listed(SampleBatch.of([START]), blocks=True).notes
+def test_where_samples_lie_on_block_starts_shares_are_of_blocks() -> None:
+    # The jump at 18 goes back to 9, so blocks begin at 0, 9, 18 (after the call) and 20.
+    batch = SampleBatch.of([START] * 2 + [START + 9] * 3 + [START + 18] * 4 + [START + 11])
+    listing = listed(batch, blocks=True)
+    (note,) = listing.notes
     assert "translation blocks" in note
+    # A sample at 11 says that the emulator began a block there.
+    assert [line.samples for line in listing.lines] == [2, 0, 3, 1, 0, 4, 0]
+    assert [line.block for line in listing.lines] == [0, 0, 1, 2, 2, 3, 4]
+    assert listing.totals.samples == 10
+
+
+def test_time_in_what_is_called_is_told_at_the_call() -> None:
+    stacks = StackTable()
+    outer = stacks.add((CALLEE + 4, START + 18, 0x99))
+    again = stacks.add((START + 4, START + 18, START + 18))
+    batch = SampleBatch.of(
+        [CALLEE + 4, START + 4, START + 11], stack=[outer, again, 0], weight=[5, 2, 1]
+    )
+    profile = replace(profile_of(batch), stacks=stacks)
+    at = profile.space(0).symbol_at(START)
+    assert at is not None
+    listing = annotate(profile, at, BytesMemory([(START, CODE)]), "x86_64")
+    assert [line.below for line in listing.lines] == [0, 0, 0, 0, 7, 0, 0]
+    assert listing.totals.inclusive == 8
+    assert listing.percent_below(listing.lines[4], Measure()) == pytest.approx(700 / 8)
+
+
+def test_operands_have_names() -> None:
+    lines = listed(SampleBatch.empty()).lines
+    assert [line.text for line in lines[3:6]] == [
+        "rep stosb %al, (%rdi)",
+        "callq callee",
+        "jmp +0x9",
+    ]
+    assert lines[4].raw == f"callq {CALLEE:#x}"
 
 
 def test_code_that_cannot_be_read_is_an_error_with_a_remedy() -> None:
@@ -106,8 +148,8 @@ def test_a_symbol_of_any_claimed_size_is_bounded() -> None:
     listing = annotate(profile, at, memory, "x86_64")
     assert sum(len(line.bytes) for line in listing.lines) == LARGEST
     assert listing.lines[0].samples == 1
-    assert listing.total == 2
-    assert len(listing.notes) == 2
+    assert listing.totals.samples == 2
+    assert len(listing.notes) == 3
 
 
 @given(
@@ -128,7 +170,8 @@ def test_every_sample_is_on_one_line_whatever_the_bytes(
     at = profile.space(0).symbol_at(START)
     assert at is not None
     listing = annotate(profile, at, BytesMemory([(START, code)]), architecture)
-    assert sum(line.samples for line in listing.lines) == listing.total
-    assert listing.total == sum(pc < len(code) for pc in pcs)
+    assert sum(line.samples for line in listing.lines) == listing.totals.samples
+    assert listing.totals.samples == sum(pc < len(code) for pc in pcs)
     assert b"".join(line.bytes for line in listing.lines) == code
-    assert all(text.isprintable() for text in listing_text(listing, encodings=True))
+    shown = ListingText(encodings=True, raw=True, period=True)
+    assert all(text.isprintable() for text in listing_text(listing, shown))

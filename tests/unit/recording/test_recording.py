@@ -17,15 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.errors import FormatError, GprofError, PermissionProblem, UsageError
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.recording import format as container
 from gprof.recording.format import FRAME, LONGEST_CONTENT, MAGIC, Kind, pack, preamble
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of
 from gprof.recording.writer import Writer, save
-from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts
+from gprof.sampling.source import COLUMN_TYPES, Mode, SampleBatch, SourceFacts
 from symbols.memory import MemoryFault
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
@@ -34,7 +37,7 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
     *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
-    *("orc", {"user": 12, "no_rule": 3}),
+    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(5, 6), 3: VcpuTime(10**15, 0)}),
 )
 
 
@@ -55,11 +58,17 @@ def stacks_of(profile: Profile) -> list[tuple[int, ...]]:
     return [profile.stacks[stack] for stack in profile.samples.stack.tolist()]
 
 
+def tasks_of(profile: Profile) -> list[GuestTask | None]:
+    return [profile.tasks[task] for task in profile.samples.task.tolist()]
+
+
 def assert_alike(read_again: Profile, profile: Profile) -> None:
     ours, theirs = columns(read_again.samples), columns(profile.samples)
-    del ours["stack"], theirs["stack"]  # renumbered
+    for renumbered in ("stack", "task"):
+        del ours[renumbered], theirs[renumbered]
     assert ours == theirs
     assert stacks_of(read_again) == stacks_of(profile)
+    assert tasks_of(read_again) == tasks_of(profile)
     assert read_again.guests == profile.guests
     assert read_again.started_ns == profile.started_ns
     for group in Group:
@@ -90,6 +99,7 @@ def test_every_fact_is_kept() -> None:
     assert not same, "give these another value in EVERY_FACT, so that the round trip shows them"
 
 
+COMMS = st.sampled_from(["sh", "", "kworker/0:1", "a\\x1b[2J", "été"])
 NAMES = st.sampled_from(["do_idle", "", "x" * 3000, "\x1b[31m", "été", "\udcff", "a.b<c>"])
 
 
@@ -123,8 +133,25 @@ def profiles(draw: st.DrawFn) -> Profile:
     n = len(frames)
     numbers = {
         name: draw(st.lists(st.integers(0, 2 ** (8 * size) - 1), min_size=n, max_size=n))
-        for name, size in (("task", 4), ("vcpu", 2), ("mode", 1), ("weight", 4))
+        for name, size in (("vcpu", 2), ("mode", 1), ("weight", 4))
     }
+    tasks, spaces = TaskTable(), UserSpaces()
+    for number in range(draw(st.integers(0, 3))):
+        space = spaces.number(0, number, 0)
+        if draw(st.booleans()):
+            at = draw(st.integers(0, 2**47))
+            program = LoadedImage("sh", ImageKind.USER, at, at + 0x5000, path="sh")
+            spaces.fill(space, [program])
+    drawn = []
+    for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
+        guest, kernel_thread = draw(st.integers(0, 1)), draw(st.booleans())
+        space = draw(st.integers(0, 4))
+        drawn.append(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
+    unknown = [0, 99, 2**32 - 1]
+    choices: list[int | GuestTask] = draw(
+        st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n)
+    )
+    numbers["task"] = [tasks.add(one) if isinstance(one, GuestTask) else one for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
@@ -135,6 +162,8 @@ def profiles(draw: st.DrawFn) -> Profile:
         {0: AddressSpace(images, kernel_half=half)},
         stacks,
         started_ns=draw(st.integers(0, 2**62)),
+        tasks=tasks,
+        user_spaces=spaces,
     )
 
 
@@ -230,6 +259,18 @@ GOOD: dict[Kind, dict[str, object]] = {
         "names": b"a",
     },
     Kind.STACKS: {"first": 1, "depth": b"\1\0\0\0", "pc": b"\1" * 8},
+    Kind.TASKS: {
+        "first": 1, "guest": b"\0\0", "pid": b"\5\0\0\0", "tgid": b"\5\0\0\0",
+        "kernel_thread": b"\0", "length": b"\2\0\0\0", "names": b"sh",
+    },
+    Kind.LAYOUTS: {
+        "number": 1,
+        "images": [{
+            "name": "sh", "kind": 5, "start": 0, "last": 9, "slide": 0, "build_id": b"",
+            "file": "",
+        }],
+    },
+    Kind.USER_SPACES: {"space": b"\1\0\0\0", "layout": b"\0\0\0\0"},
     Kind.SAMPLES: {name: b"\0" * dtype.itemsize for name, dtype in COLUMN_TYPES.items()},
     Kind.TEXT: {"guest": 0, "address": 2**64 - 4, "text": b"abcd"},
     Kind.FACTS: {f.name: getattr(FACTS, f.name) for f in fields(SourceFacts)},
@@ -267,6 +308,67 @@ def test_any_bytes_raise_only_format_errors(data: bytes) -> None:
             read_bytes(attempt)
         except FormatError:
             continue
+
+
+def test_a_recording_of_before_tasks_has_none(tmp_path: Path) -> None:
+    path = tmp_path / "old.gprof"
+    data = bytes_of(synthetic(8), path)
+    assert data[8:12] == bytes([container.MAJOR, 0, container.MINOR, 0])
+    again = read_bytes(data[:10] + b"\0\0" + data[12:])
+    assert (len(again.samples), len(again.tasks)) == (8, 1)
+
+
+@pytest.mark.parametrize(
+    ("odd", "complaint"),
+    [
+        ({"pid": b""}, "the columns of tasks have different lengths"),
+        ({"length": b"\3\0\0\0"}, "the columns of tasks have different lengths"),
+        ({"first": 2}, "the tasks are not numbered in order"),
+    ],
+)
+def test_senseless_tasks_are_refused(odd: dict[str, object], complaint: str) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        read_bytes(preamble() + pack(Kind.TASKS, {**GOOD[Kind.TASKS], **odd}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "complaint"),
+    [
+        (Kind.LAYOUTS, {"number": 2}, "not numbered in order"),
+        (Kind.LAYOUTS, {"images": []}, "not numbered in order"),
+        (Kind.USER_SPACES, {"layout": b"\1\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\0\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\xff\xff\xff\xff"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b""}, "different lengths"),
+    ],
+)
+def test_senseless_user_spaces_are_refused(
+    kind: Kind, odd: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        read_bytes(preamble() + pack(kind, {**GOOD[kind], **odd}))
+
+
+def test_a_space_that_is_read_late_names_the_samples_before(tmp_path: Path) -> None:
+    tasks, spaces = TaskTable(), UserSpaces()
+    space = spaces.number(0, 5, 0x1000)
+    number = tasks.add(GuestTask(0, 5, 5, "sh", space=space))
+    samples = SampleBatch.of([0x401234], task=number, mode=Mode.USER)
+    path = tmp_path / "x.gprof"
+    with Writer.open(path) as writer:
+        writer.add(samples, StackTable(), tasks)
+        writer.flush(FACTS, {}, {}, spaces)
+        assert [row.label for row in tabulate(read(path)).rows] == ["[user]"]
+        spaces.fill(space, [LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000)])
+        writer.flush(FACTS, {}, {}, spaces)
+        writer.flush(FACTS, {}, {}, spaces)
+    assert [row.label for row in tabulate(read(path)).rows] == ["[sh]+0x1000"]
+
+
+def test_a_task_that_is_there_twice_is_refused() -> None:
+    again = {**GOOD[Kind.TASKS], "first": 2}
+    with pytest.raises(FormatError, match="a task is there twice"):
+        read_bytes(preamble() + pack(Kind.TASKS, GOOD[Kind.TASKS]) + pack(Kind.TASKS, again))
 
 
 def test_a_later_major_version_is_refused_by_name() -> None:

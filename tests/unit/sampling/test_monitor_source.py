@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import struct
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,11 +18,18 @@ from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RESET
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from gprof.sampling.source import SampleBatch, Source
+from gprof.sampling.task_numbers import Following
+from symbols.btf import Btf
+from symbols.memory import BytesMemory
+from symbols.structures import Structures
+from symbols.tasks import CurrentPlaces, Task, Tasks
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
+from tests.unit.symbols.btf_blob import ARRAY, INT, Blob
 
 
 @pytest.fixture
@@ -71,6 +79,50 @@ def test_samples_name_vcpu_mode_and_pc(model: QmpModel) -> None:
     assert facts.way == "qmp"
     assert facts.halted_ns == 0
     assert facts.block_starts  # the model says that it has no KVM
+
+
+class Moving:
+    """Tasks of which that of vcpu 1 is another one after each look."""
+
+    def __init__(self) -> None:
+        self.looks = 0
+
+    def must_learn(self) -> bool:
+        return False
+
+    def read(self) -> dict[int, int]:
+        self.looks += 1
+        return {0: 1 << 63, 1: (1 << 63) + 4096 * self.looks}
+
+    def forget(self) -> None:
+        """Nothing is kept."""
+
+
+def test_a_task_counts_where_it_was_there_before_and_after(
+    model: QmpModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = TaskTable()
+
+    def number(task: Task) -> int:
+        return table.add(GuestTask(0, task.pid, task.tgid, task.comm, task.kernel_thread))
+
+    blob = Blob()
+    u32 = blob.add(INT, "int", 4, 32)
+    comm = blob.add(ARRAY, "", 0, blob.add(INT, "char", 1, 8), u32, 16)
+    places = {"flags": u32, "pid": u32, "tgid": u32, "mm": u32, "comm": comm}
+    members = ((name, of, 32 * i) for i, (name, of) in enumerate(places.items()))
+    blob.struct("task_struct", 32, *members)
+    memory = BytesMemory([(1 << 63, struct.pack("<IIII16s", 0, 77, 77, 0, b"sh"))])
+    reader = Tasks(Structures(memory, Btf.parse(blob.bytes())))
+    followed = machine(model)
+    monkeypatch.setattr(followed, "_tasks", Moving())
+    monkeypatch.setattr(followed, "follow_tasks", lambda _: True)
+    monkeypatch.setattr(followed, "_see_bases", lambda _: None)
+    following = Following(CurrentPlaces(), reader, memory, number)
+    options = MonitorOptions(hz=500, following=following)
+    batch = taken_until(MonitorSource(followed, options, random.Random(1)), 20)
+    assert set(zip(batch.vcpu.tolist(), batch.task.tolist(), strict=True)) == {(0, 1), (1, 0)}
+    assert table[1] == GuestTask(0, 77, 77, "sh")
 
 
 def test_only_the_vcpus_that_were_chosen_are_taken(model: QmpModel) -> None:

@@ -32,6 +32,7 @@ class Layout:
     long_lengths: bool = True
     sequences: bool = False
     little: bool = True
+    alignment: int = 8
 
     @property
     def order(self) -> str:
@@ -53,6 +54,7 @@ LAYOUTS = {
     "6.12 arm64": Layout(Encoding.RELATIVE, late=True, sequences=True),
     "6.15 x86": Layout(Encoding.RELATIVE, late=True, sequences=True),
     "7.0": Layout(Encoding.PLACE, late=True, sequences=True),
+    "7.2": Layout(Encoding.PLACE, late=True, sequences=True, alignment=4),
     "7.0 s390": Layout(Encoding.PLACE, late=True, sequences=True, little=False),
 }
 
@@ -87,7 +89,7 @@ def build(listed: Listed, layout: Layout, at: int) -> tuple[bytes, KallsymsTable
     places: dict[str, int] = {}
     blob = b""
     for name, data in parts:
-        blob += bytes(-len(blob) % 8)
+        blob += bytes(-len(blob) % layout.alignment)
         places[name] = at + len(blob)
         blob += data
     filled = _values(listed, layout, base, places["values"])

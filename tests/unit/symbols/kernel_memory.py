@@ -27,7 +27,7 @@ class Mod:
     symbols: Sequence[tuple[str, str, int, int]] = ()  # name, letter, address, size
     sections: Sequence[tuple[str, int]] = ()
     build_id: bytes = b""
-    exports: Sequence[int] = ()
+    exports: Sequence[tuple[int, str]] = ()
 
 
 @dataclass
@@ -133,8 +133,12 @@ def with_modules(mods: Sequence[Mod], generation: str = "6.1") -> KernelMemory:
         struct.pack_into("<QQQ", data, 176, _symbols(kernel, mod), _sections(kernel, mod),
                          _notes(kernel, mod))  # fmt: skip
         exports = kernel.put(bytes(12 * len(mod.exports) or 1))
-        for n, address in enumerate(mod.exports):
-            struct.pack_into("<i", kernel.pieces[exports], 12 * n, address - (exports + 12 * n))
+        names = [kernel.text(name) for _, name in mod.exports]
+        for n, (address, _) in enumerate(mod.exports):
+            slot = exports + 12 * n
+            struct.pack_into(
+                "<ii", kernel.pieces[exports], 12 * n, address - slot, names[n] - slot - 4
+            )
         struct.pack_into("<QI", data, 200, exports, len(mod.exports))
         kernel.put(bytes(data), place)
     return kernel

@@ -80,6 +80,14 @@ def test_every_layout_is_read_and_found(name: str) -> None:
     assert as_listed(lines) == listed
 
 
+@pytest.mark.parametrize(("name", "shift"), [("7.0", 0), ("7.2", 0), ("7.2", 4)])
+def test_a_row_is_not_taken_four_bytes_beside_where_it_is(name: str, shift: int) -> None:
+    # The first two symbols share an address, so that alone does not tell.
+    layout = LAYOUTS[name]
+    blob, tables = build(a_kernel(layout), layout, RODATA + shift)
+    assert find_kallsyms(memory_of(blob, RODATA + shift), START, START + SIZE)[0] == tables
+
+
 @pytest.mark.parametrize("name", ["6.1 x86", "6.1 s390", "7.0"])
 def test_found_without_knowing_where_the_kernel_begins(name: str) -> None:
     blob, tables = a_table(LAYOUTS[name])
@@ -169,7 +177,7 @@ def test_functions_of_the_table_resolve() -> None:
 def test_any_names_come_back(names: Listed, layout: str) -> None:
     odd = [(START + offset, kind, name) for offset, kind, name in names]
     even = [(START + n * 16, "t", f"function_{n}") for n in range(1, 300)]
-    listed = [(START, "T", "_stext"), *even, *odd]
+    listed = [(START, "T", "_stext"), *sorted([*even, *odd], key=lambda one: one[0])]
     blob, tables = build(listed, LAYOUTS[layout], RODATA)
     assert as_listed(read_kallsyms(memory_of(blob), tables, first=START)) == listed
 

@@ -194,6 +194,14 @@ def test_what_was_found_is_kept_for_the_next_run(built: Path, tmp_path: Path) ->
     assert "no ELF file" in other.why
 
 
+def test_a_file_of_another_build_is_not_asked(built: Path) -> None:
+    source = SourceLines(str(built / "program"), b"another")
+    assert source.find([start_of(built / "program", "hot")]) == {
+        start_of(built / "program", "hot"): ()
+    }
+    assert "of another build" in source.why
+
+
 def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
     path = tmp_path / "lines.sqlite"
     path.write_bytes(b"no database at all, and long enough to be taken for one" * 40)
@@ -207,8 +215,9 @@ def test_a_damaged_cache_is_begun_anew(tmp_path: Path) -> None:
 @given(st.text() | st.binary())
 def test_whatever_a_cache_holds_is_checked(held: str | bytes) -> None:
     cache = LineCache(Path(":memory:"))
-    assert cache._connection is not None
-    cache._connection.execute("INSERT INTO lines VALUES (?, 5, ?)", (b"id", held))
+    connection = cache._opened()
+    assert connection is not None
+    connection.execute("INSERT INTO lines VALUES (?, 5, ?)", (b"id", held))
     assert cache.get(b"id", [5]) in ({}, {5: ()})
 
 

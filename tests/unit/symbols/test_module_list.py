@@ -39,10 +39,11 @@ ZRAM = Mod(
         ("backends", "r", AREA + 0x12000, 8),
         ("elsewhere", "t", AREA + 0x20000, 8),
         ("zs_go", "t", AREA + 0x10F00, 0x1000),
+        ("$x", "t", AREA + 0x10F00, 0),  # exported is only the other name
     ],
     sections=[(".text", AREA + 0x10000), (".data", AREA + 0x12000)],
     build_id=bytes(range(20)),
-    exports=[AREA + 0x10F00],
+    exports=[(AREA + 0x10F00, "zs_go")],
 )
 VIRTIO = Mod("virtio", AREA + 0x30000, state=1)
 

@@ -90,6 +90,7 @@ def test_which_alias_is_shown() -> None:
         "__x64_sys_getpid"
     ]
     assert chosen(["sys_read", "SyS_read"]) == ["sys_read"]
+    assert chosen(["__pi_memcpy", "memcpy"]) == ["memcpy"]
 
 
 def test_a_marker_alone_is_no_name() -> None:

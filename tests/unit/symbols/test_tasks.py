@@ -11,17 +11,24 @@ from symbols.errors import BtfError
 from symbols.memory import BytesMemory
 from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks, current_task
-from tests.unit.symbols.btf_blob import INT, Blob
+from tests.unit.symbols.btf_blob import ARRAY, INT, Blob
 from tests.unit.symbols.kernel_memory import KernelMemory
 
 KTHREAD = 0x0020_0000
 
 
 def put_task(
-    kernel: KernelMemory, pid: int, comm: bytes, *, tgid: int | None = None, flags: int = 0
+    kernel: KernelMemory,
+    pid: int,
+    comm: bytes,
+    *,
+    tgid: int | None = None,
+    flags: int = 0,
+    mm: int = 0,
 ) -> int:
     data = bytearray(512)
     struct.pack_into("<I", data, 44, flags)
+    struct.pack_into("<Q", data, 200, mm)
     struct.pack_into("<II", data, 300, pid, pid if tgid is None else tgid)
     data[400:416] = comm.ljust(16, b"\0")
     return kernel.put(bytes(data))
@@ -29,21 +36,24 @@ def put_task(
 
 def test_tasks_are_read() -> None:
     kernel = KernelMemory()
-    shell = put_task(kernel, 77, b"sh", tgid=70)
+    shell = put_task(kernel, 77, b"sh", tgid=70, mm=0xFFFF_8880_0000_1000)
     worker = put_task(kernel, 9, b"kworker/0:1", flags=KTHREAD)
     idle = put_task(kernel, 0, b"swapper/1", flags=KTHREAD)
     tasks = Tasks(kernel.structures())
-    assert tasks.at(shell) == Task(shell, 77, 70, "sh", kernel_thread=False)
+    assert tasks.at(shell) == Task(
+        shell, 77, 70, "sh", kernel_thread=False, mm=0xFFFF_8880_0000_1000
+    )
     assert tasks.at(worker) == Task(worker, 9, 9, "kworker/0:1", kernel_thread=True)
     found = tasks.at(idle)
     assert found is not None
     assert found.idle
-    assert tasks.span == (44, 400 + 16 - 44)
+    assert tasks.pieces == ((44, 400 + 16 - 44),)
+    assert tasks.read([shell, 0xFFFF_8880_0000_0000, idle]) == [tasks.at(shell), None, found]
 
 
 def test_hostile_names_are_safe_to_show() -> None:
     kernel = KernelMemory()
-    found = Tasks(kernel.structures()).of(1 << 63, _bytes(kernel, b"a\x1b[2J\xff"))
+    found = Tasks(kernel.structures()).of(1 << 63, [_bytes(kernel, b"a\x1b[2J\xff")])
     assert found is not None
     assert found.comm == "a\\x1b[2J\\xff"
 
@@ -62,22 +72,23 @@ def test_what_is_no_task_is_none(pid: int, comm: bytes) -> None:
     tasks = Tasks(kernel.structures())
     assert tasks.at(address) is None
     assert tasks.at(0xFFFF_8880_0000_0000) is None
-    assert tasks.of(address, b"short") is None
+    assert tasks.of(address, [b"short"]) is None
+    assert tasks.of(address, [None]) is None
 
 
-def test_a_task_is_read_once_until_forgotten() -> None:
-    kernel = KernelMemory()
-    address = put_task(kernel, 5, b"sh")
-    structures = kernel.structures()
-    tasks = Tasks(structures)
-    assert tasks.at(address) is not None
-    struct.pack_into("<16s", kernel.pieces[address], 400, b"sleep")
-    structures.memory = kernel.structures().memory
-    for comm in ("sh", "sleep"):
-        found = tasks.at(address)
-        assert found is not None
-        assert found.comm == comm
-        tasks.forget()
+def test_members_far_apart_are_read_in_pieces() -> None:
+    blob = Blob()
+    u32, u64 = blob.add(INT, "int", 4, 32), blob.add(INT, "long", 8, 64)
+    comm = blob.add(ARRAY, "", 0, blob.add(INT, "char", 1, 8), u32, 16)
+    members = (("flags", u32, 44), ("mm", u64, 2272), ("pid", u32, 2416), ("tgid", u32, 2420),
+               ("comm", comm, 2976))  # fmt: skip
+    blob.struct("task_struct", 9728, *((name, of, 8 * at) for name, of, at in members))
+    data = bytearray(9728)
+    struct.pack_into("<II16s", data, 2416, 5, 5, b"")
+    data[2976:2992] = b"sh".ljust(16, b"\0")
+    tasks = Tasks(Structures(BytesMemory([(1 << 63, bytes(data))]), Btf.parse(blob.bytes())))
+    assert tasks.pieces == ((44, 4), (2272, 152), (2976, 16))
+    assert tasks.at(1 << 63) == Task(1 << 63, 5, 5, "sh", kernel_thread=False)
 
 
 def test_types_without_tasks_say_so() -> None:
@@ -126,6 +137,13 @@ def test_current_task_by_architecture(
     }
 
 
+def test_what_a_program_makes_of_its_own_base_does_not_matter() -> None:
+    memory = BytesMemory([(AREA + 0x1FBC0, TASK.to_bytes(8, "little"))])
+    registers = {"gs_base": 0xFFFF_FFFF_FFFF_0000, "k_gs_base": AREA}
+    places = CurrentPlaces(per_cpu=0x1FBC0)
+    assert current_task("x86_64", registers, memory, places, user=True) == TASK
+
+
 def test_sums_wrap_around() -> None:
     # Since Linux 6.15 gs holds the distance from the symbols to the area of a cpu.
     symbol = 0xFFFF_FFFF_8300_0040
@@ -156,7 +174,7 @@ def test_places_come_from_symbols_and_types() -> None:
 
 @given(st.binary(min_size=372, max_size=372))
 def test_any_bytes_are_a_task_or_none(data: bytes) -> None:
-    found = Tasks(KernelMemory().structures()).of(TASK, data)
+    found = Tasks(KernelMemory().structures()).of(TASK, [data])
     assert found is None or (found.pid <= 1 << 22 and found.comm.isprintable())
 
 

@@ -12,6 +12,7 @@ from gprof.errors import UsageError
 from gprof.profile.filter import EVERYTHING
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.resolution import Resolution
+from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode
 from tests.profiles import synthetic
@@ -118,6 +119,20 @@ def test_guests_are_found_by_name() -> None:
     )
     assert weight(two, "guest:db[1]") == 30
     assert weight(two, "!guest:db[1]") == 70
+
+
+def test_tasks_are_found_by_name_and_number() -> None:
+    profile = synthetic(100)
+    table = TaskTable()
+    numbers = [table.add(GuestTask(0, pid, pid, comm)) for pid, comm in ((7, "dd"), (8, "sh[1]"))]
+    task = profile.samples.task.copy()
+    task[:20], task[20:50], task[50:] = numbers[0], numbers[1], 0
+    known = replace(profile, samples=replace(profile.samples, task=task), tasks=table)
+    assert weight(known, "task:dd") == 20
+    assert weight(known, "task:sh[1]") == 30
+    assert weight(known, "task:/^sh.* 8$/") == 30
+    assert weight(known, "!task:dd") == 80
+    assert weight(known, "task:unknown") == 50
 
 
 def test_hidden_modes_stay_hidden() -> None:

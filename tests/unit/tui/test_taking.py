@@ -8,11 +8,14 @@ from pathlib import Path
 import pytest
 from textual.pilot import Pilot
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError, UsageError
 from gprof.export.formats import FORMATS
+from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from gprof.recording.reader import read
+from symbols.disassembly import Syntax
 from symbols.errors import SymbolsError
 from tests.screen_text import screen_text, settled
 from tests.screens import press, with_app
@@ -139,11 +142,16 @@ def test_hostile_names_are_copied_harmlessly() -> None:
 
 
 def test_instructions_of_every_view() -> None:
-    asked: list[Row] = []
+    asked: list[str] = []
 
-    def refuse(row: Row, _: Profile) -> None:
-        asked.append(row)
-        raise SymbolsError("no code", "none")
+    class Refusing(Annotator):
+        def at_address(
+            self, profile: Profile, guest: int, address: int, *, syntax: Syntax = "att"
+        ) -> Listing:
+            at = profile.space(guest).symbol_at(address)
+            assert at is not None
+            asked.append(at.symbol.name)
+            raise SymbolsError("no code", "none")
 
     async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         for keys in ("t down enter", "T enter", "f down a"):
@@ -153,13 +161,12 @@ def test_instructions_of_every_view() -> None:
         await press(pilot, "f g a")
         assert "Only a symbol has instructions" in screen_text(app)
 
-    with_app(scenario, stacked(), annotate=refuse)
-    assert [row.symbol for row in asked] == [
+    with_app(scenario, stacked(), annotator=Refusing({}))
+    assert asked == [
         "copy_user_enhanced_fast_string",
         "entry_SYSCALL_64_after_hwframe",
         "entry_SYSCALL_64_after_hwframe",
     ]
-    assert all(row.address for row in asked)
 
 
 def test_the_source_is_opened_in_the_editor(

@@ -13,6 +13,7 @@ from symbols.unwinding.orc import OrcUnwinder
 from symbols.unwinding.orc_table import Base, Frame, OrcTable
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import MOST_FRAMES, CapturedWords, Ending, Registers, words_of
+from symbols.unwinding.thunks import Thunks
 from tests.unit.symbols.unwinding.orc_tables import SLOTS, TEXT, Entry, encoded
 
 CODE = TEXT[0]
@@ -174,3 +175,21 @@ def test_whatever_memory_holds_there_is_an_end(
     assert isinstance(found.ending, Ending)
     assert all(0 < place < len(found.pcs) for place in found.exact)
     assert len(found.after) == len(found.pcs)
+
+
+@pytest.mark.parametrize(("into", "above"), [(0, 0), (3, 0), (5, 1), (6, 1), (10, 1)])
+def test_an_indirect_call_is_unwound_where_its_thunk_is(into: int, above: int) -> None:
+    # The thunk's own `call` has put one word above the return address once it is executed.
+    stack = words(*[HOLE + 5] * above, LEAF + 9, THREAD + 1)
+    unwinder = OrcUnwinder([(TABLE, 0)], thunks=Thunks((HOLE,), (HOLE + 32,)))
+    found = unwinder.unwind(Registers(HOLE + into, STACK, 0), CapturedWords([(STACK, stack)]))
+    assert found.pcs == (HOLE + into, LEAF + 9, THREAD + 1)
+    assert found.ending is Ending.START
+
+
+def test_beside_its_thunks_code_without_a_rule_stays_so() -> None:
+    unwinder = OrcUnwinder([(TABLE, 0)], thunks=Thunks((HOLE,), (HOLE + 32,)))
+    for pc in (HOLE + 32, HOLE + 0x80):
+        found = unwinder.unwind(Registers(pc, STACK, 0), CapturedWords([(STACK, bytes(64))]))
+        assert found.pcs == (pc,)
+        assert found.ending is Ending.UNDEFINED

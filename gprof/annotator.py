@@ -1,0 +1,151 @@
+"""Listings of a guest's functions, from all that is known of their code and their source."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import TYPE_CHECKING
+
+from gprof.profile.code import Code
+from gprof.profile.listing import Listing, annotate
+from gprof.profile.profile import Profile
+from gprof.profile.view import Row
+from symbols.disassembly import Syntax
+from symbols.errors import ImageError, SymbolsError
+from symbols.memory import Memory
+from symbols.module_files import open_module
+from symbols.original import Original
+from symbols.source_tree import SourceTree
+from symbols.space import ImageKind, LoadedImage, SymbolAt
+
+if TYPE_CHECKING:  # it brings a database and what reads ELF files
+    from symbols.lines_of_space import SpaceLines
+
+#: x86 code by the width of its segment.
+_X86 = {16: "i8086", 32: "i386", 64: "x86_64"}
+
+
+class Annotator:
+    """Makes listings. Any thread; each call does its own work but for what it remembers.
+
+    Args:
+        code: of each guest.
+        lines: tells source lines; None where nobody wants them.
+        tree: the text of source files.
+        bits: of x86 code, where it is other than that of the guest: 16, 32 or 64.
+    """
+
+    def __init__(
+        self,
+        code: Mapping[int, Memory],
+        *,
+        lines: SpaceLines | None = None,
+        tree: SourceTree | None = None,
+        bits: int | None = None,
+    ) -> None:
+        self._code = code
+        self._lines = lines
+        self._bits = bits
+        self._modules: dict[tuple[str, int], Original | None] = {}
+        self.tree = tree or SourceTree()
+
+    def of_row(self, row: Row, profile: Profile, *, syntax: Syntax = "att") -> Listing:
+        """The listing of a row's symbol.
+
+        Raises:
+            SymbolsError: it has none, or its code cannot be had.
+        """
+        if row.symbol is None:
+            raise SymbolsError(
+                f"{row.label} is no symbol whose instructions could be listed",
+                "Choose a row that has a symbol.",
+            )
+        return self.at_address(profile, row.guest, row.address, syntax=syntax)
+
+    def at_address(
+        self, profile: Profile, guest: int, address: int, *, syntax: Syntax = "att"
+    ) -> Listing:
+        """The listing of the symbol that holds an address.
+
+        Raises:
+            SymbolsError: there is none, or its code cannot be had.
+        """
+        at = profile.space(guest).symbol_at(address)
+        if at is None:
+            raise SymbolsError(
+                f"no symbol holds the address {address:#x}",
+                "Symbols of firmware and modules may need a file of their own.",
+            )
+        return self.of_symbol(profile, guest, at, syntax=syntax)
+
+    def of_symbol(
+        self, profile: Profile, guest: int, at: SymbolAt, *, syntax: Syntax = "att"
+    ) -> Listing:
+        """The listing of a symbol, without its sources.
+
+        Raises:
+            SymbolsError: its code cannot be had.
+        """
+        code = self._code.get(guest)
+        if code is None:
+            raise SymbolsError(
+                f"nothing is known of the code of the guest that has {at.symbol.name}",
+                "Give its kernel's ELF file with --guestvmlinux.",
+            )
+        original = self._original(at.image, code)
+        listing = annotate(
+            profile, at, code, self._architecture(profile, guest),
+            guest=guest, syntax=syntax, original=original,
+        )  # fmt: skip
+        first = listing.lines[0] if listing.lines else None
+        if first is not None and isinstance(code, Code) and not code.runs(first.address, 1):
+            note = f"these are the bytes of {at.image.path or 'the file'}, not what the guest runs"
+            listing = replace(listing, notes=(*listing.notes, note))
+        return listing
+
+    def with_sources(self, profile: Profile, listing: Listing) -> Listing:
+        """The same listing with its sources; may start programs that read the kernel's file."""
+        if self._lines is None:
+            return listing
+        pcs = [line.address for line in listing.lines]
+        chains = self._lines.find(profile.space(listing.guest), pcs)
+        why = self._lines.why(listing.at.image)
+        if not any(chains.values()):
+            note = f"no source lines: {why or 'nothing is known of this function'}"
+            return replace(listing, notes=(*listing.notes, note))
+        return listing.with_sources(chains)
+
+    def close(self) -> None:
+        """End what was started."""
+        if self._lines is not None:
+            self._lines.close()
+
+    def _original(self, image: LoadedImage, code: Memory) -> Original | None:
+        """The file of a symbol's image, to tell what was rewritten."""
+        if image.kind is not ImageKind.MODULE:
+            return code.original if isinstance(code, Code) else None
+        key = (image.path, image.start)
+        if key not in self._modules:
+            self._modules[key] = _module_original(image)
+        return self._modules[key]
+
+    def _architecture(self, profile: Profile, guest: int) -> str:
+        architecture = profile.guests[guest].architecture
+        if self._bits is None or architecture not in _X86.values():
+            return architecture
+        return _X86[self._bits]
+
+
+def _module_original(image: LoadedImage) -> Original | None:
+    """The file that a module came from; None where it is not at hand."""
+    from symbols.lines_of_space import moves_of  # noqa: PLC0415  see above
+    from symbols.module_original import ModuleOriginal  # noqa: PLC0415  modules are few
+
+    if not image.build_id:
+        return None
+    try:
+        file = open_module(image.path)
+    except ImageError:
+        return None
+    moves = moves_of(image, file) if file.build_id == image.build_id else None
+    return ModuleOriginal(file, moves) if moves else None

@@ -1,0 +1,87 @@
+"""Follow the tasks of a guest while it is sampled: what that needs of its kernel."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+from gprof.attach import Attached
+from gprof.errors import TargetError
+from gprof.guest.monitored import MonitoredMachine
+from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
+from gprof.sampling.task_numbers import Following
+from gprof.user_following import UserFollower
+from symbols.btf import Btf
+from symbols.errors import SymbolsError
+from symbols.introspection import KnownKernel, kernel_types
+from symbols.structures import Structures
+from symbols.tasks import CurrentPlaces, Task, Tasks
+from symbols.user_mappings import UserMappings
+
+
+def follow_tasks(
+    attached: Attached, tasks: TaskTable, spaces: UserSpaces | None = None
+) -> tuple[Following | None, str]:
+    """What a source needs to number the tasks of a guest in a table.
+
+    Args:
+        attached: the guest.
+        tasks: the table.
+        spaces: what the tasks have mapped, to be filled; None to leave that alone.
+
+    Returns:
+        None where its tasks cannot be told, and then a sentence why; that is empty where there
+        are none, as without an operating system.
+    """
+    sources = attached.sources
+    if attached.slide is None or (
+        sources.image is not None and sources.image.linux_release is None
+    ):
+        return None, ""
+    monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
+    if monitored is not None and monitored.why_packets is not None:
+        return None, f"Tasks are not told: {monitored.why_packets.problem}."
+    known = KnownKernel(
+        sources.image, sources.kallsyms, attached.slide.offset, attached.guest.architecture
+    )
+    try:
+        memory = (attached.monitored or attached.machine).fresh_memory()
+        types = attached.introspected.types or _types(attached, known)
+        structures = Structures(memory, types)
+        reader = Tasks(structures)
+    except (SymbolsError, TargetError) as error:
+        return None, f"Tasks are not told: {error.problem}."
+    places = CurrentPlaces.of(known.address_of, types)
+    guest = attached.guest.id
+    users = None
+    if spaces is not None:
+        with suppress(SymbolsError):  # a kernel that keeps mappings in another way
+            users = UserFollower(UserMappings(structures), memory, tasks, spaces)
+
+    def number(task: Task) -> int:
+        space = 0
+        if users is not None and not task.kernel_thread:
+            space = users.number(guest, task.tgid, task.mm)
+        return tasks.add(
+            GuestTask(guest, task.pid, task.tgid, task.comm, task.kernel_thread, space)
+        )
+
+    if users is None:
+        return Following(places, reader, memory, number), ""
+    return Following(places, reader, memory, number, users.saw, users.forget), ""
+
+
+def _types(attached: Attached, known: KnownKernel) -> Btf:
+    """The kernel's types, where reading them costs the guest nothing.
+
+    Raises:
+        SymbolsError: it would, or they are not to be found.
+    """
+    monitored = attached.monitored
+    free = monitored is not None and monitored.why_packets is None
+    if not free and (known.image is None or known.image.section(".BTF") is None):
+        raise SymbolsError(
+            "the kernel's types were not read",
+            "Give --guestvmlinux, or leave --guestmodules out.",
+        )
+    return kernel_types(attached.memory, known, known.address_of)

@@ -1,0 +1,325 @@
+"""Kernels of several generations and architectures, asked the same questions: `make test-guests`.
+
+Each is booted once, one after the other; what agreed, in numbers, is printed at the end and kept
+in docs/guests.md. Not part of `make test`: the kernels are downloads of 300 MB each.
+"""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+from click.testing import CliRunner
+from numpy.typing import NDArray
+
+from gprof.attach import Attached, Sources, attach
+from gprof.cli.main import cli
+from gprof.guest.address import Address
+from gprof.guest.emulator import find_qemu
+from gprof.guest.machine import Machine, Sampled
+from gprof.guest.mode import Mode
+from gprof.guest.stack_reader import StackReader
+from symbols.elf import Image
+from symbols.modules import open_modules
+from symbols.space import AddressSpace
+from symbols.unwinding.stack import CapturedWords, Stack
+from symbols.unwinding.unwind import Way
+from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
+from tests.guests.drgn_stacks import DrgnStacks
+from tests.guests.linux import PLATFORMS, LinuxGuest, boot, find_busybox
+
+pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
+
+#: Text that the kernel makes at run time is in no table.
+GENERATED = (b"\t[bpf]", b"\t[__builtin__ftrace]", b"\t[__builtin__kprobes]")
+
+Figure = Callable[[str, str], None]
+
+
+@dataclass(frozen=True, slots=True)
+class Expected:
+    """What holds for a generation.
+
+    Attributes:
+        stacks: how many are compared with drgn's; fewer where the emulation is slow.
+        same: the share of them that must be identical.
+        lists_data: the kernel's table of symbols has data too (CONFIG_KALLSYMS_ALL), without
+            which its memory alone does not tell where the list of modules is.
+        drgn: drgn can unwind this architecture.
+        patience: seconds that it may take to boot.
+    """
+
+    stacks: int = 2000
+    same: float = 0.995
+    lists_data: bool = True
+    drgn: bool = True
+    patience: float = 240.0
+
+
+EXPECTED = {
+    "amd64-5.10": Expected(),
+    "amd64-6.1": Expected(),
+    "amd64-6.12": Expected(),
+    "amd64-sid": Expected(),
+    "arm64-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
+    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
+    "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Generation:
+    """A guest at work.
+
+    Attributes:
+        key: of `KERNELS`.
+        guest: booted; it sleeps until `LinuxGuest.awake`.
+        expected: of it.
+    """
+
+    key: str
+    guest: LinuxGuest
+    expected: Expected
+
+    def attach(self, sources: Sources) -> Attached:
+        """Connect by the stub; whoever asks closes."""
+        return attach(Address.parse(self.guest.gdb_address), sources)
+
+    @property
+    def by_vmlinux(self) -> Sources:
+        return Sources.open(self.guest.vmlinux, None, None)
+
+    @property
+    def by_texts(self) -> Sources:
+        return Sources.open(None, self.guest.kallsyms, self.guest.modules)
+
+
+@pytest.fixture(scope="module", params=EXPECTED)
+def generation(request: pytest.FixtureRequest) -> Iterator[Generation]:
+    """One kernel after the other."""
+    key: str = request.param
+    expected = EXPECTED[key]
+    platform = PLATFORMS[KERNELS[key].architecture]
+    if find_qemu(platform.program) is None:
+        pytest.skip(f"{platform.program} is not installed")
+    busybox = find_busybox()
+    if busybox is None:
+        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
+    try:
+        kernel = fetch_kernel(KERNELS[key])
+    except KernelUnavailable as reason:
+        pytest.skip(str(reason))
+    guest = boot(kernel, busybox, steady=True, patience=expected.patience)
+    guest.pause()
+    yield Generation(key, guest, expected)
+    guest.close()
+
+
+@pytest.fixture
+def awake(generation: Generation) -> Iterator[LinuxGuest]:
+    """The guest, running."""
+    with generation.guest.awake() as guest:
+        yield guest
+
+
+@pytest.fixture
+def figure(generation: Generation, record_figure: Callable[[str, str, str], None]) -> Figure:
+    """Takes down what a test measured, for the table at the end."""
+    return lambda name, value: record_figure(generation.key, name, value)
+
+
+@dataclass(frozen=True, slots=True)
+class Taken:
+    """Samples of one guest, with the stacks that gprof makes of them.
+
+    Attributes:
+        attached: with the vmlinux alone; closed, its memory as far as it was read.
+        samples: of vcpus that stood in the kernel.
+        stacks: one for each of them.
+        theirs: the pcs of the kernel by drgn, for each; empty where drgn cannot.
+        ours: ours, in the same form.
+        modes: how many samples of which mode there were.
+    """
+
+    attached: Attached
+    samples: tuple[Sampled, ...]
+    stacks: tuple[Stack, ...]
+    theirs: tuple[list[int], ...]
+    ours: tuple[list[int], ...]
+    modes: Counter[Mode]
+
+    @property
+    def pcs(self) -> NDArray[np.uint64]:
+        return np.array([one.state.pc for one in self.samples if one.state], np.uint64)
+
+
+@pytest.fixture(scope="module")
+def taken(generation: Generation) -> Taken:
+    """As many samples as the generation is to be compared by, under its mixed load."""
+    with generation.guest.awake():
+        attached = generation.attach(generation.by_vmlinux)
+        try:
+            return _take(attached, generation.expected)
+        finally:
+            attached.close()
+
+
+def _take(attached: Attached, expected: Expected) -> Taken:
+    machine = attached.machine
+    assert isinstance(machine, Machine)
+    chosen = attached.unwinding(Way.AUTO)
+    assert chosen.unwinder is not None, chosen.why
+    assert not chosen.missing
+    reader = StackReader(machine, patient=True)
+    rng = random.Random(2)
+    samples: list[Sampled] = []
+    modes: Counter[Mode] = Counter()
+    while len(samples) < expected.stacks:
+        time.sleep(rng.uniform(0.001, 0.01))  # out of step with the guest's timer
+        for one in reader.sample(machine.vcpus)[1]:
+            assert one.state is not None
+            modes[one.state.mode] += 1
+            # Every idle vcpu stands at the same place: one of fifty is enough of those.
+            idle = one.state.mode is Mode.IDLE and modes[Mode.IDLE] % 50
+            if one.registers is not None and not idle:
+                samples.append(one)
+    image, slide = attached.sources.image, attached.slide
+    assert image is not None
+    assert slide is not None
+    big_endian = not image.little_endian
+    stacks = [
+        chosen.unwinder.unwind(one.registers, CapturedWords(one.memory, big_endian=big_endian))
+        for one in samples
+        if one.registers is not None
+    ]
+    theirs: list[list[int]] = []
+    ours: list[list[int]] = []
+    if expected.drgn:
+        oracle = DrgnStacks(image, slide.offset, machine.memory)
+        theirs = [oracle.kernel_pcs(machine.values(one), one.memory) for one in samples]
+        ours = [oracle.without_repeats(stack.pcs) for stack in stacks]
+    return Taken(attached, tuple(samples), tuple(stacks), tuple(theirs), tuple(ours), modes)
+
+
+def named(space: AddressSpace, pcs: NDArray[np.uint64]) -> list[str]:
+    """The image and the function of each pc."""
+    resolved = space.resolve(pcs)
+    return [
+        f"{space.images[image].name} {space.symbol(int(image), int(symbol)).symbol.name}"
+        if symbol >= 0
+        else "?"
+        for image, symbol in zip(resolved.image, resolved.symbol, strict=True)
+    ]
+
+
+def test_every_source_of_symbols_names_a_sample_alike(
+    generation: Generation, taken: Taken, figure: Figure
+) -> None:
+    pcs = taken.pcs
+    by_vmlinux = named(taken.attached.space, pcs)
+    for name, sources in (("nothing", Sources()), ("kallsyms", generation.by_texts)):
+        attached = generation.attach(sources)
+        attached.close()
+        others = named(attached.space, pcs)
+        differ = Counter(
+            (ours, other) for ours, other in zip(by_vmlinux, others, strict=True) if ours != other
+        )
+        figure(f"vmlinux/{name}", f"{len(pcs) - differ.total()}/{len(pcs)}")
+        if name == "kallsyms" or generation.expected.lists_data:
+            assert differ.total() <= 0.001 * len(pcs), differ.most_common(10)
+        else:
+            # Where modules are the kernel's table does not say: of the kernel proper all agree.
+            kernels = [ours.startswith("[kernel]") for ours in by_vmlinux]
+            wrong = [pair for pair in differ.elements() if pair[0].startswith("[kernel]")]
+            assert len(wrong) <= 0.001 * sum(kernels), wrong[:10]
+    unknown = by_vmlinux.count("?")
+    figure("named", f"{len(pcs) - unknown}/{len(pcs)}")
+    assert unknown <= 0.001 * len(pcs)
+    assert any(not name.startswith("[kernel]") for name in by_vmlinux)
+
+
+def test_kallsyms_from_memory_is_that_of_the_guest(
+    generation: Generation, awake: LinuxGuest, tmp_path: Path, figure: Figure
+) -> None:
+    listed = [
+        line for line in awake.kallsyms.read_bytes().splitlines() if not line.endswith(GENERATED)
+    ]
+    for name, given in (("vmlinux", ["--guestvmlinux", str(awake.vmlinux)]), ("nothing", [])):
+        path = tmp_path / name
+        arguments = ["symbols", "--gdb", awake.gdb_address, *given, "-o", str(path)]
+        done = CliRunner().invoke(cli, arguments)
+        assert done.exit_code == 0, done.output
+        expected = listed
+        if not given and not generation.expected.lists_data:
+            expected = [line for line in listed if b"\t[" not in line]
+        found = path.read_bytes().splitlines()
+        same = (Counter(found) & Counter(expected)).total()
+        figure(f"kallsyms from {name}", f"{same}/{len(expected)}")
+        assert found == expected
+
+
+def test_modules_are_those_of_the_guest(
+    generation: Generation, awake: LinuxGuest, figure: Figure
+) -> None:
+    expected = open_modules(awake.modules)
+    assert len(expected) >= 3
+    ways = [("vmlinux", generation.by_vmlinux)]
+    if generation.expected.lists_data:
+        ways.append(("nothing", Sources()))
+    for name, sources in ways:
+        attached = generation.attach(sources)
+        attached.close()
+        found = attached.introspected
+        assert not found.problems
+        assert found.modules is not None
+        assert found.modules.complete
+        listed = sorted((one.module for one in found.modules.listed), key=lambda one: one.start)
+        figure(f"modules from {name}", f"{len(set(listed) & set(expected))}/{len(expected)}")
+        assert tuple(listed) == expected
+        assert all(image.table is not None for image in found.modules.images.values())
+        assert attached.identity.release == awake.kernel.release
+
+
+def test_the_slide_is_that_of_the_guest(
+    generation: Generation, awake: LinuxGuest, figure: Figure
+) -> None:
+    attached = generation.attach(generation.by_vmlinux)
+    attached.close()
+    assert attached.slide is not None
+    linked = Image.open(awake.vmlinux).address_of("_stext")
+    line = next(
+        line for line in awake.kallsyms.read_text().splitlines() if line.endswith(" _stext")
+    )
+    assert linked is not None
+    assert (linked + attached.slide.offset) % 2**64 == int(line.split()[0], 16)
+    figure("slide", f"{attached.slide.offset:#x} ({', '.join(attached.slide.agreeing)})")
+
+
+def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: Figure) -> None:
+    endings = Counter(stack.ending for stack in taken.stacks)
+    whole = sum(count for ending, count in endings.items() if ending.whole)
+    figure("whole stacks", f"{whole}/{len(taken.stacks)}")
+    if generation.expected.drgn:
+        pairs = list(zip(taken.ours, taken.theirs, strict=True))
+        # The kernel has no rules for the code of indirect calls; we know how to get out of it.
+        longer = [
+            stack.ending.whole and ours[: len(theirs)] == theirs and len(theirs) < len(ours)
+            for stack, (ours, theirs) in zip(taken.stacks, pairs, strict=True)
+        ]
+        compared = [pair for pair, more in zip(pairs, longer, strict=True) if not more]
+        different = [(ours, theirs) for ours, theirs in compared if ours != theirs]
+        same = len(compared) - len(different)
+        figure("same as drgn's", f"{same}/{len(pairs)}, {sum(longer)} where drgn stops earlier")
+        space = taken.attached.space
+        shown = [
+            [named(space, np.array(side, np.uint64)) for side in pair] for pair in different[:5]
+        ]
+        assert len(different) <= (1 - generation.expected.same) * len(compared), shown
+        assert sum(longer) <= 0.05 * len(pairs)
+    assert whole >= 0.99 * len(taken.stacks), endings
