@@ -104,8 +104,8 @@ LOOKING = ActionGroup(
         Action(
             "slash", "filter", "Filter",
             "Only samples with this text in a symbol or module of their stack, or that match "
-            "/this expression/. symbol: module: task: vcpu: guest: mode: before it look there alone, "
-            "! turns it round.",
+            "/this expression/. symbol: module: task: vcpu: guest: mode: before it look only "
+            "there, ! turns it round.",
             "/", footer=True,
             # Else a paste, or a fast hand on a slow line, loses what follows the slash: keys
             # are handed to the focused widget before the action of an earlier one has run.

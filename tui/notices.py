@@ -77,6 +77,9 @@ def notice_lines(picture: Picture | None, complaint: GprofError | None, hint: st
         lines += _told(complaint, Tone.WARN)
     elif hint:
         lines.append([(f" {printable(hint)}", Tone.WARN)])
+    elif picture is not None and picture.table.left_out and picture.choice.view is View.TOP:
+        rest = f"{picture.table.left_out:,} rows with less are not shown"
+        lines.append([(f" {rest}; a filter, or an order by name, brings them.", Tone.DIM)])
     elif picture is not None and picture.live.facts.notes and not lines:
         lines.append([(f" {printable(picture.live.facts.notes[-1])}", Tone.DIM)])
     if picture is not None and not lines and (why := _why_empty(picture)):

@@ -17,7 +17,7 @@ from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tree import Direction, Node, call_tree
-from gprof.profile.view import TASK_GROUPS, Group, Table, tabulate
+from gprof.profile.view import TASK_GROUPS, Group, SortKey, Table, tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt16s, UInt32s
 from tui.choice import Choice, Order
 from tui.columns import columns_for, key_of
@@ -28,6 +28,9 @@ from tui.view import View
 from tui.widgets.column import Column, Rows
 
 T = TypeVar("T")
+
+#: Rows of Top. Who is not among the first two thousand is looked for by a filter.
+MOST_ROWS = 2000
 
 
 class State(StrEnum):
@@ -169,7 +172,13 @@ def take_picture(
     seen = choice.span.seen(profile)
     chosen = choice.filter(seen)
     group = choice.group if choice.view is View.TOP else Group.MODE
-    table = tabulate(seen.profile, chosen, group, looked_up)
+    # By name every row is needed to know which comes first.
+    by = {"": SortKey.SELF, "self": SortKey.SELF, "samples": SortKey.SELF, "total": SortKey.TOTAL}
+    order = choice.orders.get(View.TOP, Order())
+    most = MOST_ROWS if order.key in by and not order.reverse else None
+    table = tabulate(
+        seen.profile, chosen, group, looked_up, most=most, by=by.get(order.key, SortKey.SELF)
+    )
     picture = Picture(
         state=_state(live.facts, before, ended=ended, paused=pause is not None),
         failure=failure,
@@ -230,9 +239,13 @@ def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
         modes: the mode of each; below `len(Mode)`.
     """
     found = []
-    for guest in np.flatnonzero(np.bincount(samples.guest)):
-        chosen = samples.guest == guest
-        weights = _weights(samples.vcpu[chosen], modes[chosen], samples.weight[chosen])
+    guests = np.flatnonzero(np.bincount(samples.guest))
+    for guest in guests:
+        vcpu, mode, weight = samples.vcpu, modes, samples.weight
+        if len(guests) > 1:
+            chosen = samples.guest == guest
+            vcpu, mode, weight = vcpu[chosen], mode[chosen], weight[chosen]
+        weights = _weights(vcpu, mode, weight)
         found += [
             VcpuModes(int(guest), int(vcpu), {mode: int(weights[vcpu, mode]) for mode in Mode})
             for vcpu in np.flatnonzero(weights.any(axis=1))

@@ -90,6 +90,7 @@ class _Lineage:
 
     def __init__(self, first: Profile) -> None:
         self._samples = SampleBatch.empty()
+        self._placement: Placement | None = None  # of those samples
         self._stacks = first.stacks
         self._spaces = {g: (space, len(space.images)) for g, space in first.spaces.items()}
         self._places: list[Place] = []
@@ -119,21 +120,26 @@ class _Lineage:
                 space is profile.spaces[guest] and images == len(space.images)
                 for guest, (space, images) in self._spaces.items()
             )
-            and all(
-                np.array_equal(
-                    getattr(profile.samples, column)[:known], getattr(self._samples, column)
+            and (
+                profile.samples is self._samples  # a screen asks twice for one look
+                or all(
+                    np.array_equal(
+                        getattr(profile.samples, column)[:known], getattr(self._samples, column)
+                    )
+                    for column in ("pc", "guest", "stack", "task", "mode")
                 )
-                for column in ("pc", "guest", "stack", "task", "mode")
             )
         )
 
     def extended(self, profile: Profile) -> Placement:
         """All samples of a profile that this leads to."""
+        if self._placement is not None and profile.samples is self._samples:
+            return self._placement
         self._extend(profile)
         idle = np.array([place.idle for place in self._places] or [False], bool)
         mode = _SHOWN_MODE[profile.samples.mode]
         mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
-        return Placement(
+        self._placement = Placement(
             tuple(self._places),
             self._own,
             mode,
@@ -142,6 +148,7 @@ class _Lineage:
             (self._pairs >> 32).astype(np.int32),
             (self._pairs & 0xFFFFFFFF).astype(np.int32),
         )
+        return self._placement
 
     def matches(self, pattern: re.Pattern[str], *, symbol: bool, module: bool) -> NDArray[np.bool_]:
         """See `Resolution.matches`."""
