@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -43,6 +43,8 @@ from symbols.modules import Module, open_modules
 from symbols.original import Original
 from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
+from symbols.unwinding.holding import HeldCalls
+from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
 
 #: Without an operating system nothing is known of a stack's size; most are shallow.
@@ -353,9 +355,14 @@ class Attached:
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
-        if isinstance(machine or self.machine, MonitoredMachine) and way is not Way.NONE:
-            # It gives the registers of a vcpu that runs on: its stack is another one by then.
-            return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
+        machine = machine or self.machine
+        if isinstance(machine, MonitoredMachine) and way is not Way.NONE:
+            why = machine.why_no_stacks
+            if why is None and way is Way.AUTO:
+                # Of a guest that runs on, many are torn: who wants those that hold says so.
+                why = "through the monitor only those that hold, with --call-graph orc or fp"
+            if why is not None:
+                return Unwinding(None, "none", f"{why}; --gdb takes them")
         return choose(
             way,
             self.guest.architecture,
@@ -381,9 +388,20 @@ class Attached:
                 stacks.add,
                 self.most_stack,
                 big_endian=self.big_endian,
+                held=self._held() if isinstance(self.machine, MonitoredMachine) else None,
             ),
             chosen,
         )
+
+    def _held(self) -> Callable[[Stack, Stack], Stack]:
+        """Tells what holds of a stack that was read while its vcpu ran."""
+        space = self.space
+
+        def function_at(pc: int) -> tuple[int, str] | None:
+            at = space.symbol_at(pc)
+            return (at.symbol.start, at.symbol.name) if at is not None else None
+
+        return HeldCalls(self.memory, function_at).held
 
     @property
     def most_stack(self) -> int:
@@ -594,7 +612,7 @@ def source_of(
     machine = attached.live
     weighing = _weighing(attached, vcpus, by_running=by_running)
     if isinstance(machine, MonitoredMachine):
-        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following)
+        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following, unstacking=unstacking)
         return MonitorSource(machine, options, weighing=weighing)
     halting = HaltingOptions(
         hz=hz,

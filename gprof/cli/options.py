@@ -200,8 +200,8 @@ def call_graph_option(command: _Command) -> _Command:
     """`--call-graph`, with the stub as the source."""
     return click.option(
         "--call-graph", type=click.Choice(CALL_GRAPHS), default="auto", show_default=True,
-        help="With the stub, take call stacks: by the kernel's ORC tables, by frame pointers, "
-             "or none; auto takes what the kernel has.",
+        help="Take call stacks: by the kernel's ORC tables, by frame pointers, or none; auto takes "
+             "what the kernel has. Without the stub, orc and fp take those that hold (x86_64).",
     )(command)  # fmt: skip
 
 

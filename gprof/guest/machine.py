@@ -28,6 +28,7 @@ class Sampled:
         state: where it stood; None where the stub could not tell.
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
+        again: the same, read a second time; of a vcpu that ran meanwhile.
         reply: all its registers as the stub sent them; see `Machine.values`.
         task: address of the structure of the task that it runs; 0 where unknown or not asked for.
     """
@@ -36,6 +37,7 @@ class Sampled:
     state: VcpuState | None
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
+    again: tuple[tuple[int, bytes], ...] = ()
     reply: bytes = b""
     task: int = 0
 
