@@ -118,7 +118,8 @@ class _Recording:
         self._eras: dict[int, list[_Era]] = {}
         self._stacks = StackTable()
         self._tasks = TaskTable()
-        self._user_spaces = UserSpaces()
+        self._layouts: list[list[_Image]] = [[]]
+        self._layout_of: dict[int, int] = {}  # by user space
         self._samples = SampleTable()
         self._texts: dict[int, dict[int, bytes]] = {}
 
@@ -137,8 +138,20 @@ class _Recording:
             texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
             started_ns=self.started_ns,
             tasks=self._tasks,
-            user_spaces=self._user_spaces,
+            user_spaces=self._user_spaces(),
         )
+
+    def _user_spaces(self) -> UserSpaces:
+        spaces = UserSpaces()
+        # Layouts that differ in nothing that was recorded are one.
+        numbers = [
+            spaces.layout([image.with_symbols() for image in images]) for images in self._layouts
+        ]
+        for space, layout in sorted(self._layout_of.items()):
+            while len(spaces) <= space:
+                spaces.reserve()
+            spaces.lay_out(space, numbers[layout])
+        return spaces
 
     def take_header(self, fields: Fields) -> None:
         self.started_ns = fields.integer("started_ns", (0, I64[1]))
@@ -190,14 +203,7 @@ class _Recording:
         number = fields.integer("image")
         if number >= len(images):
             raise fields.wrong(f"symbols belong to image {number}, which is not there")
-        start, end = fields.column("start", _U64), fields.column("end", _U64)
-        names = _names(fields)
-        if names is None or not len(start) == len(end) == len(names):
-            raise fields.wrong("the columns of symbols have different lengths")
-        image = images[number]
-        image.start.append(start)
-        image.end.append(end)
-        image.names += names
+        _add_symbols(fields, images[number])
 
     def take_stacks(self, fields: Fields) -> None:
         depth, pcs = fields.column("depth", _U32), fields.column("pc", _U64).tolist()
@@ -236,22 +242,24 @@ class _Recording:
         images = fields.maps("images")
         if len(images) > _MOST_IMAGES:
             raise fields.wrong("a user space has too many images")
-        expected = len(self._user_spaces.layouts)
-        number = self._user_spaces.layout([_loaded(image) for image in images])
-        if not fields.integer("number") == number == expected:
+        if fields.integer("number") != len(self._layouts):
             raise fields.wrong("the layouts of user spaces are not numbered in order")
+        self._layouts.append([_Image(_loaded(image)) for image in images])
+
+    def take_user_symbols(self, fields: Fields) -> None:
+        layout, image = fields.integer("layout"), fields.integer("image")
+        if layout >= len(self._layouts) or image >= len(self._layouts[layout]):
+            raise fields.wrong("symbols belong to no image of a user space")
+        _add_symbols(fields, self._layouts[layout][image])
 
     def take_user_spaces(self, fields: Fields) -> None:
         space, layout = fields.column("space", _U32), fields.column("layout", _U32)
         if len(space) != len(layout):
             raise fields.wrong("the columns of user spaces have different lengths")
-        known = len(self._user_spaces.layouts)
         for one, number in zip(space.tolist(), layout.tolist(), strict=True):
-            if not 0 < one < _MOST_SPACES or number >= known:
+            if not 0 < one < _MOST_SPACES or number >= len(self._layouts):
                 raise fields.wrong("a user space is laid out like none")
-            while len(self._user_spaces) <= one:
-                self._user_spaces.reserve()
-            self._user_spaces.lay_out(one, number)
+            self._layout_of[one] = number
 
     def take_samples(self, fields: Fields) -> None:
         columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
@@ -304,6 +312,7 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.TASKS: _Recording.take_tasks,
     Kind.LAYOUTS: _Recording.take_layout,
     Kind.USER_SPACES: _Recording.take_user_spaces,
+    Kind.USER_SYMBOLS: _Recording.take_user_symbols,
     Kind.SAMPLES: _Recording.take_samples,
     Kind.TEXT: _Recording.take_text,
     Kind.FACTS: _Recording.take_facts,
@@ -344,6 +353,17 @@ def _loaded(image: Fields) -> LoadedImage:
         build_id=image.build_id("build_id"),
         path=image.text("file"),
     )
+
+
+def _add_symbols(fields: Fields, image: _Image) -> None:
+    """Take in symbols of an image."""
+    start, end = fields.column("start", _U64), fields.column("end", _U64)
+    names = _names(fields)
+    if names is None or not len(start) == len(end) == len(names):
+        raise fields.wrong("the columns of symbols have different lengths")
+    image.start.append(start)
+    image.end.append(end)
+    image.names += names
 
 
 def _names(fields: Fields) -> list[bytes] | None:

@@ -22,7 +22,16 @@ from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
-from gprof.sampling.source import COLUMN_TYPES, Int64s, SampleBatch, SourceFacts, UInt32s, UInt64s
+from gprof.sampling.source import (
+    COLUMN_TYPES,
+    Int64s,
+    Mode,
+    SampleBatch,
+    SourceFacts,
+    UInt32s,
+    UInt64s,
+)
+from symbols.memory import Memory
 from symbols.names import LONGEST
 from symbols.space import AddressSpace, LoadedImage, Reason
 from symbols.table import SymbolTable
@@ -118,6 +127,11 @@ class Writer:
         self._tasks_written = 1
         self._layouts_written = 1
         self._layouts_of = np.zeros(1, np.int64)
+        self._user_pcs: dict[int, UInt64s] = {}  # by user space
+        # By user space the layout, and of how many addresses, that symbols were written for.
+        self._looked_up: dict[int, tuple[int, int]] = {}
+        # By layout and image the symbols that were written, ascending.
+        self._user_symbols: dict[tuple[int, int], Int64s] = {}
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
         self._maps: dict[int, _Map] = {}
@@ -223,6 +237,7 @@ class Writer:
         self._append_tasks()
         if user_spaces is not None:
             self._append_user_spaces(user_spaces)
+            self._append_user_symbols(user_spaces, samples)
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
@@ -342,20 +357,25 @@ class Writer:
             wanted = np.union1d(resolved.symbol[here], np.zeros(1, np.int64))
             new = np.setdiff1d(wanted, written, assume_unique=True)
             known.symbols[number] = (table, np.union1d(written, new))
-            for at in range(0, len(new), _FRAME_SYMBOLS):
-                part = new[at : at + _FRAME_SYMBOLS]
-                names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
-                self._append(
-                    Kind.SYMBOLS,
-                    {
-                        "guest": guest,
-                        "image": number,
-                        "start": table.start[part].astype("<u8").tobytes(),
-                        "end": table.end[part].astype("<u8").tobytes(),
-                        "length": np.array([len(name) for name in names], "<u4").tobytes(),
-                        "names": b"".join(names),
-                    },
-                )
+            self._append_names(Kind.SYMBOLS, {"guest": guest, "image": number}, table, new)
+
+    def _append_names(
+        self, kind: Kind, whose: Mapping[str, int], table: SymbolTable, symbols: Int64s
+    ) -> None:
+        """Write some symbols of a table."""
+        for at in range(0, len(symbols), _FRAME_SYMBOLS):
+            part = symbols[at : at + _FRAME_SYMBOLS]
+            names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
+            self._append(
+                kind,
+                {
+                    **whose,
+                    "start": table.start[part].astype("<u8").tobytes(),
+                    "end": table.end[part].astype("<u8").tobytes(),
+                    "length": np.array([len(name) for name in names], "<u4").tobytes(),
+                    "names": b"".join(names),
+                },
+            )
 
     def _append_stacks(self) -> None:
         part: _Stacks = []
@@ -408,6 +428,42 @@ class Writer:
             )
         self._layouts_of = now
 
+    def _append_user_symbols(self, spaces: UserSpaces, samples: SampleBatch) -> None:
+        """Write the symbols of addresses in user spaces.
+
+        A space may be read, or found to have more, long after it was sampled: so the addresses of
+        each are kept.
+        """
+        of_task = self._tasks.spaces()
+        space = of_task[samples.task]
+        user = (samples.mode == Mode.USER) & (space > 0) & (space < len(self._layouts_of))
+        for number in np.unique(space[user]).tolist():
+            new = np.unique(samples.pc[user & (space == number)])
+            kept = self._user_pcs.get(number)
+            self._user_pcs[number] = new if kept is None else np.union1d(kept, new)
+        for number, pcs in self._user_pcs.items():
+            layout = int(self._layouts_of[number])
+            looked_up = self._looked_up.get(number)
+            if layout and looked_up != (layout, len(pcs)):
+                self._append_names_in(spaces, layout, pcs)
+                self._looked_up[number] = (layout, len(pcs))
+
+    def _append_names_in(self, spaces: UserSpaces, layout: int, pcs: UInt64s) -> None:
+        space = spaces.layouts[layout]
+        resolved = space.resolve(pcs)
+        for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
+            table = space.images[image].table
+            if table is None or not len(table):
+                continue
+            wanted = resolved.symbol[(resolved.image == image) & (resolved.symbol >= 0)]
+            # As in other images, the first shows that there are some.
+            wanted = np.union1d(wanted, np.zeros(1, np.int64))
+            written = self._user_symbols.get((layout, image), np.empty(0, np.int64))
+            new = np.setdiff1d(wanted, written, assume_unique=True)
+            self._user_symbols[layout, image] = np.union1d(written, new)
+            whose = {"layout": layout, "image": image}
+            self._append_names(Kind.USER_SYMBOLS, whose, table, new)
+
     def _append_samples(self, samples: SampleBatch) -> None:
         for at in range(0, len(samples), _FRAME_SAMPLES):
             self._append(
@@ -435,15 +491,28 @@ class Writer:
         )
 
 
-def save(profile: Profile, path: Path, *, force: bool = False) -> None:
+def save(
+    profile: Profile,
+    path: Path,
+    *,
+    force: bool = False,
+    memories: Mapping[int, Memory] | None = None,
+) -> None:
     """Write a whole profile.
+
+    Args:
+        profile: what was sampled.
+        path: of the new file.
+        force: replace what is there.
+        memories: the guests' memory by id, from which the code of hot functions is kept; that
+            which the profile kept where None.
 
     Raises:
         GprofError: see `Writer.open` and `Writer.flush`.
     """
     with Writer.open(path, force=force, started_ns=profile.started_ns) as writer:
         writer.add(profile.samples, profile.stacks, profile.tasks)
-        for text in hot_texts(profile, profile.texts):
+        for text in hot_texts(profile, profile.texts if memories is None else memories):
             writer.add_text(*text)
         writer.flush(profile.facts, profile.guests, profile.spaces, profile.user_spaces)
 
