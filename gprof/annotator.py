@@ -125,7 +125,11 @@ class Annotator:
         chains = self._lines.find(profile.space(listing.guest), pcs)
         why = self._lines.why(listing.at.image)
         if not any(chains.values()):
-            note = f"no source lines: {why or 'nothing is known of this function'}"
+            note = "no source lines: " + (
+                f"{why}; the same file with debugging information has them"
+                if why
+                else "none are known of this function"
+            )
             return replace(listing, notes=(*listing.notes, note))
         return listing.with_sources(chains)
 

@@ -330,7 +330,9 @@ class Attached:
         threads = self.threads()
         threads.close()
         words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
-        found = hazards((self.monitored or self.machine).monitor, words)
+        # The tree of devices is long: through the stub it would halt the guest for a while.
+        tree = self.monitored.monitor("info qtree") if self.monitored is not None else ""
+        found = hazards(self.reader.monitor("info block"), words, tree)
         return f"Every stop also {', '.join(found)}." if found else ""
 
     def close(self) -> None:

@@ -74,7 +74,7 @@ class RunState:
         self.reset_ns = 0
         self.shut_down = False
         self._stopped_at_us = -1
-        self._disowned = False
+        self._disowned = self._panicked = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._asking_due = 0.0
         self._switched_on = False
@@ -141,6 +141,8 @@ class RunState:
         """Why no samples can be taken, in a sentence."""
         if self.migrating and self.status != "postmigrate":
             return MIGRATING
+        if self._panicked and not self.running:
+            return _WHY["guest-panicked"]  # whoever has stopped it again since
         return _WHY.get(self.status, f"The guest stands still ({self.status}): gprof waits.")
 
     def forget_costs(self) -> None:
@@ -182,11 +184,16 @@ class RunState:
             elif event.name == "RESUME":
                 self.running = True
                 self._close(event.time_us)
+            elif event.name == "SUSPEND":
+                self.running = False  # without a STOP; when it wakes, its status tells
             elif event.name == "RESET":
                 # QEMU's clock is the time of day, and may be another host's.
                 ago = time.time_ns() - 1000 * event.time_us
                 self.reset_ns = time.monotonic_ns() - min(max(ago, 0), _LATEST_REPORT_NS)
                 self.resets += 1
+                self._panicked = False
+            elif event.name == "GUEST_PANICKED":
+                self._panicked = True
             elif event.name == "SHUTDOWN":
                 self.shut_down = True
             elif event.name == "MIGRATION":

@@ -29,6 +29,8 @@ _RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
 _LAYOUT, _GUEST, _ERA = 32, 16, 2
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
+#: Patterns whose matches are kept.
+_PATTERNS = 16
 
 
 class Numbering:
@@ -80,9 +82,19 @@ class Resolution:
             self._known = _Lineage(profile)
         return self._known.extended(profile)
 
-    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
-        """For each place of the last placement, whether the pattern is in its name or module."""
-        return self._known.matches(pattern) if self._known else np.empty(0, bool)
+    def matches(
+        self, pattern: re.Pattern[str], *, symbol: bool = True, module: bool = True
+    ) -> NDArray[np.bool_]:
+        """For each place of the last placement, whether the pattern is in its name or module.
+
+        Args:
+            pattern: what to look for.
+            symbol: look in its name.
+            module: look in its module.
+        """
+        if self._known is None:
+            return np.empty(0, bool)
+        return self._known.matches(pattern, symbol=symbol, module=module)
 
 
 class _Lineage:
@@ -90,6 +102,7 @@ class _Lineage:
 
     def __init__(self, first: Profile) -> None:
         self._samples = SampleBatch.empty()
+        self._placement: Placement | None = None  # of those samples
         self._stacks = first.stacks
         self._spaces = {guest: _known_eras(space) for guest, space in first.spaces.items()}
         self._places: list[Place] = []
@@ -106,8 +119,8 @@ class _Lineage:
         self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
-        self._pattern: re.Pattern[str] | None = None
-        self._matched: list[bool] = []  # by place
+        # By pattern and where it is looked for: whether it is in each place.
+        self._matched: dict[tuple[re.Pattern[str], bool, bool], list[bool]] = {}
 
     def leads_to(self, profile: Profile) -> bool:
         """Whether the profile begins with the samples of the last one, in the same spaces."""
@@ -119,21 +132,26 @@ class _Lineage:
             and all(
                 eras == _known_eras(profile.spaces[guest]) for guest, eras in self._spaces.items()
             )
-            and all(
-                np.array_equal(
-                    getattr(profile.samples, column)[:known], getattr(self._samples, column)
+            and (
+                profile.samples is self._samples  # a screen asks twice for one look
+                or all(
+                    np.array_equal(
+                        getattr(profile.samples, column)[:known], getattr(self._samples, column)
+                    )
+                    for column in ("pc", "guest", "stack", "task", "mode")
                 )
-                for column in ("pc", "guest", "stack", "task", "mode")
             )
         )
 
     def extended(self, profile: Profile) -> Placement:
         """All samples of a profile that this leads to."""
+        if self._placement is not None and profile.samples is self._samples:
+            return self._placement
         self._extend(profile)
         idle = np.array([place.idle for place in self._places] or [False], bool)
         mode = _SHOWN_MODE[profile.samples.mode]
         mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
-        return Placement(
+        self._placement = Placement(
             tuple(self._places),
             self._own,
             mode,
@@ -142,16 +160,22 @@ class _Lineage:
             (self._pairs >> 32).astype(np.int32),
             (self._pairs & 0xFFFFFFFF).astype(np.int32),
         )
+        return self._placement
 
-    def matches(self, pattern: re.Pattern[str]) -> NDArray[np.bool_]:
+    def matches(self, pattern: re.Pattern[str], *, symbol: bool, module: bool) -> NDArray[np.bool_]:
         """See `Resolution.matches`."""
-        if self._pattern != pattern:
-            self._pattern, self._matched = pattern, []
-        self._matched += [
-            bool(pattern.search(place.name) or pattern.search(place.module))
-            for place in self._places[len(self._matched) :]
+        key = (pattern, symbol, module)
+        # The latest come last; while one is typed, each letter makes another.
+        matched = self._matched[key] = self._matched.pop(key, [])
+        while len(self._matched) > _PATTERNS:
+            del self._matched[next(iter(self._matched))]
+        matched += [
+            bool(
+                (symbol and pattern.search(place.name)) or (module and pattern.search(place.module))
+            )
+            for place in self._places[len(matched) :]
         ]
-        return np.array(self._matched, bool)
+        return np.array(matched, bool)
 
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""

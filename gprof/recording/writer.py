@@ -31,6 +31,7 @@ from gprof.sampling.source import (
     UInt32s,
     UInt64s,
 )
+from symbols.memory import Memory
 from symbols.names import LONGEST
 from symbols.space import AddressSpace, LoadedImage, Reason
 from symbols.table import SymbolTable
@@ -490,15 +491,28 @@ class Writer:
         )
 
 
-def save(profile: Profile, path: Path, *, force: bool = False) -> None:
+def save(
+    profile: Profile,
+    path: Path,
+    *,
+    force: bool = False,
+    memories: Mapping[int, Memory] | None = None,
+) -> None:
     """Write a whole profile.
+
+    Args:
+        profile: what was sampled.
+        path: of the new file.
+        force: replace what is there.
+        memories: the guests' memory by id, from which the code of hot functions is kept; that
+            which the profile kept where None.
 
     Raises:
         GprofError: see `Writer.open` and `Writer.flush`.
     """
     with Writer.open(path, force=force, started_ns=profile.started_ns) as writer:
         writer.add(profile.samples, profile.stacks, profile.tasks)
-        for text in hot_texts(profile, profile.texts):
+        for text in hot_texts(profile, profile.texts if memories is None else memories):
             writer.add_text(*text)
         writer.flush(profile.facts, profile.guests, profile.spaces, profile.user_spaces)
 

@@ -42,10 +42,12 @@ def test_what_the_host_gave_the_vcpus_is_told() -> None:
     times = {vcpu: VcpuTime(10**9, vcpu * 10**8) for vcpu in range(10)}
     profile = replace(plain, facts=replace(plain.facts, covered_ns=10**10, vcpu_times=times))
     host = json.loads(written(JsonTable(), profile))["host"]
-    assert host["steal_percent"] == pytest.approx(4.5)
+    assert (host["ran_percent"], host["steal_percent"]) == (pytest.approx(10), pytest.approx(4.5))
     assert host["vcpus"][3] == {"vcpu": 3, "ran_s": 1.0, "waited_s": pytest.approx(0.3)}
     text = written(TextTable(), profile)
-    assert "steal    4.5 % of the time" in text
+    assert (
+        "host     vcpus ran 10.0 %, waited 4.5 % for its processors (steal), slept 85.5 %" in text
+    )
     assert "vcpu 9 9.0 %, vcpu 8 8.0 %" in text
     assert "vcpu 1 1.0 %, ..." not in text
     assert "vcpu 2 2.0 %, ..." in text

@@ -17,6 +17,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.errors import FormatError, GprofError, PermissionProblem, UsageError
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
@@ -36,7 +37,7 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
     *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
-    *("orc", {"user": 12, "no_rule": 3}),
+    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(10**9, 10**8), 2: VcpuTime(5, 0)}),
 )
 
 
