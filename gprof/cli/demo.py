@@ -77,10 +77,10 @@ def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plai
         # Where its socket lies is of no interest to anybody.
         address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)
-        live, attached = begin(options, sources, address=address, writer=writer, name="demo")
+        live, followed = begin(options, sources, address=address, writer=writer, name="demo")
         look(
             live,
-            {0: attached.code},
+            followed.code,
             plain=plain,
             budget_percent=options.max_halted_percent,
             leave_at_end=duration is not None,

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 from gprof.profile.hits import Hits, Totals, blocks_of
+from gprof.profile.one_place import in_one_place
 from gprof.profile.profile import Profile
 from symbols.disassembly import Flow, Instruction, Syntax, disassemble
 from symbols.errors import SymbolsError
@@ -145,7 +146,8 @@ def annotate(
     """Disassemble a symbol and count the samples on its instructions.
 
     A pc inside an instruction is counted on that instruction. Samples that lie on none, because
-    the symbol is too long to be listed whole, are told in a note, and belong to the total.
+    the symbol is too long to be listed whole, are told in a note, and belong to the total. Where
+    the guest had the function elsewhere in other eras, its samples of then are counted too.
 
     Args:
         profile: whose samples to count.
@@ -160,6 +162,13 @@ def annotate(
         SymbolsError: the code cannot be read, or the architecture's instructions not be shown.
     """
     symbol = at.symbol
+    space = profile.space(guest)
+    if space.earlier and space.image_at(symbol.start) is not at.image:
+        raise SymbolsError(
+            f"The code of {symbol.name} was in the guest before it was reset, or before a module "
+            "was unloaded.",
+            "Functions that are still there can be listed.",
+        )
     size = symbol.end - symbol.start
     notes = []
     if size > LARGEST:
@@ -174,7 +183,7 @@ def annotate(
     # ppc64 alone is of either order; arm64 reads instructions in one, whatever its data's is.
     order = original.image.little_endian if original and architecture == "ppc64" else None
     instructions = disassemble(code, symbol.start, architecture, syntax=syntax, little_endian=order)
-    hits = Hits.of(profile, at, guest)
+    hits = Hits.of(in_one_place(profile, at, guest), at, guest)
     blocks = profile.facts.block_starts
     counted = hits.counted(instructions)
     block = blocks_of(instructions, set(hits.pcs.tolist()) if blocks else set())
