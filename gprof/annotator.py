@@ -4,17 +4,22 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from gprof.profile.code import Code
 from gprof.profile.listing import Listing, annotate
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.disassembly import Syntax
-from symbols.errors import SymbolsError
-from symbols.lines_of_space import SpaceLines
+from symbols.errors import ImageError, SymbolsError
 from symbols.memory import Memory
+from symbols.module_files import open_module
+from symbols.original import Original
 from symbols.source_tree import SourceTree
-from symbols.space import SymbolAt
+from symbols.space import ImageKind, LoadedImage, SymbolAt
+
+if TYPE_CHECKING:  # it brings a database and what reads ELF files
+    from symbols.lines_of_space import SpaceLines
 
 #: x86 code by the width of its segment.
 _X86 = {16: "i8086", 32: "i386", 64: "x86_64"}
@@ -41,6 +46,7 @@ class Annotator:
         self._code = code
         self._lines = lines
         self._bits = bits
+        self._modules: dict[tuple[str, int], Original | None] = {}
         self.tree = tree or SourceTree()
 
     def of_row(self, row: Row, profile: Profile, *, syntax: Syntax = "att") -> Listing:
@@ -54,17 +60,31 @@ class Annotator:
                 f"{row.label} is no symbol whose instructions could be listed",
                 "Choose a row that has a symbol.",
             )
-        return self.at_address(profile, row.guest, row.address, syntax=syntax)
+        return self.at_address(profile, row.guest, row.address, era=row.era, syntax=syntax)
 
     def at_address(
-        self, profile: Profile, guest: int, address: int, *, syntax: Syntax = "att"
+        self,
+        profile: Profile,
+        guest: int,
+        address: int,
+        *,
+        era: int | None = None,
+        syntax: Syntax = "att",
     ) -> Listing:
         """The listing of the symbol that holds an address.
+
+        Args:
+            profile: what was sampled.
+            guest: id of the guest.
+            address: in the symbol.
+            era: of the guest in which the address is meant; None for now.
+            syntax: of x86.
 
         Raises:
             SymbolsError: there is none, or its code cannot be had.
         """
-        at = profile.space(guest).symbol_at(address)
+        now = len(profile.space(guest).earlier)
+        at = profile.symbol_at(guest, address, now if era is None else era)
         if at is None:
             raise SymbolsError(
                 f"no symbol holds the address {address:#x}",
@@ -86,7 +106,7 @@ class Annotator:
                 f"nothing is known of the code of the guest that has {at.symbol.name}",
                 "Give its kernel's ELF file with --guestvmlinux.",
             )
-        original = code.original if isinstance(code, Code) else None
+        original = self._original(at.image, code)
         listing = annotate(
             profile, at, code, self._architecture(profile, guest),
             guest=guest, syntax=syntax, original=original,
@@ -105,7 +125,11 @@ class Annotator:
         chains = self._lines.find(profile.space(listing.guest), pcs)
         why = self._lines.why(listing.at.image)
         if not any(chains.values()):
-            note = f"no source lines: {why or 'nothing is known of this function'}"
+            note = "no source lines: " + (
+                f"{why}; the same file with debugging information has them"
+                if why
+                else "none are known of this function"
+            )
             return replace(listing, notes=(*listing.notes, note))
         return listing.with_sources(chains)
 
@@ -114,8 +138,32 @@ class Annotator:
         if self._lines is not None:
             self._lines.close()
 
+    def _original(self, image: LoadedImage, code: Memory) -> Original | None:
+        """The file of a symbol's image, to tell what was rewritten."""
+        if image.kind is not ImageKind.MODULE:
+            return code.original if isinstance(code, Code) else None
+        key = (image.path, image.start)
+        if key not in self._modules:
+            self._modules[key] = _module_original(image)
+        return self._modules[key]
+
     def _architecture(self, profile: Profile, guest: int) -> str:
         architecture = profile.guests[guest].architecture
         if self._bits is None or architecture not in _X86.values():
             return architecture
         return _X86[self._bits]
+
+
+def _module_original(image: LoadedImage) -> Original | None:
+    """The file that a module came from; None where it is not at hand."""
+    from symbols.lines_of_space import moves_of  # noqa: PLC0415  see above
+    from symbols.module_original import ModuleOriginal  # noqa: PLC0415  modules are few
+
+    if not image.build_id:
+        return None
+    try:
+        file = open_module(image.path)
+    except ImageError:
+        return None
+    moves = moves_of(image, file) if file.build_id == image.build_id else None
+    return ModuleOriginal(file, moves) if moves else None

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
 
@@ -11,15 +12,18 @@ import numpy as np
 
 from gprof.attach import Attached, Sources, attach, source_of
 from gprof.guest.address import Address
+from gprof.guest.libvirt import Domain
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
 from symbols.elf import Image
 from symbols.errors import GprofError
+from symbols.extra_images import ExtraImage, open_extra
 from symbols.guest_identity import identity_of
 from symbols.kallsyms import Kallsyms
 from symbols.modules import Module, open_modules
+from symbols.names import printable
 from symbols.slide import Verified
 from symbols.space import Reason
 
@@ -27,6 +31,8 @@ from symbols.space import Reason
 _TRIAL_S = 1.0
 #: How many stops are timed for their cost.
 _TIMED_STOPS = 40
+#: The same where a monitor counts: enough to know what one in a hundred costs.
+_COUNTED_STOPS = 120
 
 
 class Verdict(StrEnum):
@@ -65,7 +71,9 @@ def examine(
     *,
     hz: float,
     max_halted: float,
-    monitor: str | None = None,
+    monitor: Address | Domain | None = None,
+    named: Sequence[str] = (),
+    directories: Sequence[Path] = (),
 ) -> list[Check]:
     """Look at the files, the guest, whether they match, and what sampling costs.
 
@@ -78,18 +86,20 @@ def examine(
         modules: a copy of /proc/modules.
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
-        monitor: address of the monitor; None to do without one.
+        monitor: see `attach`.
+        named: firmware and others, as `FILE[@ADDR]`.
+        directories: where files of modules may be.
 
     Raises:
-        UsageError: an address is none.
+        UsageError: the address is none.
     """
     checks: list[Check] = []
     sources = _files(checks, vmlinux, kallsyms, modules)
+    sources = replace(sources, extras=_extras(checks, named), directories=tuple(directories))
     where = Address.parse(address) if address else None
-    watched = Address.parse(monitor) if monitor else None
     way = "gdbstub" if where else "qmp"
     try:
-        attached = attach(where, sources, monitor=watched)
+        attached = attach(where, sources, monitor=monitor)
     except GprofError as error:
         checks.append(_failed(way, error))
         if error.exit_code != 5:  # not because of symbols: nothing more can be asked
@@ -97,7 +107,7 @@ def examine(
         # The guest is there, only the symbols are not its own: go on without them.
         checks[-1] = _failed("symbols", error)
         try:
-            attached = attach(where, Sources(), monitor=watched)
+            attached = attach(where, Sources(), monitor=monitor)
         except GprofError as again:
             checks.append(_failed(way, again))
             return checks
@@ -143,6 +153,22 @@ def _files(
     except GprofError as error:
         checks.append(_failed("modules", error))
     return Sources(image, text, loaded)
+
+
+def _extras(checks: list[Check], named: Sequence[str]) -> tuple[ExtraImage, ...]:
+    found: list[ExtraImage] = []
+    for one in named:
+        try:
+            images = open_extra(one)
+        except GprofError as error:
+            checks.append(_failed("symbols", error))
+            continue
+        found += images
+        first = images[0].loaded
+        functions = sum(len(image.loaded.table or ()) for image in images)
+        seen = f"{len(images)} ranges, the first at {first.start:#x}, {functions} functions"
+        checks.append(Check("symbols", Verdict.FINE, f"{printable(one)}: {seen}"))
+    return tuple(found)
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:
@@ -226,7 +252,14 @@ def _introspected(checks: list[Check], attached: Attached) -> None:
 def _monitor(checks: list[Check], monitored: MonitoredMachine) -> None:
     client = monitored.monitor_client
     version = ".".join(map(str, client.version))
-    checks.append(Check("qmp", Verdict.FINE, f"{client.address.text}, QEMU {version}"))
+    checks.append(
+        Check(
+            "qmp",
+            Verdict.NOTICE if client.remark else Verdict.FINE,
+            f"{client.name}, QEMU {version}",
+            client.remark,
+        )
+    )
     why = monitored.why_packets
     seen = monitored.memory_way
     if why is None:
@@ -262,7 +295,10 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
     elif machine.stub.held:
         return
     elif attached.monitored is not None:
-        checks.append(_cost_by_events(machine, attached.monitored, hz, max_halted))
+        looks = _cost_of_looks(attached.monitored, hz)
+        checks.append(replace(looks, name="looks"))
+        stops = _cost_by_events(machine, attached.monitored, hz, max_halted)
+        checks.extend((stops, _way(stops, looks)))
     else:
         cost = StopCost()
         for _ in range(_TIMED_STOPS):
@@ -270,6 +306,15 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
             cost.add(exchange)
             time.sleep(0.005)
         checks.append(_cost_of(cost.ns, hz, max_halted, known=cost.known))
+    if attached.stub_samples and (besides := attached.hazards()):
+        checks.append(
+            Check(
+                "stops",
+                Verdict.NOTICE,
+                besides.rstrip("."),
+                "By the monitor (--qmp or --domain alone) the guest is not stopped.",
+            )
+        )
     source = source_of(attached, hz=hz, max_halted=max_halted)
     batches = []
     end = time.monotonic() + _TRIAL_S
@@ -287,11 +332,32 @@ def _cost_by_events(
     state = monitored.run_state
     state.ask()
     state.forget_costs()
-    for _ in range(_TIMED_STOPS):
+    for _ in range(_COUNTED_STOPS):
         machine.sample(machine.vcpus)
         time.sleep(0.005)
     state.ask()
-    return _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+    latency = state.latency_ns
+    check = _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+    if latency is None:
+        return check
+    return replace(check, seen=f"{check.seen}, one in a hundred {latency / 1000:.0f} µs and longer")
+
+
+def _way(stops: Check, looks: Check) -> Check:
+    """Which of the two would sample, by what they cost."""
+    if stops.verdict is Verdict.FINE:
+        return Check(
+            "way",
+            Verdict.FINE,
+            "the stub samples, all vcpus at one instant, and the monitor watches over it",
+        )
+    return Check(
+        "way",
+        Verdict.NOTICE,
+        "the stub samples, at a lower rate or, where less than half of it is left, the monitor "
+        f"in its place: {looks.seen}",
+        "--qmp (or --domain) without --gdb leaves the guest running from the start.",
+    )
 
 
 def _cost_of_looks(machine: MonitoredMachine, hz: float) -> Check:
@@ -333,9 +399,10 @@ def _cost_of(stop_ns: float, hz: float, max_halted: float, *, known: bool) -> Ch
 
 def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:
     resolved = attached.space.resolve(taken.pc)
-    reasons = np.bincount(resolved.reason, minlength=len(Reason))
+    reasons = np.bincount(resolved.reason, minlength=max(Reason) + 1)
     parts = [f"{reasons[reason]} {reason.sentence}" for reason in Reason if reasons[reason]]
-    unnamed = len(taken) - reasons[Reason.RESOLVED] - reasons[Reason.USER_SPACE]
+    named = reasons[Reason.RESOLVED] + sum(reasons[reason] for reason in Reason if reason.expected)
+    unnamed = len(taken) - named
     checks.append(
         Check(
             "samples",

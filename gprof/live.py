@@ -13,6 +13,7 @@ from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.texts import hot_texts
 from gprof.recording.writer import Writer
 from gprof.sampling.source import SampleBatch, Source
@@ -84,6 +85,7 @@ class Live:
         memories: the guests' memory by id, from which the code of hot functions is recorded.
         stacks: the table that the source numbers its stacks in.
         tasks: the same for tasks.
+        user_spaces: what they have mapped; may be filled while sampling goes on.
     """
 
     #: Seconds between two writes of the recorder.
@@ -101,6 +103,7 @@ class Live:
         memories: Mapping[int, Memory] | None = None,
         stacks: StackTable | None = None,
         tasks: TaskTable | None = None,
+        user_spaces: UserSpaces | None = None,
     ) -> None:
         self._source = source
         self._ask = known
@@ -110,6 +113,7 @@ class Live:
         self._memories = memories or {}
         self._stacks = stacks or StackTable()
         self._tasks = tasks or TaskTable()
+        self._user_spaces = user_spaces or UserSpaces()
         self._started_ns = time.time_ns()
         self._everything = SampleTable()
         self._since = 0  # index of the first sample after the last reset
@@ -161,6 +165,7 @@ class Live:
             spaces=spaces,
             stacks=self._stacks,
             tasks=self._tasks,
+            user_spaces=self._user_spaces,
             started_ns=self._started_ns,
         )
 
@@ -212,7 +217,7 @@ class Live:
 
     def _flush(self) -> None:
         if self._recorder is not None:
-            self._recorder.flush(self._source.facts(), *self._known)
+            self._recorder.flush(self._source.facts(), *self._known, self._user_spaces)
 
     def _finish(self) -> None:
         self._sampler.join()

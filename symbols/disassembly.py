@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
 from enum import Enum, auto
 from typing import Any, Literal, TypeAlias
@@ -62,6 +63,13 @@ _RETURNS = {
 }
 #: By the register that the ABI keeps return addresses in.
 _PLAIN_RETURNS = {("br", "%r14"), ("c.jr", "ra"), ("jr", "ra")}
+#: Length of an instruction by its first byte: z/Architecture Principles of Operation, "Instruction
+#: Formats"; RISC-V ISA manual, "Base Instruction-Length Encoding" (up to 32 bits).
+_LENGTHS: dict[str, Callable[[int], int]] = {
+    "s390x": lambda first: (2, 4, 4, 6)[first >> 6],
+    "riscv64": lambda first: 4 if first & 3 == 3 else 2,
+    "riscv32": lambda first: 4 if first & 3 == 3 else 2,
+}
 _RELATIVE = {"riscv64", "riscv32"}  # capstone 5 gives the distance, not the address
 _BITS_32 = {"i386", "i8086", "riscv32"}
 
@@ -76,8 +84,8 @@ def disassemble(
 ) -> list[Instruction]:
     """The instructions of `code`, which starts at `address`; every byte is in exactly one.
 
-    Bytes that are no instruction become `.byte`, as many as the architecture's smallest
-    instruction has.
+    Bytes that are no instruction, or one that capstone does not know, become `.byte`: as many as
+    the architecture says that they are.
 
     Args:
         code: machine code.
@@ -134,9 +142,20 @@ def _decoder(architecture: str, syntax: Literal["att", "intel"], little_endian: 
     decoder = cs.Cs(machine, mode | (0 if little else cs.CS_MODE_BIG_ENDIAN))
     decoder.detail = True  # groups and operands, for the targets
     decoder.skipdata = True
+    length_at = _LENGTHS.get(architecture)
+    if length_at is not None:
+        decoder.skipdata_setup = (".byte", _skipper(length_at), None)
     if machine == cs.CS_ARCH_X86:
         decoder.syntax = cs.CS_OPT_SYNTAX_ATT if syntax == "att" else cs.CS_OPT_SYNTAX_INTEL
     return decoder
+
+
+def _skipper(length_at: Callable[[int], int]) -> Callable[[Any, int, int, Any], int]:
+    def skip(code: Any, size: int, offset: int, _: Any) -> int:
+        length = length_at(code[offset][0])
+        return length if offset + length <= size else 0
+
+    return skip
 
 
 def _target(instruction: Any, architecture: str) -> int | None:

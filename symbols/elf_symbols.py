@@ -144,9 +144,7 @@ class ElfSymbols:
         function = ((self.kind == _FUNC) | (self.kind == _IFUNC)) & loaded
         label = (self.kind == _NOTYPE) & executable
         inside = self.address < self.sections.end[self.section]
-        rows = np.flatnonzero(
-            (function | label) & inside & ~starts_with(self.names, IGNORED_PREFIXES)
-        )
+        rows = self._without_markers(np.flatnonzero((function | label) & inside))
         rows = rows[
             best_aliases(
                 self.names.take(rows),
@@ -167,12 +165,15 @@ class ElfSymbols:
         data = self.sections.loaded[self.section] & ~self.sections.executable[self.section]
         known = (self.kind == _OBJECT) | (self.kind == _NOTYPE)
         inside = self.address < self.sections.end[self.section]
-        marker = starts_with(self.names, IGNORED_PREFIXES)
-        rows = np.flatnonzero(data & known & inside & ~marker)
+        rows = self._without_markers(np.flatnonzero(data & known & inside))
         _, first = np.unique(self.address[rows], return_index=True)
         rows = rows[first]
         start = self.address[rows]
         return SymbolTable(start, self._ends(rows, start), self.names.take(rows))
+
+    def _without_markers(self, rows: NDArray[np.int64]) -> NDArray[np.int64]:
+        """The rows whose names are of the program, and not of the assembler."""
+        return rows[~starts_with(self.names.take(rows), IGNORED_PREFIXES)]
 
     def _ends(self, rows: NDArray[np.int64], start: NDArray[np.uint64]) -> NDArray[np.uint64]:
         if not len(rows):

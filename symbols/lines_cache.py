@@ -10,6 +10,7 @@ import contextlib
 import json
 import os
 import sqlite3
+import threading
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -41,86 +42,106 @@ def default_cache() -> Path:
 class LineCache:
     """What was found before. Where the file cannot be used, it remembers and knows nothing.
 
-    Any thread, one at a time.
+    Any thread may ask. The file is opened when something is first asked for.
 
     Args:
         path: of the file; made where it is missing.
     """
 
     def __init__(self, path: Path) -> None:
+        self._path: Path | None = path
         self._connection: sqlite3.Connection | None = None
+        self._lock = threading.Lock()
+
+    def get(self, build_id: bytes, addresses: Sequence[int]) -> dict[int, Chain]:
+        """The chains of those addresses that are known; an empty chain is known to be none."""
+        with self._lock:
+            found: dict[int, Chain] = {}
+            connection = self._opened() if build_id else None
+            if connection is None:
+                return found
+            try:
+                for first in range(0, len(addresses), _AT_ONCE):
+                    found |= _rows(connection, build_id, addresses[first : first + _AT_ONCE])
+            except sqlite3.DatabaseError:
+                self._close()
+            return found
+
+    def put(self, build_id: bytes, chains: Mapping[int, Chain]) -> None:
+        """Remember chains."""
+        rows = [(build_id, _signed(address), _encoded(chain)) for address, chain in chains.items()]
+        with self._lock:
+            connection = self._opened() if build_id and rows else None
+            if connection is None:
+                return
+            try:
+                with connection:
+                    connection.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
+            except sqlite3.DatabaseError:
+                self._close()  # the disk is full, or the file another user's
+
+    def close(self) -> None:
+        """Let go of the file."""
+        with self._lock:
+            self._close()
+
+    def _close(self) -> None:
+        if self._connection is not None:
+            with contextlib.suppress(sqlite3.Error):
+                self._connection.close()
+        self._path = self._connection = None
+
+    def _opened(self) -> sqlite3.Connection | None:
+        """The connection; None where the file cannot be used."""
+        if self._connection is not None or self._path is None:
+            return self._connection
+        path, self._path = self._path, None  # it is tried once
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             if path.stat().st_size > _LARGEST:
                 path.unlink()
         try:
-            self._connection = self._opened(path)
+            self._connection = _connected(path)
         except sqlite3.DatabaseError:
             # Damaged. Nothing in it is worth asking anybody.
             with contextlib.suppress(OSError, sqlite3.DatabaseError):
                 path.unlink()
-                self._connection = self._opened(path)
+                self._connection = _connected(path)
+        return self._connection
 
-    def get(self, build_id: bytes, addresses: Sequence[int]) -> dict[int, Chain]:
-        """The chains of those addresses that are known; an empty chain is known to be none."""
-        found: dict[int, Chain] = {}
-        if self._connection is None or not build_id:
-            return found
-        try:
-            for first in range(0, len(addresses), _AT_ONCE):
-                some = [_signed(address) for address in addresses[first : first + _AT_ONCE]]
-                marks = ",".join("?" * len(some))
-                rows = self._connection.execute(
-                    f"SELECT address, chain FROM lines WHERE build_id = ? AND address IN ({marks})",  # noqa: S608  nothing but question marks
-                    (build_id, *some),
-                )
-                for address, text in rows:
-                    chain = _decoded(text)
-                    if chain is not None:
-                        found[address % (1 << 64)] = chain
-        except sqlite3.DatabaseError:
-            self.close()
-        return found
 
-    def put(self, build_id: bytes, chains: Mapping[int, Chain]) -> None:
-        """Remember chains."""
-        if self._connection is None or not build_id or not chains:
-            return
-        rows = [(build_id, _signed(address), _encoded(chain)) for address, chain in chains.items()]
-        try:
-            with self._connection:
-                self._connection.executemany("INSERT OR REPLACE INTO lines VALUES (?, ?, ?)", rows)
-        except sqlite3.DatabaseError:
-            self.close()  # the disk is full, or the file another user's
+def _connected(path: Path) -> sqlite3.Connection | None:
+    try:
+        connection = sqlite3.connect(path, timeout=_PATIENCE_S, check_same_thread=False)
+    except (sqlite3.OperationalError, OSError):
+        return None  # no such directory, no rights
+    try:
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        connection.execute("PRAGMA synchronous = OFF")
+        with connection:
+            if version != _VERSION:
+                connection.execute("DROP TABLE IF EXISTS lines")
+            connection.execute(_SCHEMA)
+            connection.execute(f"PRAGMA user_version = {_VERSION}")
+    except sqlite3.OperationalError:
+        connection.close()
+        return None  # read-only, or locked for longer than a moment
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
-    def close(self) -> None:
-        """Let go of the file."""
-        if self._connection is not None:
-            with contextlib.suppress(sqlite3.Error):
-                self._connection.close()
-            self._connection = None
 
-    @staticmethod
-    def _opened(path: Path) -> sqlite3.Connection | None:
-        try:
-            connection = sqlite3.connect(path, timeout=_PATIENCE_S, check_same_thread=False)
-        except (sqlite3.OperationalError, OSError):
-            return None  # no such directory, no rights
-        try:
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            connection.execute("PRAGMA synchronous = OFF")
-            with connection:
-                if version != _VERSION:
-                    connection.execute("DROP TABLE IF EXISTS lines")
-                connection.execute(_SCHEMA)
-                connection.execute(f"PRAGMA user_version = {_VERSION}")
-        except sqlite3.OperationalError:
-            connection.close()
-            return None  # read-only, or locked for longer than a moment
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+def _rows(
+    connection: sqlite3.Connection, build_id: bytes, addresses: Sequence[int]
+) -> dict[int, Chain]:
+    marks = ",".join("?" * len(addresses))
+    rows = connection.execute(
+        f"SELECT address, chain FROM lines WHERE build_id = ? AND address IN ({marks})",  # noqa: S608  nothing but question marks
+        (build_id, *map(_signed, addresses)),
+    )
+    decoded = ((address % (1 << 64), _decoded(text)) for address, text in rows)
+    return {address: chain for address, chain in decoded if chain is not None}
 
 
 def _signed(address: int) -> int:

@@ -81,7 +81,7 @@ class SpaceLines:
             return linked
         key = (loaded.path, loaded.start)
         if key not in self._moves:
-            self._moves[key] = _moves(loaded)
+            self._moves[key] = moves_of(loaded)
         moves = self._moves[key]
         if moves is None:
             return linked
@@ -92,20 +92,29 @@ def _may_be_module(loaded: LoadedImage) -> bool:
     return ".ko" in loaded.path.rpartition("/")[2] and loaded.table is not None
 
 
-def _moves(loaded: LoadedImage) -> tuple[tuple[int, int, int], ...] | None:
+def moves_of(
+    loaded: LoadedImage, image: Image | None = None
+) -> tuple[tuple[int, int, int], ...] | None:
     """Where the sections of a module's file are in the guest: start, end, and how far to its file.
 
     The kernel puts each section where it likes; what both sides name the same tells where. None
     for a file that is linked.
+
+    Args:
+        loaded: the module.
+        image: its file; opened here where None.
     """
-    assert loaded.table is not None
+    if loaded.table is None:
+        return ()
     try:
-        image = Image.open(loaded.path)
+        image = image or Image.open(loaded.path)
     except ImageError:
         return ()
     if not image.relocatable:
         return None
-    runtime = _starts(loaded.table)
+    runtime = {
+        name: (start + loaded.slide) % _WRAP for name, start in _starts(loaded.table).items()
+    }
     found = []
     for section in image.sections:
         if not section.executable or not section.size:

@@ -83,22 +83,6 @@ class BytesMemory:
         return bytes(found)
 
 
-class OverlayMemory:
-    """The first of several memories that can read an address, in order of preference."""
-
-    def __init__(self, *layers: Memory) -> None:
-        self._layers = layers
-
-    def read(self, address: int, size: int) -> bytes:
-        """Exactly `size` bytes at `address`, all from one layer; see `Memory.read`."""
-        for layer in self._layers:
-            try:
-                return layer.read(address, size)
-            except MemoryFault:
-                continue
-        raise MemoryFault(address, size)
-
-
 class SlidMemory:
     """A memory as seen where it was moved to, such as a file's bytes where the guest has them.
 

@@ -12,6 +12,8 @@ _RELATIVE = re.compile(
     r"(?P<att>-?(?:0x[0-9a-f]+|\d+))?\(%[re]ip\)"
     r"|\[[re]ip(?: (?P<sign>[+-]) (?P<intel>0x[0-9a-f]+|\d+))?\]"
 )
+#: Per-cpu variables of x86 Linux: `%gs:0x1fb80` and `gs:[0x1fb80]`, offsets in their section.
+_PER_CPU = re.compile(r"(?P<before>%gs:|gs:\[)(?P<offset>0x[0-9a-f]{3,})(?![\w(])")
 #: Where a direct jump or call goes is always its last operand.
 _LAST = re.compile(r"#?-?(?:0x[0-9a-f]+|\d+)$")
 #: Any other number that stands alone; capstone writes large ones with a sign, or in decimal.
@@ -41,6 +43,9 @@ def named_operands(instruction: Instruction, name_of: Callable[[int], str | None
             return found[0]
         return f"[{name}]" if found[0].startswith("[") else name
 
+    def per_cpu(found: re.Match[str]) -> str:
+        return found["before"] + (name_of(int(found["offset"], 0)) or found["offset"])
+
     def absolute(found: re.Match[str]) -> str:
         number = int(found["number"], 0)
         address = (-number if found["apart"] else number) % _WRAP
@@ -59,5 +64,7 @@ def named_operands(instruction: Instruction, name_of: Callable[[int], str | None
             if name is None
             else _LAST.sub(lambda _: name, instruction.operands)
         )
-    named, replaced = _RELATIVE.subn(relative, instruction.operands)
+    named, replaced = _PER_CPU.subn(per_cpu, instruction.operands)
+    if not replaced:
+        named, replaced = _RELATIVE.subn(relative, instruction.operands)
     return named if replaced else _NUMBER.sub(absolute, instruction.operands)

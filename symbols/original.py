@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -16,6 +17,7 @@ from symbols.memory import MemoryFault
 from symbols.patch_sites import PatchKind, PatchSites
 
 _WRAP = 1 << 64
+_LOW = 1 << 32
 _INT3 = b"\xcc"
 
 
@@ -48,9 +50,13 @@ class Original:
     def read(self, address: int, size: int) -> bytes:
         """The file's bytes at runtime addresses; see `symbols.memory.Memory.read`."""
         try:
-            return self.image.read((address - self.slide) % _WRAP, size)
+            return self.image.read(self.linked(address), size)
         except MemoryFault:
             raise MemoryFault(address, size) from None
+
+    def linked(self, address: int) -> int:
+        """A runtime address as the file has it."""
+        return (address - self.slide) % _WRAP
 
     @cached_property
     def sites(self) -> PatchSites:
@@ -60,12 +66,27 @@ class Original:
     def object_at(self, address: int) -> str | None:
         """The name of the data at a runtime address, as `jiffies` or `init_task+0x8`."""
         table = self.image.objects
-        linked = (address - self.slide) % _WRAP
+        linked = address if self._is_per_cpu(address) else (address - self.slide) % _WRAP
         row = int(table.lookup(np.array([linked], np.uint64))[0])
         if row < 0:
             return None
         offset = linked - int(table.start[row])
         return f"{table.names[row]}+{offset:#x}" if offset else table.names[row]
+
+    def different(self, live: bytes, file: bytes, start: int) -> NDArray[np.bool_]:  # noqa: ARG002  a module needs it
+        """Which bytes differ, but for addresses that moved with the kernel.
+
+        Args:
+            live: what the guest runs.
+            file: as many bytes of the file.
+            start: runtime address of the first.
+        """
+        return _different(live, file, self.slide, little_endian=self.image.little_endian)
+
+    def _is_per_cpu(self, address: int) -> bool:
+        """It is an offset among the per-cpu variables, which are linked at 0 and never move."""
+        section = self.image.section(".data..percpu")
+        return section is not None and 0 <= address - section.address < section.size < _LOW
 
     def patches(
         self, running: Sequence[Instruction], architecture: str, syntax: Syntax = "att"
@@ -87,17 +108,22 @@ class Original:
             file = self.read(start, len(live))
         except MemoryFault:
             return {}
-        different = _different(live, file, self.slide, little_endian=self.image.little_endian)
+        different = self.different(live, file, start)
         if not different.any():
             return {}
-        originals = disassemble(file, start, architecture, syntax=syntax)
+        # ppc64 alone is of either order.
+        order = self.image.little_endian if architecture == "ppc64" else None
+        originals = disassemble(file, start, architecture, syntax=syntax, little_endian=order)
+        starts = [one.address - start for one in originals]
         found = {}
         for instruction in running:
             first = instruction.address - start
             after = first + instruction.size
             if not different[first:after].any():
                 continue
-            before = tuple(o for o in originals if first <= o.address - start < after)
+            before = tuple(
+                originals[bisect.bisect_left(starts, first) : bisect.bisect_left(starts, after)]
+            )
             kind = self._kind(instruction, before)
             found[instruction.address] = Patch(kind, before)
         return found
@@ -106,7 +132,7 @@ class Original:
         # In the middle of what was one instruction, it fills what the new one has left.
         if self.image.architecture == "x86_64" and instruction.code == _INT3 and before:
             return PatchKind.BREAKPOINT
-        listed = self.sites.kind((instruction.address - self.slide) % _WRAP)
+        listed = self.sites.kind(self.linked(instruction.address))
         return listed or PatchKind.UNKNOWN
 
 

@@ -22,7 +22,7 @@ _LARGEST = 16 << 20
 #: Share of a list's entries that lie in the text; the others are of the vdso, or were left away.
 _MOST = 0.75
 #: How far an entry reaches whose length is not listed: the longest of them are calls.
-_REACH = 8
+REACH = 8
 
 
 class PatchKind(Enum):
@@ -129,7 +129,7 @@ def _sites(image: Image, one: _List) -> tuple[NDArray[np.uint64], NDArray[np.uin
         rows = np.frombuffer(data, np.uint8).reshape(-1, size)
         sites = _addresses(rows, start, relative=one.relative, little_endian=image.little_endian)
         if length_at is None:
-            lengths = np.full(len(rows), _REACH, np.uint64)
+            lengths = np.full(len(rows), REACH, np.uint64)
         else:
             lengths = rows[:, length_at].astype(np.uint64)
         inside = _in_text(image, sites)

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import posixpath
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Protocol
 
 from symbols.names import printable
@@ -11,6 +14,8 @@ from symbols.names import printable
 #: Frames at one address; deeper inlining than this exists in no compiler's output.
 MOST_INLINED = 64
 _LARGEST_LINE = 1 << 31
+#: What gcc and clang add to the names of functions that they split or specialise.
+_COPY = re.compile(r"(?:\.(?:part|constprop|isra|cold|lto_priv|llvm)(?:\.\d+)?)+$")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +47,7 @@ class FinderFailed(Exception):
 
 
 class Finder(Protocol):
-    """Tells chains of one file's addresses. One thread at a time."""
+    """Tells chains of one file's addresses. One thread at a time, but for `stop`."""
 
     #: What answers: the name of a program or a library.
     name: str
@@ -58,6 +63,10 @@ class Finder(Protocol):
         """
         ...
 
+    def stop(self) -> None:
+        """Have `find`, which another thread may wait in, fail soon. Any thread may call it."""
+        ...
+
     def close(self) -> None:
         """End what was started."""
         ...
@@ -68,7 +77,19 @@ def frame(function: object, file: object, line: object) -> SourceFrame | None:
 
     Finders repeat what is in a file that anybody may have written: everything is checked.
     """
-    name = printable(function) if isinstance(function, str) and function != "??" else ""
-    path = printable(file) if isinstance(file, str) and file != "??" else ""
+    name = _source_name(function) if isinstance(function, str) and function != "??" else ""
+    path = _path(file) if isinstance(file, str) and file not in {"", "??"} else ""
     number = line if isinstance(line, int) and 0 < line < _LARGEST_LINE else 0
     return SourceFrame(name, path, number) if path else None
+
+
+@lru_cache(maxsize=4096)
+def _source_name(function: str) -> str:
+    """A function's name as its source has it: without what the compiler says of its copy."""
+    return _COPY.sub("", printable(function))
+
+
+@lru_cache(maxsize=4096)
+def _path(file: str) -> str:
+    """A path without detours, so that what two finders say of one file is the same."""
+    return printable(posixpath.normpath(file))

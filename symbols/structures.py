@@ -111,10 +111,6 @@ class Record:
         self._data = data
         self.address = address
 
-    def piece(self, offset: int, size: int) -> bytes:
-        """The bytes at an offset, up to the structure's end."""
-        return self._data[offset : offset + size]
-
     def number(self, path: str) -> int:
         """The value of a member, without sign; of an enumeration or a pointer too."""
         return self._structures.number(self.bytes(path)[:8])

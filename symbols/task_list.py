@@ -164,8 +164,7 @@ class _Walk:
     def read(self, address: int) -> tuple[ListedTask, Record]:
         try:
             record = self._structures.at(address, "task_struct")
-            pieces = [record.piece(offset, size) for offset, size in self._tasks.pieces]
-            task = self._tasks.of(address, pieces)
+            task = self._tasks.in_record(record)
             if task is None:
                 raise _LeftTheListError
             listed = ListedTask(

@@ -109,7 +109,10 @@ class Tasks:
             if piece is None or len(piece) != length:
                 return None
             data[start : start + length] = piece
-        record = Record(self._structures, "task_struct", address, bytes(data))
+        return self.in_record(Record(self._structures, "task_struct", address, bytes(data)))
+
+    def in_record(self, record: Record) -> Task | None:
+        """The task in its structure, read elsewhere; None where it is no task."""
         try:
             pid, tgid = record.number("pid"), record.number("tgid")
             comm, flags = record.bytes("comm"), record.number("flags")
@@ -119,7 +122,8 @@ class Tasks:
         name, end, _ = comm.partition(b"\0")
         if not name or not end or pid > _HIGHEST_PID or tgid > _HIGHEST_PID or (pid and not tgid):
             return None
-        return Task(address, pid, tgid, printable(name), bool(flags & _KERNEL_THREAD), mm)
+        kernel_thread = bool(flags & _KERNEL_THREAD)
+        return Task(record.address, pid, tgid, printable(name), kernel_thread, mm)
 
 
 @dataclass(frozen=True, slots=True)

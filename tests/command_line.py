@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _ROOT = Path(__file__).resolve().parents[1]
-_ENVIRONMENT = {**os.environ, "PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
+_OURS = {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 
 #: Seconds after which a command hangs: far more than any needs on a crowded machine.
 PATIENCE = 300.0
@@ -22,7 +22,7 @@ def gprof(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[
     """Run a command to its end and check its exit code."""
     done = subprocess.run(
         [sys.executable, "-m", "gprof", *arguments],
-        env=_ENVIRONMENT,
+        env={**os.environ, **_OURS},
         capture_output=True,
         text=True,
         timeout=PATIENCE,
@@ -38,7 +38,7 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
     """A command that is still running; killed at the end if it then still is."""
     with subprocess.Popen(
         [sys.executable, "-m", "gprof", *arguments],
-        env=_ENVIRONMENT,
+        env={**os.environ, **_OURS},
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,

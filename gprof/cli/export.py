@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import click
 
 from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options, task_option
 from gprof.cli.report import GROUPS
-from gprof.export.formats import FORMATS, compressed, format_of
+from gprof.cli.source_options import kept_lines
+from gprof.errors import UsageError
+from gprof.export.formats import FORMATS, format_of
 
 _HELP = """Write a recording in the format of another tool.
 
@@ -40,6 +42,9 @@ The ending of OUT chooses the format where -f does not; a further .gz compresses
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
 @task_option
+@click.option("--inline", is_flag=True,
+              help="Inlined functions as frames of their own, with source lines where the format "
+                   "has them: pprof, firefox, speedscope. Wants a vmlinux with DWARF.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
     *,
@@ -50,6 +55,7 @@ def command(
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
     task: tuple[str, ...],
+    inline: bool,
     force: bool,
     **given: Any,
 ) -> int:
@@ -57,7 +63,7 @@ def command(
     if form is None:
         form = format_of(output)
 
-    from gprof.export.files import writing
+    from gprof.export.exporting import export
     from gprof.inputs import load
     from gprof.profile.view import Filter, Group
     from gprof.sampling.source import Mode
@@ -67,16 +73,12 @@ def command(
         vcpus=None if vcpus is None else frozenset(vcpus),
         tasks=task or None,
     )
-    grouped = {"group": Group(group)} if FORMATS[form].grouped else {}
-    exporter = FORMATS[form].make(chosen=chosen, **grouped)
+    if inline and not FORMATS[form].inlining:
+        able = ", ".join(name for name, format_ in FORMATS.items() if format_.inlining)
+        raise UsageError(f"--inline is not for {form}", f"Formats that can: {able}.")
     profile = load(path, given_symbols(given)).profile
-    with writing(output, force=force) as out:
-        if compressed(output, form):
-            # Without a time and a name in its head the same profile gives the same bytes.
-            with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
-                exporter.write(profile, cast("BinaryIO", packed))
-        else:
-            exporter.write(profile, out)
+    with closing(kept_lines()) if inline else nullcontext() as lines:
+        export(profile, output, form, chosen=chosen, group=Group(group), lines=lines, force=force)
     if str(output) != "-":
         click.echo(f"Wrote {output}: {form} ({FORMATS[form].about}).", err=True)
         sys.stderr.flush()

@@ -17,7 +17,7 @@ _DEFAULT_PORT = 1234
 
 def find(options: LiveOptions) -> LiveOptions:
     """The options with an address in them: see `reach`."""
-    if options.gdb or options.qmp:
+    if options.gdb or options.qmp or options.domain is not None:
         return options
     gdb, qmp = reach(None, None)
     return replace(options, gdb=gdb, qmp=qmp)
@@ -50,6 +50,11 @@ def reach(gdb: str | None, qmp: str | None) -> tuple[str | None, str | None]:
             "Choose one:\n" + "\n".join(f"  {how(guest)}   {called(guest)}" for guest in reachable),
         )
     (only,) = reachable
+    if not only.gdb and not only.qmp:
+        raise UsageError(
+            f"{called(only)} is managed by libvirt",
+            f"{how(only)} samples it through libvirt, which then marks it as tainted.",
+        )
     click.echo(f"Taking {called(only)}: {how(only)}", err=True)
     return (only.gdb[0], None) if only.gdb else (None, only.qmp[0])
 
@@ -64,7 +69,9 @@ def how(guest: LocalGuest) -> str:
     """The option that reaches a guest."""
     if guest.gdb:
         return f"--gdb {printable(guest.gdb[0])}"
-    return f"--qmp {printable(guest.qmp[0])}" if guest.qmp else ""
+    if guest.qmp:
+        return f"--qmp {printable(guest.qmp[0])}"
+    return f"--domain {printable(guest.domain)}" if guest.domain else ""
 
 
 def _text(path: str) -> str:

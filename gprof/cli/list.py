@@ -20,7 +20,10 @@ def command(as_json: bool) -> int:
 
     guests = local_guests()
     if as_json:
-        shown = [{**asdict(guest), "name": printable(guest.name)} for guest in guests]
+        shown = [
+            {**asdict(guest), "name": printable(guest.name), "domain": printable(guest.domain)}
+            for guest in guests
+        ]
         click.echo(json.dumps({"guests": shown}, indent=2))
         return 0
     if not guests:
@@ -28,7 +31,12 @@ def command(as_json: bool) -> int:
         return 0
     for guest in guests:
         click.echo(f"{guest.pid:>8}  {guest.program:<20} {printable(guest.name) or '-'}")
-        for option, addresses in (("--gdb", guest.gdb), ("--qmp", guest.qmp)):
+        domains = (guest.domain,) if guest.domain else ()
+        for option, addresses in (
+            ("--gdb", guest.gdb),
+            ("--qmp", guest.qmp),
+            ("--domain", domains),
+        ):
             for address in addresses:
                 click.echo(f"{'':10}{option} {printable(address)}")
         if not guest.reachable:

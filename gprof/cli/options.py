@@ -13,6 +13,8 @@ from gprof.errors import UsageError
 
 if TYPE_CHECKING:
     from gprof.given_symbols import GivenSymbols
+    from gprof.guest.address import Address
+    from gprof.guest.libvirt import Domain
     from gprof.sampling.perf_live import PerfLive
 
 _Command = TypeVar("_Command", bound=Callable[..., Any])
@@ -33,6 +35,9 @@ class LiveOptions:
         qmp: address of the monitor; None to do without it. Where both are None, nobody has said
             which guest is meant (`gprof.cli.finding`).
         call_graph: how to unwind call stacks: auto, orc, fp or none.
+        domain: of libvirt, whose monitor takes the place of `qmp`.
+        weight: what a sample weighs: wall or running.
+        max_halt_latency_ms: the longest that one stop in a hundred may take; None for any.
     """
 
     gdb: str | None
@@ -42,6 +47,18 @@ class LiveOptions:
     max_halted_percent: float
     qmp: str | None = None
     call_graph: str = "none"
+    domain: str | None = None
+    weight: str = "wall"
+    max_halt_latency_ms: float | None = None
+
+    @property
+    def monitor(self) -> Address | Domain | None:
+        """Where the monitor is; None to do without it.
+
+        Raises:
+            UsageError: that is no address, or no name of a domain.
+        """
+        return monitor_of(self.qmp, self.domain)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,11 +105,12 @@ _PATH = click.Path(path_type=Path)
 #: A file to read, or `-`.
 INPUT = click.Path(path_type=Path, allow_dash=True)
 CALL_GRAPHS = ("auto", "orc", "fp", "none")
+WEIGHTS = ("wall", "running")
 POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def symbol_options(command: _Command) -> _Command:
-    """`--guestvmlinux`, `--guestkallsyms`, `--guestmodules`, as perf names them."""
+    """`--guestvmlinux`, `--guestkallsyms`, `--guestmodules`, `--symfs`, as perf names them."""
     for option in reversed((
         click.option("--guestvmlinux", multiple=True, metavar="[PID=]FILE",
                      help="The guest kernel's vmlinux, with symbols."),
@@ -100,21 +118,28 @@ def symbol_options(command: _Command) -> _Command:
                      help="A copy of the guest's /proc/kallsyms, of this boot."),
         click.option("--guestmodules", multiple=True, metavar="[PID=]FILE",
                      help="A copy of the guest's /proc/modules."),
+        click.option("--symbols", "named", multiple=True, metavar="FILE[@ADDR]",
+                     help="Firmware, a boot loader, a unikernel: an ELF file, a binary at an "
+                          "address, the debug log of EDK2."),
+        click.option("--symfs", multiple=True, type=_PATH, metavar="DIR",
+                     help="Where files of modules are: a root with lib/modules or "
+                          "usr/lib/debug, or a directory of .ko files."),
     )):  # fmt: skip
         command = option(command)
     return command
 
 
 def mount_option(command: _Command) -> _Command:
-    """`--guestmount`, for recordings of several guests."""
+    """`--guestmount`: the guest's files, or those of several guests."""
     return click.option(
         "--guestmount", type=_PATH, metavar="DIR",
-        help="A directory with <pid>/proc/kallsyms and modules of each guest.",
+        help="The root of the guest's files; with perf, a directory with <pid>/proc/kallsyms and "
+             "modules of each guest.",
     )(command)  # fmt: skip
 
 
 def guest_options(command: _Command) -> _Command:
-    """`--gdb` and `--qmp`: where a live guest is reached."""
+    """`--gdb`, `--qmp` and `--domain`: where a live guest is reached."""
     for option in reversed((
         click.option("--gdb", metavar="ADDR", default=None,
                      help="The guest's gdbstub, host:port or the path of a unix socket.  "
@@ -122,6 +147,8 @@ def guest_options(command: _Command) -> _Command:
         click.option("--qmp", metavar="ADDR", default=None,
                      help="The guest's QMP monitor: leaves the guest running, or with --gdb, "
                           "watches over it."),
+        click.option("--domain", metavar="NAME", default=None,
+                     help="The same for a guest of libvirt, which then marks it as tainted."),
     )):  # fmt: skip
         command = option(command)
     return command
@@ -139,9 +166,34 @@ def live_options(command: _Command) -> _Command:
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
+        click.option("--max-halt-latency", type=POSITIVE, metavar="MS",
+                     help="With stub and monitor: where one stop in a hundred takes longer, go on "
+                          "by the monitor alone."),
+        click.option("--weight", type=click.Choice(WEIGHTS), default="wall", show_default=True,
+                     help="Count moments of the clock, or of running: then samples of a vcpu that "
+                          "waits for the host's processors count for less."),
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def monitor_of(qmp: str | None, domain: str | None) -> Address | Domain | None:
+    """Where the monitor is that two options name, of which one at most is given.
+
+    Raises:
+        UsageError: both are, or what is given is no address, or no name of a domain.
+    """
+    from gprof.guest.address import Address
+    from gprof.guest.libvirt import Domain
+
+    if qmp and domain:
+        raise UsageError(
+            "--qmp and --domain are given together",
+            "Each names a monitor: leave one of the two out.",
+        )
+    if domain is not None:
+        return Domain(domain)
+    return Address.parse(qmp) if qmp else None
 
 
 def call_graph_option(command: _Command) -> _Command:
@@ -175,6 +227,8 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
         given.pop("guestkallsyms"),
         given.pop("guestmodules"),
         given.pop("guestmount", None),
+        directories=given.pop("symfs"),
+        named=given.pop("named"),
     )
 
 
@@ -183,6 +237,9 @@ def live_choice(given: dict[str, Any]) -> LiveOptions:
     return LiveOptions(
         gdb=given.pop("gdb"),
         qmp=given.pop("qmp"),
+        domain=given.pop("domain"),
+        weight=given.pop("weight"),
+        max_halt_latency_ms=given.pop("max_halt_latency"),
         hz=given.pop("hz"),
         duration_s=given.pop("duration"),
         vcpus=given.pop("vcpus"),
@@ -303,13 +360,15 @@ def refuse_several(given: dict[str, Any], path: Path | None, *, perf: bool = Fal
     ways = {
         "--gdb": given["gdb"] is not None,
         "--qmp": given["qmp"] is not None,
+        "--domain": given["domain"] is not None,
         "-i": path is not None,
         "--perf": perf,
     }
     chosen = [option for option, is_given in ways.items() if is_given]
-    if len(chosen) > 1 and chosen != ["--gdb", "--qmp"]:
+    if len(chosen) > 1 and chosen not in (["--gdb", "--qmp"], ["--gdb", "--domain"]):
         raise UsageError(
             f"{' and '.join(chosen)} are given together",
-            "-i reads a file, --gdb samples a guest by its stub, --qmp by its monitor, --perf "
-            "samples guests by perf: choose one (only --gdb and --qmp go together).",
+            "-i reads a file, --gdb samples a guest by its stub, --qmp and --domain by its "
+            "monitor, --perf samples guests by perf: choose one (only --gdb goes together with "
+            "--qmp or --domain).",
         )

@@ -8,16 +8,30 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import given_symbols, guest_options, symbol_options
+from gprof.cli.options import (
+    given_symbols,
+    guest_options,
+    monitor_of,
+    mount_option,
+    symbol_options,
+)
 
 
 @click.command("symbols")
 @guest_options
 @symbol_options
+@mount_option
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
               metavar="FILE", help="The text; - writes it to stdout.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
-def command(gdb: str | None, qmp: str | None, output: Path, force: bool, **given: Any) -> int:
+def command(
+    gdb: str | None,
+    qmp: str | None,
+    domain: str | None,
+    output: Path,
+    force: bool,
+    **given: Any,
+) -> int:
     """Write the guest's /proc/kallsyms, read from its memory.
 
     For other tools that want a copy of it, and for --guestkallsyms: no login, no root, no
@@ -32,7 +46,9 @@ def command(gdb: str | None, qmp: str | None, output: Path, force: bool, **given
     from symbols.kallsyms_text import write_kallsyms
 
     sources = given_symbols(given).only()
-    stub, monitor = (Address.parse(one) if one else None for one in reach(gdb, qmp))
+    if domain is None:
+        gdb, qmp = reach(gdb, qmp)
+    stub, monitor = Address.parse(gdb) if gdb else None, monitor_of(qmp, domain)
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, monitor=monitor)
         try:

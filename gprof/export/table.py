@@ -26,12 +26,19 @@ _REMEDIES = {
     Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
+    Reason.STARTING: "sample for longer: its symbols are looked for until they are found",
+    Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.BEFORE_KERNEL: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.USER_PROGRAM: "programs are named, their functions are not",
 }
+_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
 
 _NARROWEST = 12
 #: Columns of a terminal that has room for the task of a row too.
 _WITH_TASKS = 100
+#: Vcpus whose steal time is told one by one.
+_MOST_VCPUS = 8
 _ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
@@ -169,6 +176,7 @@ class JsonTable(_Choice):
             "duration_s": facts.covered_ns / 1e9,
             "guests": [_guest(guest) for _, guest in sorted(profile.guests.items())],
             "halted_percent": round(facts.halted_percent, 6),
+            "host": _vcpu_times(facts),
             "rate": {"asked": facts.asked_hz, "reached": facts.reached_hz},
             "stacks": {"by": printable(facts.unwound_by), "endings": _plain(facts.endings)},
             "unresolved": {reason.name.lower(): n for reason, n in table.unresolved.items()},
@@ -266,9 +274,43 @@ def heading(profile: Profile, samples: int) -> list[str]:
     ]
     if trouble:
         lines.append(f"         {', '.join(trouble)}")
+    if facts.vcpu_times:
+        lines.append(_host(facts))
     if facts.endings:
         lines += _stacks(facts)
     return lines + [f"note     {printable(note)}" for note in facts.notes]
+
+
+def _vcpu_times(facts: SourceFacts) -> dict[str, Any] | None:
+    """What the host gave the vcpus, as JSON; None where that is not known."""
+    if not facts.vcpu_times:
+        return None
+    return {
+        "ran_percent": round(facts.ran_percent, 6),
+        "steal_percent": round(facts.steal_percent, 6),
+        "vcpus": [
+            {"vcpu": vcpu, "ran_s": time.ran_ns / 1e9, "waited_s": time.waited_ns / 1e9}
+            for vcpu, time in sorted(facts.vcpu_times.items())
+        ],
+    }
+
+
+def _host(facts: SourceFacts) -> str:
+    """How long vcpus waited for a processor of the host, those that waited most first."""
+    shares = sorted(
+        (
+            (100 * time.waited_ns / max(1, facts.covered_ns), vcpu)
+            for vcpu, time in facts.vcpu_times.items()
+        ),
+        key=lambda one: (-one[0], one[1]),
+    )
+    most = ", ".join(f"vcpu {vcpu} {share:.1f} %" for share, vcpu in shares[:_MOST_VCPUS])
+    more = ", ..." if len(shares) > _MOST_VCPUS else ""
+    ran, steal = facts.ran_percent, facts.steal_percent
+    return (
+        f"host     vcpus ran {ran:.1f} %, waited {steal:.1f} % for its processors (steal), slept "
+        f"{max(0.0, 100 - ran - steal):.1f} %; waited most: {most}{more}"
+    )
 
 
 def _stacks(facts: SourceFacts) -> list[str]:
@@ -314,7 +356,7 @@ def _without_symbol(table: Table, guests: Mapping[int, Guest]) -> list[str]:
         return []
     found: list[tuple[int, Reason, Guest | None]] = []
     for (number, reason), n in table.unresolved_of.items():
-        if len(guests) > 1 and reason is not Reason.USER_SPACE:
+        if len(guests) > 1 and reason not in _USER:
             found.append((n, reason, guests.get(number)))
     alone = {reason for _, reason, _ in found}
     found += [(n, reason, None) for reason, n in table.unresolved.items() if reason not in alone]
@@ -333,7 +375,7 @@ def remedy(reason: Reason, guest: Guest | None = None) -> str:
         reason: why they have none.
         guest: whose they are, where there are several.
     """
-    if guest is not None and guest.pid < 0 and reason is not Reason.USER_SPACE:
+    if guest is not None and guest.pid < 0 and reason not in _USER:
         return _OF_HOST
     return _REMEDIES[reason].format(file=f"{guest.pid}=FILE" if guest and guest.pid else "FILE")
 

@@ -15,7 +15,7 @@ from gprof.errors import StubBusy, TargetError, UsageError
 from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
-from gprof.guest.qmp import Qmp
+from gprof.guest.monitor import Monitor
 from symbols.memory import MemoryFault
 from symbols.names import printable
 
@@ -34,7 +34,7 @@ class LazyStub:
         monitor: opens the stub.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self._monitor = monitor
         self._machine: Machine | None = None
         self._failure: TargetError | None = None
@@ -45,6 +45,12 @@ class LazyStub:
     def lend(self, machine: Machine) -> None:
         """Use this machine, whose owner closes it, instead of opening a stub."""
         self._machine, self._lent = machine, True
+
+    def take_back(self) -> None:
+        """The machine that was lent is closed: open a stub when one is needed again."""
+        with self._turn:
+            if self._lent:
+                self._machine, self._lent = None, False
 
     @property
     def opened(self) -> bool:
@@ -114,7 +120,7 @@ class LazyStub:
             with contextlib.suppress(UsageError):
                 return Address.parse(waiting["path"] or waiting["tcp"])
             break
-        if not self._monitor.address.path:
+        if self._monitor.peer() is None:
             raise TargetError(
                 "this QEMU has no gdbstub, and none can be opened for a monitor that is not a "
                 "unix socket",

@@ -19,6 +19,8 @@ _MOST_BYTES = 1 << 20
 #: What `-s` is short for.
 _SHORT_STUB = "tcp::1234"
 _LISTENING = "0A"
+#: What libvirt calls its own end of the monitor (libvirt: src/qemu/qemu_command.c).
+_LIBVIRT_MONITOR = "charmonitor"
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +33,8 @@ class LocalGuest:
         name: of the guest, as given to QEMU; empty where none was. Not safe to show.
         gdb: addresses of its gdbstub.
         qmp: addresses of its monitors.
+        domain: its name in libvirt, which keeps the monitor; empty where libvirt did not start
+            it. Not safe to show.
     """
 
     pid: int
@@ -38,11 +42,12 @@ class LocalGuest:
     name: str = ""
     gdb: tuple[str, ...] = ()
     qmp: tuple[str, ...] = ()
+    domain: str = ""
 
     @property
     def reachable(self) -> bool:
         """Whether it has anything to connect to."""
-        return bool(self.gdb or self.qmp)
+        return bool(self.gdb or self.qmp or self.domain)
 
 
 def local_guests(processes: Path = Path("/proc")) -> list[LocalGuest]:
@@ -51,15 +56,24 @@ def local_guests(processes: Path = Path("/proc")) -> list[LocalGuest]:
     for entry in processes.iterdir():
         if not entry.name.isdecimal():
             continue
-        try:
-            with (entry / "cmdline").open("rb") as file:
-                raw = file.read(_MOST_BYTES)
-        except OSError:
-            continue  # it ended just now, or is none of our business
-        words = raw.decode("utf-8", "surrogateescape").split("\0")
+        words = command_line(entry)
         if _PROGRAM.fullmatch(Path(words[0]).name):
             found.append(read_command_line(int(entry.name), words, _directory(entry)))
     return sorted(found, key=lambda guest: guest.pid)
+
+
+def is_qemu(process: Path) -> bool:
+    """Whether a process, by its directory in /proc, is one."""
+    return bool(_PROGRAM.fullmatch(Path(command_line(process)[0]).name))
+
+
+def command_line(process: Path) -> list[str]:
+    """The words of a process's command line; one empty word where that cannot be read."""
+    try:
+        with (process / "cmdline").open("rb") as file:
+            return file.read(_MOST_BYTES).decode("utf-8", "surrogateescape").split("\0")
+    except OSError:
+        return [""]  # it ended just now, or is none of our business
 
 
 def _directory(process: Path) -> Path:
@@ -106,6 +120,7 @@ def read_command_line(pid: int, words: Sequence[str], directory: Path = Path()) 
         name,
         tuple(_absolute(address, directory) for address in gdb if address),
         tuple(_absolute(address, directory) for address in qmp if address),
+        name if _LIBVIRT_MONITOR in devices else "",
     )
 
 

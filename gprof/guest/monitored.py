@@ -14,18 +14,26 @@ from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageErr
 from gprof.guest.architectures import Architecture, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
-from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import RunState
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
-from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+from symbols.paging import (
+    AArch64Tables,
+    NoTables,
+    PagedMemory,
+    PageTables,
+    RiscV64Tables,
+    X86Tables,
+)
 from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
+_CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
 _GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
@@ -88,7 +96,7 @@ class MonitoredMachine:
         TargetError: the vcpus are of an architecture that gprof does not know.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor_client = monitor
         self.run_state = RunState(monitor)
         self.architecture = self._learn_architecture()
@@ -115,6 +123,10 @@ class MonitoredMachine:
     def lend(self, machine: Machine) -> None:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)
+
+    def take_back(self) -> None:
+        """The machine that was lent is closed; the guest goes on being seen by the monitor."""
+        self._stub.take_back()
 
     def through_stub(self) -> Machine:
         """The same guest through its stub, which is opened for this if it is not yet.
@@ -182,12 +194,15 @@ class MonitoredMachine:
             )
         return tuple(sorted(set(indices)) if indices else known)
 
-    def follow_tasks(self, places: CurrentPlaces) -> bool:
+    def follow_tasks(self, places: CurrentPlaces | None) -> bool:
         """Tell from now on which task each vcpu runs, too; whether that can be told.
 
         Args:
-            places: where the guest's kernel keeps that.
+            places: where the guest's kernel keeps that; None to tell it no more.
         """
+        self._tasks = None
+        if places is None:
+            return False
         if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
             return False
         vcpus = [vcpu.index for vcpu in self.vcpus]
@@ -259,14 +274,18 @@ class MonitoredMachine:
             roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
+        unpaged = False
         for block in self._blocks(fresh=fresh):
+            if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
+                unpaged = True
+                continue
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
                 levels = 5 if control & _CR4_FIVE_LEVELS else 4
                 for one in (root & ~_USER_TABLE, root):
                     if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
                         found.append(tables)
-        return found
+        return [*found, NoTables()] if unpaged else found
 
     def _blocks(self, *, fresh: bool) -> list[str]:
         text, answered_ns = self._last_text

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Self
 
 from gprof.errors import PermissionProblem, TargetError
-from gprof.guest.qmp import Qmp
+from gprof.guest.monitor import Monitor
 from symbols.memory import MemoryFault
 
 _MOST_RANGES = 4096
@@ -64,14 +64,14 @@ class ProcessMemory:
         pid: of QEMU.
     """
 
-    def __init__(self, monitor: Qmp, pid: int, descriptor: int) -> None:
+    def __init__(self, monitor: Monitor, pid: int, descriptor: int) -> None:
         self.pid = pid
         self._monitor = monitor
         self._descriptor = descriptor
         self.refresh()
 
     @classmethod
-    def open(cls, monitor: Qmp) -> Self:
+    def open(cls, monitor: Monitor) -> Self:
         """Open the memory of the QEMU that the monitor belongs to.
 
         Raises:
@@ -175,7 +175,7 @@ class ProcessMemory:
             os.close(descriptor)
 
 
-def _runs_vcpus(monitor: Qmp, pid: int) -> bool:
+def _runs_vcpus(monitor: Monitor, pid: int) -> bool:
     """Whether a process has the threads that QEMU names as its vcpus.
 
     The maker of a socket may have handed it on, as libvirt does.

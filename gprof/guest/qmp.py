@@ -15,20 +15,23 @@ import struct
 import threading
 import time
 from collections import deque
-from dataclasses import dataclass
-from typing import Any, TypeAlias
+from typing import Any
 
 from gprof.errors import NotAStub, ProtocolError, StubBusy, TargetGone
 from gprof.guest.address import Address
 from gprof.guest.guard import FAREWELL
-from symbols.names import printable
+from gprof.guest.monitor import (
+    ANSWER_LIMIT,
+    MOST_BYTES,
+    Answer,
+    Event,
+    Monitor,
+    question,
+    returned,
+)
 
-#: Seconds a command may take. QEMU answers within a millisecond, unless it is starved itself.
-ANSWER_LIMIT = 10.0
 #: Seconds until the greeting; a monitor that serves somebody else never sends one.
 GREETING_LIMIT = 2.0
-#: The longest line that is taken in: the registers of 1024 vcpus are 5 MB.
-_MOST_BYTES = 16 << 20
 #: Events that wait to be fetched; the oldest give way.
 _MOST_EVENTS = 4096
 _RECEIVE = 1 << 18
@@ -38,38 +41,12 @@ HOW_TO_LISTEN = (
     "monitor of its own through `<qemu:commandline>` in its definition."
 )
 
-#: What JSON makes of one line.
-Answer: TypeAlias = dict[str, Any]
 
-
-class CommandRefused(ProtocolError):
-    """QEMU knows no such command, or cannot carry it out now."""
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """Something that QEMU reports unasked.
-
-    Attributes:
-        name: `STOP`, `RESUME`, `RESET`, …
-        time_us: microseconds since the epoch by the clock of QEMU's host; -1 where it could not
-            read it.
-        data: what belongs to it.
-    """
-
-    name: str
-    time_us: int
-    data: Answer
-
-
-class Qmp:
+class Qmp(Monitor):
     """The one client of a QMP socket; may be used from any thread.
 
     Args:
         address: where the monitor listens.
-
-    Attributes:
-        version: of QEMU, such as (7, 2, 22).
 
     Raises:
         ConnectionRefused, PermissionProblem: see `Address.connect`.
@@ -79,6 +56,7 @@ class Qmp:
 
     def __init__(self, address: Address) -> None:
         self.address = address
+        self.name = address.text
         self._events: deque[Event] = deque(maxlen=_MOST_EVENTS)
         self._buffer = bytearray()
         self._lines: deque[bytes] = deque()
@@ -128,24 +106,10 @@ class Qmp:
                 self._socket.recv(_RECEIVE)
 
     def execute(self, command: str, **arguments: Any) -> Any:
-        """What a command returns; events that come before it are kept for `events`.
-
-        Args:
-            command: its name.
-            arguments: with `_` for the `-` in their names.
-
-        Raises:
-            CommandRefused: QEMU says no; the problem has its reason.
-            TargetGone: QEMU ended.
-            ProtocolError: it fell silent, or answers what it never should.
-        """
+        """See `Monitor.execute`."""
         with self._turn:
             self._asked += 1
-            asked: Answer = {"execute": command, "id": self._asked}
-            if arguments:
-                asked["arguments"] = {
-                    name.replace("_", "-"): value for name, value in arguments.items()
-                }
+            asked = question(command, arguments) | {"id": self._asked}
             # Where nobody takes it any more, its last words are still to be read.
             with contextlib.suppress(OSError):
                 self._socket.sendall(json.dumps(asked).encode() + b"\n")
@@ -159,39 +123,10 @@ class Qmp:
                     f"the monitor at {self.address.text} did not answer within {ANSWER_LIMIT:g} s",
                     "QEMU may be busy, suspended or dead: look at its process.",
                 ) from None
-        if "return" in answer:
-            return answer["return"]
-        error = answer.get("error")
-        reason = error.get("desc") if isinstance(error, dict) else None
-        raise CommandRefused(f"QEMU refuses {command}: {printable(str(reason or 'no reason'))}")
-
-    def human_monitor(self, command: str, cpu_index: int | None = None) -> str:
-        """What the monitor for people prints, with line feeds alone at the ends of lines.
-
-        A command that it does not know is answered by a sentence, not by an error.
-
-        Args:
-            command: as typed there.
-            cpu_index: the vcpu that it is about; the monitor's own where None.
-
-        Raises:
-            TargetError: see `execute`.
-        """
-        extra = {} if cpu_index is None else {"cpu_index": cpu_index}
-        text = self.execute("human-monitor-command", command_line=command, **extra)
-        if not isinstance(text, str):
-            raise ProtocolError(f"the monitor answers {command!r} with something else than text")
-        return text.replace("\r\n", "\n")
+        return returned(answer, command)
 
     def events(self, wait_s: float = 0.0) -> list[Event]:
-        """What has been reported since the last call.
-
-        Args:
-            wait_s: seconds to wait where there is none yet.
-
-        Raises:
-            TargetGone: QEMU ended, and all that it reported before has been fetched.
-        """
+        """See `Monitor.events`."""
         with self._turn:
             if wait_s and not self._events:
                 self._collect(time.monotonic() + wait_s, enough=1)
@@ -212,7 +147,7 @@ class Qmp:
                 raise
 
     def peer(self) -> tuple[int, int] | None:
-        """Process id and user of QEMU; None where it is not connected by a unix socket.
+        """See `Monitor.peer`.
 
         They are of the process that made the socket (unix(7), SO_PEERCRED): QEMU itself, or
         whoever handed it the socket.
@@ -224,7 +159,7 @@ class Qmp:
         return (pid, user) if pid else None
 
     def close(self) -> None:
-        """Leave the monitor to others. May be called again."""
+        """See `Monitor.close`."""
         self._socket.close()
 
     def _next(self, deadline: float) -> Answer:
@@ -262,9 +197,9 @@ class Qmp:
             *lines, rest = self._buffer.split(b"\n")
             self._lines.extend(bytes(line) for line in lines if line.strip())
             self._buffer = bytearray(rest)
-        if len(self._buffer) > _MOST_BYTES:
+        if len(self._buffer) > MOST_BYTES:
             raise ProtocolError(
-                f"the monitor at {self.address.text} sent a line of more than {_MOST_BYTES} bytes"
+                f"the monitor at {self.address.text} sent a line of more than {MOST_BYTES} bytes"
             )
 
     def _gone(self, error: OSError | None) -> TargetGone:

@@ -11,18 +11,21 @@ import time
 from collections import deque
 
 from gprof.errors import TargetError
-from gprof.guest.qmp import CommandRefused, Event, Qmp
+from gprof.guest.monitor import CommandRefused, Event, Monitor
 
-#: How often it is asked whether a migration goes on: events tell of it only where that is
-#: switched on.
-_ASK_MIGRATION_S = 1.0
+#: How often it is asked how things are: events tell of a migration only where that is switched
+#: on, and libvirt passes events on only from some moment after we have asked for them.
+_ASK_EVERY_S = 1.0
 #: States of `query-migrate` in which a guest is on its way (qapi/migration.json).
 _MIGRATING = frozenset({
     "setup", "active", "postcopy-active", "postcopy-paused", "postcopy-recover",
     "postcopy-recover-setup", "pre-switchover", "device", "wait-unplug", "cancelling",
 })  # fmt: skip
 _REMEMBERED = 200
+#: An event is read no later than this after it was sent.
+_LATEST_REPORT_NS = 500_000_000
 _ENOUGH = 10
+_ENOUGH_TO_JUDGE = 100
 
 STOPPED = (
     "Somebody else has stopped the guest: gprof waits, and does not resume it. "
@@ -42,10 +45,7 @@ _WHY = {
     "io-error": "QEMU has stopped the guest because of an I/O error of a disk: gprof waits.",
     "suspended": "The guest sleeps: gprof waits until somebody wakes it.",
 }
-RESET = (
-    "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
-    "before no longer fit: start gprof again."
-)
+RESET = "The guest was reset."
 MIGRATING = "The guest is being migrated: gprof waits until that is over."
 
 
@@ -60,21 +60,23 @@ class RunState:
         stopped_ns: how long the guest has stood since this began, in stops that are over and
             were not disowned.
         resets: how often it was reset.
+        reset_ns: when it was reset last, by CLOCK_MONOTONIC; 0 where it was not.
         shut_down: it was told that the guest shuts down.
     """
 
-    def __init__(self, monitor: Qmp) -> None:
+    def __init__(self, monitor: Monitor) -> None:
         self.monitor = monitor
         self.running = True
         self.migrating = False
         self.status = ""
         self.stopped_ns = 0
         self.resets = 0
+        self.reset_ns = 0
         self.shut_down = False
         self._stopped_at_us = -1
-        self._disowned = False
+        self._disowned = self._panicked = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
-        self._migration_due = 0.0
+        self._asking_due = 0.0
         self._switched_on = False
         self.ask()
 
@@ -128,8 +130,8 @@ class RunState:
             TargetGone: QEMU ended.
         """
         self._take_in(self.monitor.events())
-        if time.monotonic() >= self._migration_due:
-            self._ask_migration()
+        if time.monotonic() >= self._asking_due:
+            self.ask()
 
     def disown(self) -> None:
         """Somebody else made the stop that goes on now: it does not count."""
@@ -139,6 +141,8 @@ class RunState:
         """Why no samples can be taken, in a sentence."""
         if self.migrating and self.status != "postmigrate":
             return MIGRATING
+        if self._panicked and not self.running:
+            return _WHY["guest-panicked"]  # whoever has stopped it again since
         return _WHY.get(self.status, f"The guest stands still ({self.status}): gprof waits.")
 
     def forget_costs(self) -> None:
@@ -155,8 +159,20 @@ class RunState:
         """Mean length of the last stops; 0 before the first is over."""
         return sum(self._recent) / len(self._recent) if self._recent else 0.0
 
+    @property
+    def cost_certain(self) -> bool:
+        """Whether so many stops were seen that a burst of long ones is told from the rule."""
+        return len(self._recent) >= _ENOUGH_TO_JUDGE
+
+    @property
+    def latency_ns(self) -> int | None:
+        """What one stop in a hundred exceeds, of the last ones; None before `cost_certain`."""
+        if not self.cost_certain:
+            return None
+        return sorted(self._recent)[len(self._recent) * 99 // 100]
+
     def _ask_migration(self) -> None:
-        self._migration_due = time.monotonic() + _ASK_MIGRATION_S
+        self._asking_due = time.monotonic() + _ASK_EVERY_S
         said = self.monitor.execute("query-migrate")
         self.migrating = isinstance(said, dict) and said.get("status") in _MIGRATING
 
@@ -168,8 +184,16 @@ class RunState:
             elif event.name == "RESUME":
                 self.running = True
                 self._close(event.time_us)
+            elif event.name == "SUSPEND":
+                self.running = False  # without a STOP; when it wakes, its status tells
             elif event.name == "RESET":
+                # QEMU's clock is the time of day, and may be another host's.
+                ago = time.time_ns() - 1000 * event.time_us
+                self.reset_ns = time.monotonic_ns() - min(max(ago, 0), _LATEST_REPORT_NS)
                 self.resets += 1
+                self._panicked = False
+            elif event.name == "GUEST_PANICKED":
+                self._panicked = True
             elif event.name == "SHUTDOWN":
                 self.shut_down = True
             elif event.name == "MIGRATION":

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 
@@ -23,9 +23,10 @@ class GuestTask:
         guest: id of its guest.
         pid: its own number; 0 for what a vcpu runs that has nothing to do, SEVERAL_TASKS for a
             group of tasks.
-        tgid: number of its process; SEVERAL_TASKS for a group with several.
+        tgid: number of its process; SEVERAL_TASKS for tasks of one name.
         comm: its name, safe to show.
         kernel_thread: it has no user space.
+        space: id of its user space in `UserSpaces`; 0 where unknown.
     """
 
     guest: int
@@ -33,6 +34,7 @@ class GuestTask:
     tgid: int
     comm: str
     kernel_thread: bool = False
+    space: int = 0
 
     @property
     def idle(self) -> bool:
@@ -88,8 +90,8 @@ class TaskTable:
         return np.where(column < len(self._tasks), column, 0).astype(np.int64)
 
     def alone(self) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
-        """Every task as a group of its own; see `by_process`."""
-        return list(self._tasks), np.arange(len(self._tasks))
+        """Groups of what is one thread under one name; see `by_process`."""
+        return self._grouped(lambda task: (replace(task, space=0), replace(task, space=0)))
 
     def by_process(self) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
         """Groups of the tasks of one process: what stands for each, and for each id its group.
@@ -97,37 +99,46 @@ class TaskTable:
         The last name of its first thread stands for it, where that was seen; tasks of vcpus that
         have nothing to do are one process. Group 0 holds what is unknown.
         """
-        groups: list[GuestTask | None] = [None]
-        numbers: dict[tuple[int, int], int] = {}
-        group_of = np.zeros(len(self._tasks), np.int64)
-        for i, task in enumerate(self._tasks[1 : len(group_of)], 1):
-            assert task is not None
+        groups: dict[tuple[int, int], GuestTask] = {}
+
+        def process(task: GuestTask) -> tuple[tuple[int, int], GuestTask]:
             key = (task.guest, task.tgid)
-            process = replace(task, pid=task.tgid, comm="swapper" if task.idle else task.comm)
-            if key not in numbers:
-                numbers[key] = len(groups)
-                groups.append(process)
-            elif task.pid == task.tgid:
-                groups[numbers[key]] = process
-            group_of[i] = numbers[key]
-        return groups, group_of
+            comm = "swapper" if task.idle else task.comm
+            if key not in groups or task.pid == task.tgid:
+                groups[key] = replace(task, pid=task.tgid, comm=comm, space=0)
+            return key, groups[key]
+
+        return self._grouped(process)
 
     def by_name(self) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
         """Groups of the tasks of one name; see `by_process`."""
+
+        def name(task: GuestTask) -> tuple[tuple[int, str], GuestTask]:
+            several = replace(task, pid=SEVERAL_TASKS, tgid=SEVERAL_TASKS, space=0)
+            return (task.guest, task.name), several
+
+        return self._grouped(name)
+
+    def _grouped(
+        self, of: Callable[[GuestTask], tuple[Hashable, GuestTask]]
+    ) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
+        """Groups of tasks that have one key, each with what was last said to stand for it."""
         groups: list[GuestTask | None] = [None]
-        numbers: dict[tuple[int, str], int] = {}
+        numbers: dict[Hashable, int] = {}
         group_of = np.zeros(len(self._tasks), np.int64)
         for i, task in enumerate(self._tasks[1 : len(group_of)], 1):
             assert task is not None
-            key = (task.guest, task.name)
-            if key not in numbers:
-                numbers[key] = len(groups)
-                groups.append(task)
-            elif (first := groups[numbers[key]]) is not None and first.pid != task.pid:
-                tgid = task.tgid if first.tgid == task.tgid else SEVERAL_TASKS
-                groups[numbers[key]] = replace(first, pid=SEVERAL_TASKS, tgid=tgid)
-            group_of[i] = numbers[key]
+            key, stands_for_it = of(task)
+            number = numbers.setdefault(key, len(groups))
+            if number == len(groups):
+                groups.append(stands_for_it)
+            groups[number] = stands_for_it
+            group_of[i] = number
         return groups, group_of
+
+    def spaces(self) -> NDArray[np.int64]:
+        """For each id the id of its task's user space."""
+        return np.array([task.space if task else 0 for task in list(self._tasks)], np.int64)
 
     def matching(self, wanted: Sequence[str]) -> NDArray[np.bool_]:
         """For each id whether its task is among those wanted.

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.guest.mode import Mode
+from gprof.guest.vcpu_threads import VcpuTime
 from symbols.unwinding.stack import Ending
 
 Int64s: TypeAlias = NDArray[np.int64]
@@ -31,7 +32,8 @@ class SampleBatch:
         guest: id of the guest in the profile.
         vcpu: index of the vcpu within its guest.
         mode: a `Mode`.
-        weight: 1, or the period of the event that took the sample.
+        weight: 1, or the period of the event that took the sample, or thousandths of a sample
+            (`gprof.sampling.weighing`).
     """
 
     time: Int64s
@@ -130,6 +132,8 @@ class SourceFacts:
         unwound_by: `orc`, `fp` or `backchain`; empty where no stacks were taken.
         endings: how many stacks ended in which way, by the name of a
             `symbols.unwinding.stack.Ending` in small letters.
+        vcpu_times: what the host gave the thread of each vcpu meanwhile; empty where that is not
+            known.
     """
 
     way: str
@@ -147,12 +151,27 @@ class SourceFacts:
     block_starts: bool = False
     unwound_by: str = ""
     endings: Mapping[str, int] = field(default_factory=dict)
+    vcpu_times: Mapping[int, VcpuTime] = field(default_factory=dict)
 
     @property
     def stacks_cut_percent(self) -> float:
         """Share of the stacks that end before they begin."""
         cut = sum(n for name, n in self.endings.items() if name not in _WHOLE)
         return 100.0 * cut / sum(self.endings.values()) if cut else 0.0
+
+    @property
+    def steal_percent(self) -> float:
+        """Share of the time covered in which a vcpu could have run and waited for the host."""
+        return self._of_vcpus(sum(time.waited_ns for time in self.vcpu_times.values()))
+
+    @property
+    def ran_percent(self) -> float:
+        """Share of the time covered in which a vcpu had a processor of the host."""
+        return self._of_vcpus(sum(time.ran_ns for time in self.vcpu_times.values()))
+
+    def _of_vcpus(self, time_ns: int) -> float:
+        all_ns = self.covered_ns * len(self.vcpu_times)
+        return 100.0 * time_ns / all_ns if all_ns else 0.0
 
     @property
     def halted_percent(self) -> float:

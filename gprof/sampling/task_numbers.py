@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import time
 from collections import OrderedDict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 from gprof.guest.memory import StubMemory
+from gprof.guest.mode import Mode
 from symbols.memory import Memory
 from symbols.tasks import CurrentPlaces, Task, Tasks
 
@@ -26,12 +28,16 @@ class Following:
         tasks: reads them.
         memory: what they are read from.
         number: the id of a task; of a `TaskTable`.
+        saw_user: told of samples in user mode: id of the task, and pc.
+        forget: told of a reset.
     """
 
     places: CurrentPlaces
     tasks: Tasks
     memory: Memory
     number: Callable[[Task], int]
+    saw_user: Callable[[Iterable[tuple[int, int]]], None] | None = None
+    forget: Callable[[], None] | None = None
 
 
 class TaskNumbers:
@@ -48,6 +54,25 @@ class TaskNumbers:
         self._following = following
         # By address: the id, and when it was read.
         self._known: OrderedDict[int, tuple[int, int]] = OrderedDict()
+
+    def of_samples(
+        self, addresses: Sequence[int], pcs: Sequence[int], modes: Sequence[int]
+    ) -> list[int]:
+        """The id of each sample's task; what user space needs may be read, too.
+
+        Args:
+            addresses: of tasks' structures; 0 where unknown.
+            pcs: of the samples.
+            modes: of the samples.
+        """
+        numbers = self.of(addresses, time.monotonic_ns())
+        if self._following.saw_user is not None:
+            self._following.saw_user(
+                (number, pc)
+                for number, pc, mode in zip(numbers, pcs, modes, strict=True)
+                if mode == Mode.USER and number
+            )
+        return numbers
 
     def of(self, addresses: Sequence[int], now_ns: int) -> list[int]:
         """The id of each address; 0 where there is no task, or it was not read yet.
@@ -67,6 +92,8 @@ class TaskNumbers:
     def forget(self) -> None:
         """Read every task anew, as after a reset."""
         self._known.clear()
+        if self._following.forget is not None:
+            self._following.forget()
 
     @property
     def halted_ns(self) -> int:

@@ -9,6 +9,7 @@ import pytest
 
 from gprof import checkup
 from gprof.checkup import Check, Verdict, examine
+from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
@@ -63,7 +64,13 @@ def test_a_guest_by_its_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     found = {
         check.name: check
         for check in examine(
-            None, None, None, None, hz=99, max_halted=1, monitor=str(tmp_path / "qmp")
+            None,
+            None,
+            None,
+            None,
+            hz=99,
+            max_halted=1,
+            monitor=Address.parse(str(tmp_path / "qmp")),
         )
     }
     model.close()
@@ -82,7 +89,13 @@ def test_a_paused_guest_by_stub_and_monitor(tmp_path: Path, model: StubModel) ->
     found = {
         check.name: check
         for check in examine(
-            str(model.path), None, None, None, hz=99, max_halted=1, monitor=str(monitor.path)
+            str(model.path),
+            None,
+            None,
+            None,
+            hz=99,
+            max_halted=1,
+            monitor=Address.parse(str(monitor.path)),
         )
     }
     monitor.close()

@@ -16,7 +16,8 @@ from hypothesis import strategies as st
 from gprof.errors import ConnectionRefused, NotAStub, ProtocolError, StubBusy, TargetGone
 from gprof.guest import qmp
 from gprof.guest.address import Address
-from gprof.guest.qmp import CommandRefused, Qmp
+from gprof.guest.monitor import CommandRefused
+from gprof.guest.qmp import Qmp
 from symbols.errors import GprofError
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
@@ -155,7 +156,7 @@ def test_other_programs_are_no_monitors(tmp_path: Path, greeting: bytes) -> None
 def test_a_line_without_end_is_refused(
     model: QmpModel, client: Qmp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(qmp, "_MOST_BYTES", 1000)
+    monkeypatch.setattr(qmp, "MOST_BYTES", 1000)
     model.send(b'{"event": "' + b"x" * 2000)
     with pytest.raises(ProtocolError, match="more than 1000 bytes"):
         client.events(wait_s=10)

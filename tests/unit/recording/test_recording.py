@@ -17,16 +17,18 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from gprof.errors import FormatError, GprofError, PermissionProblem, UsageError
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.recording import format as container
 from gprof.recording.format import FRAME, LONGEST_CONTENT, MAGIC, Kind, pack, preamble
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of
 from gprof.recording.writer import Writer, save
-from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts
+from gprof.sampling.source import COLUMN_TYPES, Mode, SampleBatch, SourceFacts
 from symbols.memory import MemoryFault
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
@@ -35,7 +37,7 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
     *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
-    *("orc", {"user": 12, "no_rule": 3}),
+    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(10**9, 10**8), 2: VcpuTime(5, 0)}),
 )
 
 
@@ -124,6 +126,7 @@ def profiles(draw: st.DrawFn) -> Profile:
             )
         )
     near = [st.integers(i.start, i.end - 1) for i in images]
+    near.append(st.integers(0, 2**47))
     pc = st.one_of(address, *near)
     stacks = StackTable()
     frames = draw(st.lists(st.lists(pc, min_size=1, max_size=5), max_size=12))
@@ -133,11 +136,26 @@ def profiles(draw: st.DrawFn) -> Profile:
         name: draw(st.lists(st.integers(0, 2 ** (8 * size) - 1), min_size=n, max_size=n))
         for name, size in (("vcpu", 2), ("mode", 1), ("weight", 4))
     }
-    tasks = TaskTable()
+    tasks, spaces = TaskTable(), UserSpaces()
+    for number in range(draw(st.integers(0, 3))):
+        space = spaces.number(0, number, 0)
+        if draw(st.booleans()):
+            at = draw(st.integers(0, 2**47))
+            table = SymbolTable.of([Symbol("main", 0x10, 0x900), Symbol("b", 0x900, 0x1000)])
+            program = LoadedImage(
+                "sh", ImageKind.USER, at, at + 0x5000, draw(st.sampled_from([None, table])), at
+            )
+            spaces.fill(space, [program])
+    drawn = []
     for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
-        tasks.add(GuestTask(draw(st.integers(0, 1)), pid, pid // 2, comm, draw(st.booleans())))
-    task = st.integers(0, len(tasks)) | st.integers(0, 2**32 - 1)  # not all of them are known
-    numbers["task"] = draw(st.lists(task, min_size=n, max_size=n))
+        guest, kernel_thread = draw(st.integers(0, 1)), draw(st.booleans())
+        space = draw(st.integers(0, 4))
+        drawn.append(GuestTask(guest, pid, pid // 2, comm, kernel_thread, space))
+    unknown = [0, 99, 2**32 - 1]
+    choices: list[int | GuestTask] = draw(
+        st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n)
+    )
+    numbers["task"] = [one if isinstance(one, int) else tasks.add(one) for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
@@ -149,6 +167,7 @@ def profiles(draw: st.DrawFn) -> Profile:
         stacks,
         started_ns=draw(st.integers(0, 2**62)),
         tasks=tasks,
+        user_spaces=spaces,
     )
 
 
@@ -248,6 +267,18 @@ GOOD: dict[Kind, dict[str, object]] = {
         "first": 1, "guest": b"\0\0", "pid": b"\5\0\0\0", "tgid": b"\5\0\0\0",
         "kernel_thread": b"\0", "length": b"\2\0\0\0", "names": b"sh",
     },
+    Kind.LAYOUTS: {
+        "number": 1,
+        "images": [{
+            "name": "sh", "kind": 5, "start": 0, "last": 9, "slide": 0, "build_id": b"",
+            "file": "",
+        }],
+    },
+    Kind.USER_SYMBOLS: {
+        "layout": 1, "image": 0, "start": b"\0" * 8, "end": b"\1" * 8, "length": b"\1\0\0\0",
+        "names": b"a",
+    },
+    Kind.USER_SPACES: {"space": b"\1\0\0\0", "layout": b"\0\0\0\0"},
     Kind.SAMPLES: {name: b"\0" * dtype.itemsize for name, dtype in COLUMN_TYPES.items()},
     Kind.TEXT: {"guest": 0, "address": 2**64 - 4, "text": b"abcd"},
     Kind.FACTS: {f.name: getattr(FACTS, f.name) for f in fields(SourceFacts)},
@@ -306,6 +337,49 @@ def test_a_recording_of_before_tasks_has_none(tmp_path: Path) -> None:
 def test_senseless_tasks_are_refused(odd: dict[str, object], complaint: str) -> None:
     with pytest.raises(FormatError, match=complaint):
         read_bytes(preamble() + pack(Kind.TASKS, {**GOOD[Kind.TASKS], **odd}))
+
+
+@pytest.mark.parametrize(
+    ("kind", "odd", "complaint"),
+    [
+        (Kind.LAYOUTS, {"number": 2}, "not numbered in order"),
+        (Kind.USER_SYMBOLS, {}, "no image of a user space"),
+        (Kind.USER_SPACES, {"layout": b"\1\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\0\0\0\0"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b"\xff\xff\xff\xff"}, "laid out like none"),
+        (Kind.USER_SPACES, {"space": b""}, "different lengths"),
+    ],
+)
+def test_senseless_user_spaces_are_refused(
+    kind: Kind, odd: dict[str, object], complaint: str
+) -> None:
+    with pytest.raises(FormatError, match=complaint):
+        read_bytes(preamble() + pack(kind, {**GOOD[kind], **odd}))
+
+
+def test_a_space_that_is_read_late_names_the_samples_before(tmp_path: Path) -> None:
+    tasks, spaces = TaskTable(), UserSpaces()
+    space = spaces.number(0, 5, 0x1000)
+    number = tasks.add(GuestTask(0, 5, 5, "sh", space=space))
+    samples = SampleBatch.of([0x401234], task=number, mode=Mode.USER)
+    path = tmp_path / "x.gprof"
+    with Writer.open(path) as writer:
+        writer.add(samples, StackTable(), tasks)
+        writer.flush(FACTS, {}, {}, spaces)
+        assert [row.label for row in tabulate(read(path)).rows] == ["[user]"]
+        spaces.fill(space, [LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000)])
+        writer.flush(FACTS, {}, {}, spaces)
+        writer.flush(FACTS, {}, {}, spaces)
+        assert [row.label for row in tabulate(read(path)).rows] == ["[sh]+0x1000"]
+        table = SymbolTable.of([Symbol("first", 0, 16), Symbol("main", 0x1000, 0x2000)])
+        named = LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000, table, 0x400000)
+        spaces.fill(space, [named])
+        writer.flush(FACTS, {}, {}, spaces)
+    again = read(path)
+    assert [row.label for row in tabulate(again).rows] == ["main"]
+    (image,) = again.user_spaces.layouts[-1].images[-1:]
+    assert image.table is not None
+    assert [image.table[i].name for i in range(2)] == ["first", "main"]
 
 
 def test_a_task_that_is_there_twice_is_refused() -> None:
@@ -400,7 +474,7 @@ def test_names_come_before_the_samples_of_every_flush(tmp_path: Path) -> None:
         writer.flush(FACTS, {}, {0: replaced})
     again = read(path)
     assert {r.label for r in tabulate(again).rows} == {"poll_two", "[kernel]+0x0"}
-    assert [i.name for i in again.space(0).images] == ["[kernel]", "one", "two"]
+    assert [i.name for i in again.space(0).images] == ["[kernel]", "two"]
     assert len(again.samples) == 6
 
 

@@ -13,6 +13,8 @@ BASE = 0xFFFF_FFFF_8100_0000
 
 
 def named(address: int) -> str | None:
+    if address == 0x1FB80:
+        return f"<cpu {address:#x}>"
     return f"<{address - BASE:#x}>" if BASE <= address < BASE + 0x200_0000 else None
 
 
@@ -29,6 +31,9 @@ def named(address: int) -> str | None:
         ("x86_64", "att", "488b04c500000082", "<0x1000000>(, %rax, 8), %rax"),
         ("x86_64", "intel", "488b04c500000082", "rax, qword ptr [rax*8 + <0x1000000>]"),
         ("x86_64", "att", "48c74350daffffff", "$-0x26, 0x50(%rbx)"),
+        ("x86_64", "att", "65488b042580fb0100", "%gs:<cpu 0x1fb80>, %rax"),
+        ("x86_64", "intel", "65488b042580fb0100", "rax, qword ptr gs:[<cpu 0x1fb80>]"),
+        ("x86_64", "att", "65488b042528000000", "%gs:0x28, %rax"),
         ("x86_64", "att", "b900100000", "$0x1000, %ecx"),
         ("aarch64", "att", "04000094", "<0x10>"),
         ("aarch64", "att", "e0031f37", "w0, #3, #0xffffffff80ffe07c"),

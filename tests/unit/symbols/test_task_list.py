@@ -63,8 +63,7 @@ def types(state: str = "__state") -> bytes:
         state: (u32, 0), "flags": (u32, 4), "on_cpu": (u32, 8), "cpu": (u32, 12),
         "tasks": (head, 16), "thread_node": (head, 32), "signal": (pointer, 48),
         "exit_state": (u32, 56), "pid": (u32, 60), "tgid": (u32, 64), "comm": (comm, 68),
-        "nvcsw": (u64, 88), "nivcsw": (u64, 96), "thread": (thread, 104),
-        "mm": (pointer, 240),
+        "nvcsw": (u64, 88), "nivcsw": (u64, 96), "thread": (thread, 104), "mm": (pointer, 504),
     }  # fmt: skip
     struct_("task_struct", SIZE, **members)
     return blob.bytes()

@@ -1,0 +1,65 @@
+"""What a stop of the machine costs a guest beyond the time in which its vcpus stand.
+
+QEMU stops and starts the backends of virtio devices that live outside of it (vhost), has devices
+of the host change their state (VFIO), and waits for disks and flushes them, at every stop
+(do_vm_stop in system/cpus.c, virtio_vmstate_change in hw/virtio/virtio.c of QEMU 7.2). A sample
+through the stub is such a stop.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+
+from symbols.names import printable
+
+#: `d0 (#block168): a.img (raw)`, where `(raw, read-only)` is one that nobody writes to.
+_DISK = re.compile(r"^(?P<name>[^\s:][^:]*?)(?: \(#block[0-9]+\))?: (?P<medium>.*)$")
+_UNFLUSHED = "ignore flushes"
+_DEVICE = re.compile(r"\b((?:vfio|vhost)-[a-z0-9-]+)\b")
+_PLUGGED = re.compile(r"^\s*dev: ((?:vfio|vhost)-[a-z0-9-]+),", re.MULTILINE)
+#: `-netdev tap,…,vhost=on`, as text and as libvirt writes it.
+_VHOST_NET = re.compile(r"\bvhost=(?:on|true)\b|\bvhostfds?=|\"vhost(?:fds?)?\":(?:true|\")")
+_MOST_NAMED = 4
+
+
+def hazards(disks: str, words: Sequence[str] = (), tree: str = "") -> list[str]:
+    """What every stop of this guest does besides, each in a few words.
+
+    Args:
+        disks: what `info block` prints.
+        words: QEMU's command line, where that can be seen.
+        tree: what `info qtree` prints, which knows of devices that were plugged in later.
+    """
+    found = []
+    devices = set(_DEVICE.findall(" ".join(words)))
+    devices |= set(_PLUGGED.findall(tree))
+    if any(_VHOST_NET.search(word) for word in words):
+        devices.add("vhost-net")
+    vfio = {device for device in devices if device.startswith("vfio")}
+    if vfio:
+        found.append(f"changes the state of devices of the host ({_named(vfio)})")
+    if devices - vfio:
+        found.append(f"stops and starts the backend of {_named(devices - vfio)}")
+    flushed = flushed_disks(disks)
+    if flushed:
+        found.append(f"waits for its disks and flushes what was written ({_named(flushed)})")
+    return found
+
+
+def flushed_disks(text: str) -> list[str]:
+    """The disks that a stop flushes, by what `info block` prints."""
+    flushed: dict[str, bool] = {}
+    name = ""
+    for line in text.splitlines():
+        if (head := _DISK.match(line)) is not None:
+            name, medium = head["name"], head["medium"]
+            flushed[name] = not medium.startswith("[not inserted]") and "read-only" not in medium
+        elif name and line.lstrip().startswith("Cache mode:") and _UNFLUSHED in line:
+            flushed[name] = False
+    return [name for name, is_flushed in flushed.items() if is_flushed]
+
+
+def _named(names: Sequence[str] | set[str]) -> str:
+    shown = [printable(name) for name in sorted(names)]
+    return ", ".join(shown[:_MOST_NAMED]) + (", ..." if len(shown) > _MOST_NAMED else "")

@@ -1,0 +1,164 @@
+"""A libvirtd of our own with one domain, the demo guest; the machine's own is not touched."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import subprocess
+import tempfile
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from gprof.guest.demo import demo_file
+
+#: As root it would be the machine's own libvirtd; so it runs as somebody who owns nothing.
+_NOBODY = 65534
+
+DOMAIN = """<domain type='qemu'>
+  <name>{name}</name>
+  <memory unit='MiB'>16</memory>
+  <vcpu>2</vcpu>
+  <os><type arch='x86_64' machine='pc'>hvm</type><kernel>{kernel}</kernel></os>
+  <devices><emulator>{qemu}</emulator></devices>
+</domain>
+"""
+
+#: The daemon does not end its domains when it ends, nor itself when we do: so a shell that reads
+#: from us does both, however we end.
+_GUARD = """
+where=$1; shift
+"$@" </dev/null >"$where/log" 2>&1 & daemon=$!
+read -r _
+for domain in $(virsh -q list --uuid); do virsh -q destroy "$domain"; done
+kill "$daemon"; wait "$daemon"; rm -rf "$where"
+"""
+
+
+def find_libvirt() -> bool:
+    """Whether a daemon and its shell are installed."""
+    return bool(shutil.which("libvirtd") and shutil.which("virsh") and shutil.which("setpriv"))
+
+
+class LibvirtDaemon:
+    """A context manager: inside, the domain runs.
+
+    Args:
+        name: of the domain.
+
+    Attributes:
+        uri: of the connection, for LIBVIRT_DEFAULT_URI.
+        image: the program that the guest runs.
+    """
+
+    def __init__(self, name: str = "gprof's demo") -> None:
+        self.name = name
+        self.uri = ""
+        self.image = Path()
+
+    def __enter__(self) -> Self:
+        where = Path(tempfile.mkdtemp(prefix="gprof-libvirt-", dir="/tmp"))
+        for folder in ("home", "run", "config/libvirt", "cache", "sockets"):
+            (where / folder).mkdir(parents=True)
+        # Without virtlogd, which is one daemon less.
+        (where / "config/libvirt/qemu.conf").write_text('stdio_handler = "file"\n')
+        (where / "libvirtd.conf").write_text(
+            f'auth_unix_rw = "none"\nunix_sock_dir = "{where}/sockets"\n'
+        )
+        self.image = Path(shutil.copy(demo_file("demo.elf"), where / "demo.elf"))
+        self.uri = f"qemu:///session?socket={where}/sockets/libvirt-sock"
+        change: list[str] = []
+        if os.geteuid() == 0:
+            change = ["setpriv", f"--reuid={_NOBODY}", f"--regid={_NOBODY}", "--clear-groups"]
+            for path in (where, *where.rglob("*")):
+                os.chown(path, _NOBODY, _NOBODY)
+        self._environment = {
+            "PATH": os.environ["PATH"],
+            "LC_ALL": "C",
+            "LIBVIRT_DEFAULT_URI": self.uri,
+            "HOME": f"{where}/home",
+            "XDG_RUNTIME_DIR": f"{where}/run",
+            "XDG_CONFIG_HOME": f"{where}/config",
+            "XDG_CACHE_HOME": f"{where}/cache",
+        }
+        self._log = where / "log"
+        self._process = subprocess.Popen(
+            [
+                *change,
+                "/bin/sh",
+                "-c",
+                _GUARD,
+                "sh",
+                where,
+                "libvirtd",
+                "-f",
+                where / "libvirtd.conf",
+            ],
+            env=self._environment,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            start_new_session=True,
+        )
+        try:
+            self._await(where / "sockets/libvirt-sock")
+            definition = where / "domain.xml"
+            definition.write_text(
+                DOMAIN.format(
+                    name=self.name, kernel=self.image, qemu=shutil.which("qemu-system-x86_64")
+                )
+            )
+            definition.chmod(0o644)
+            self.virsh("create", str(definition))
+        except BaseException:
+            self.close()
+            raise
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def _await(self, path: Path) -> None:
+        deadline = time.monotonic() + 60
+        while not path.exists():
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise OSError(f"libvirtd does not start: {self.log}")
+            time.sleep(0.02)  # a new socket announces itself to nobody
+
+    @property
+    def log(self) -> str:
+        """What the daemon complained of."""
+        with contextlib.suppress(OSError):
+            return self._log.read_text(errors="replace")[-3000:]
+        return ""
+
+    def virsh(self, *words: str) -> str:
+        """What a command of virsh prints.
+
+        Raises:
+            OSError: it failed.
+        """
+        done = subprocess.run(
+            ["virsh", "-q", *words],
+            env=self._environment,
+            capture_output=True,
+            text=True,
+            timeout=120,
+            check=False,
+        )
+        if done.returncode:
+            raise OSError(f"virsh {' '.join(words)}: {done.stderr}\n{self.log}")
+        return done.stdout
+
+    def close(self) -> None:
+        """End the domain and the daemon."""
+        assert self._process.stdin is not None
+        self._process.stdin.close()
+        self._process.wait(timeout=120)
