@@ -34,6 +34,7 @@ def command(as_json: bool, **given: Any) -> int:
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
         monitor=options.monitor,
+        max_latency_ns=options.max_latency_ns,
     )
     if as_json:
         click.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))
