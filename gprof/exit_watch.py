@@ -11,13 +11,13 @@ from typing import BinaryIO, cast
 
 import numpy as np
 
-from gprof.errors import FormatError, GprofError
+from gprof.errors import FormatError, GprofError, UsageError
 from gprof.given_symbols import GivenSymbols
 from gprof.perf_spaces import PerfSpaces
 from gprof.perfdata import Feature, PerfData
 from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
 from gprof.recording.recognition import kind_of
-from gprof.sampling.exit_events import ExitEvent
+from gprof.sampling.exit_events import ExitEvent, plan
 from gprof.sampling.interruptible import InterruptiblePipe, pipe_of
 from gprof.sampling.perf_guests import PerfGuest, PerfGuests
 from gprof.sampling.perf_live import RunningPerf, arguments_of, exit_command
@@ -127,6 +127,27 @@ class ExitWatch:
             lost=self._perf.lost,
             notes=self._reader.notes(),
         )
+
+    def count(self, by: Sequence[ExitGroup]) -> ExitTable:
+        """What was counted until now, the longest time first.
+
+        Raises:
+            SymbolsError: see `table`.
+            FormatError: the recording is damaged.
+        """
+        if self._failure is not None:
+            raise self._failure
+        return self.table(by, ExitSort.TIME)
+
+    @property
+    def has_events(self) -> bool:
+        """The recording has the events that are measured here, as far as its head tells."""
+        try:
+            steps = plan(self._reader.architecture, self._reader.event)
+        except UsageError:
+            return False
+        names = {event.name.split(":u")[0] for event in self._perf.events}
+        return {step.tracepoint for step in steps} <= names
 
     @property
     def architecture(self) -> str:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 
 from gprof.attach import Attached
 from gprof.errors import TargetError
@@ -11,16 +13,22 @@ from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.task_numbers import Following
 from gprof.user_following import UserFollower
+from gprof.user_programs import UserPrograms
 from symbols.btf import Btf
 from symbols.errors import SymbolsError
 from symbols.introspection import KnownKernel, kernel_types
+from symbols.page_cache import PageCache
 from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
+from symbols.user_files import UserFiles
 from symbols.user_mappings import UserMappings
 
 
 def follow_tasks(
-    attached: Attached, tasks: TaskTable, spaces: UserSpaces | None = None
+    attached: Attached,
+    tasks: TaskTable,
+    spaces: UserSpaces | None = None,
+    roots: Sequence[Path] = (),
 ) -> tuple[Following | None, str]:
     """What a source needs to number the tasks of a guest in a table.
 
@@ -28,15 +36,14 @@ def follow_tasks(
         attached: the guest.
         tasks: the table.
         spaces: what the tasks have mapped, to be filled; None to leave that alone.
+        roots: where files of the guest are, for the symbols of what is mapped.
 
     Returns:
         None where its tasks cannot be told, and then a sentence why; that is empty where there
         are none, as without an operating system.
     """
     sources = attached.sources
-    if attached.slide is None or (
-        sources.image is not None and sources.image.linux_release is None
-    ):
+    if attached.slide is None or not sources.runs_linux:
         return None, ""
     monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
     if monitored is not None and monitored.why_packets is not None:
@@ -56,7 +63,12 @@ def follow_tasks(
     users = None
     if spaces is not None:
         with suppress(SymbolsError):  # a kernel that keeps mappings in another way
-            users = UserFollower(UserMappings(structures), memory, tasks, spaces)
+            mappings = UserMappings(structures)
+            programs = None
+            if roots:
+                cache = PageCache(structures, attached.guest.architecture, known.address_of)
+                programs = UserPrograms(cache, UserFiles(roots))
+            users = UserFollower(mappings, memory, tasks, spaces, programs)
 
     def number(task: Task) -> int:
         space = 0

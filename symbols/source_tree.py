@@ -60,6 +60,14 @@ class SourceTree:
                 self._texts.popitem(last=False)
         return text[number - 1] if 0 < number <= len(text) else None
 
+    def path(self, file: str) -> Path | None:
+        """Where a file is on this machine; None where it is not at hand.
+
+        Args:
+            file: its path as the compiler was given it.
+        """
+        return self._find(file)
+
     def _read(self, file: str) -> tuple[str, ...]:
         path = self._find(file)
         data = _content(path) if path is not None else None

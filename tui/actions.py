@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from textual.binding import Binding
 
+from tui.view import View
+
 
 @dataclass(frozen=True, slots=True)
 class Action:
@@ -43,10 +45,33 @@ APPLICATION = ActionGroup(
     "gprof",
     (
         Action("question_mark,f1", "help", "Help", "What every key does.", "? F1", footer=True),
+        Action("ctrl+p,colon", "command_palette", "Palette",
+               "Find an action or a symbol by its name.", "Ctrl+P :"),
         Action("q", "quit", "Quit", "Leave; the guest runs on.", "q  Ctrl+C", footer=True),
         Action("ctrl+c,ctrl+q", "quit", "Quit", "", "", priority=True),
     ),
-)
+)  # fmt: skip
+
+VIEWS = ActionGroup(
+    "Views",
+    (
+        Action("t", "view('top')", "Top", "Symbols, modules and more by their samples.", "t"),
+        Action("T", "view('tree')", "Tree", "Who calls whom, as a tree.", "T"),
+        Action("f", "view('flame')", "Flame", "The same as a flame graph.", "f"),
+        Action("x", "view('exits')", "Exits", "VM exits, where the source has them.", "x"),
+        Action("s", "view('symbols')", "Symbols",
+               "The images of the guest, and how well they are known.", "s"),
+        Action("tab", "next_view(1)", "Next view", "The next view, the one before.",
+               "Tab Shift+Tab"),
+        Action("shift+tab", "next_view(-1)", "Previous view", "", ""),
+        Action(
+            "enter", "choose", "Annotate",
+            "The instructions of the symbol under the cursor; in Flame, zoom.",
+            "Enter", footer=True,
+        ),
+        Action("a", "annotate", "Annotate", "The instructions, in every view.", "a"),
+    ),
+)  # fmt: skip
 
 TABLE = ActionGroup(
     "Moving",
@@ -60,25 +85,45 @@ TABLE = ActionGroup(
     ),
 )
 
+FINDING = ActionGroup(
+    "Finding",
+    (
+        Action(
+            "ctrl+f,F", "find", "Find",
+            "Mark what has this text in its name, or matches /this expression/.", "Ctrl+F F",
+            priority=True,
+        ),
+        Action("n", "find_next(1)", "Next", "The next one that was found, the one before.", "n N"),
+        Action("N", "find_next(-1)", "Previous", "", ""),
+    ),
+)  # fmt: skip
+
 LOOKING = ActionGroup(
     "What is shown",
     (
         Action(
             "slash", "filter", "Filter",
-            "Only samples whose symbol or module has this text, or matches /this expression/.",
+            "Only samples with this text in a symbol or module of their stack, or that match "
+            "/this expression/. symbol: module: task: vcpu: guest: mode: before it look only "
+            "there, ! turns it round.",
             "/", footer=True,
             # Else a paste, or a fast hand on a slow line, loses what follows the slash: keys
             # are handed to the focused widget before the action of an earlier one has run.
             priority=True,
         ),
-        Action("escape", "clear_filter", "Clear filter", "Remove the filter.", "Esc"),
+        Action("escape,backspace", "remove", "Remove",
+               "Remove the newest filter; in Flame, zoom out first.", "Esc Backspace"),
+        Action("X", "remove_all", "Remove all", "Remove every filter.", "X"),
         Action(
-            "m", "next_group", "Group", "Rows by symbol, module, mode, vcpu.", "m", footer=True
+            "m", "next_group(1)", "Group", "What rows stand for: symbols, modules, modes and more.",
+            "m M", footer=True,
         ),
+        Action("M", "next_group(-1)", "Group before", "", ""),
+        Action("i", "invert", "Invert",
+               "Tree and Flame from what ran to its callers, or from the callers on.", "i"),
         Action(
             "I", "toggle_mode('IDLE')", "Idle",
-            "Show or hide idle samples. Hidden at first; the header states their share.",
-            "I", footer=True,
+            "Show or hide idle samples. Hidden at first; the header states their share.", "I",
         ),
         Action("u", "toggle_mode('USER')", "User", "Show or hide samples in user space.", "u"),
         Action(
@@ -94,10 +139,6 @@ LOOKING = ActionGroup(
             "Of several guests all, or one: the next, the one before.", "} {",
         ),
         Action("left_curly_bracket", "guest(-1)", "Previous guest", "", ""),
-        Action(
-            "enter", "choose", "Annotate", "The instructions of the symbol under the cursor.",
-            "Enter", footer=True,
-        ),
     ),
 )  # fmt: skip
 
@@ -124,16 +165,83 @@ TIME = ActionGroup(
     (
         Action(
             "space,z", "pause", "Pause",
-            "Hold the table still, or let it go on. Sampling goes on all the while.",
+            "Hold the view still, or let it go on. Sampling goes on all the while.",
             "Space z", footer=True,
         ),
+        Action("p", "pick", "Period", "Pick a period of time; every view follows.", "p",
+               footer=True),
+        Action("w", "horizon", "Window",
+               "Count everything, the last seconds only, or the older the less.", "w"),
+        Action("left_parenthesis", "length(-1)", "Shorter",
+               "A shorter window or half-life, a longer one.", "( )"),
+        Action("right_parenthesis", "length(1)", "Longer", "", ""),
+        Action("l", "live", "Live", "Back to now: no pause, no period.", "l"),
         Action(
             "r", "reset", "Reset", "Forget the samples so far; a recording keeps them.", "r",
-            footer=True,
         ),
         Action("plus,equals_sign", "interval(-1)", "Faster",
                "Look at the samples more often, less often.", "+ -"),
         Action("minus", "interval(1)", "Slower", "", ""),
+    ),
+)  # fmt: skip
+
+TAKING = ActionGroup(
+    "Taking away",
+    (
+        Action("e", "export", "Export",
+               "Write what is shown to a file; its name says in which format.", "e", footer=True),
+        Action("S", "save", "Save", "Write all samples so far as a recording.", "S"),
+        Action("y", "copy('name')", "Copy", "Copy the name under the cursor, or its address.",
+               "y Y"),
+        Action("Y", "copy('address')", "Copy address", "", ""),
+        Action("o", "edit", "Open", "Open the source line of the symbol in $EDITOR.", "o"),
+    ),
+)  # fmt: skip
+
+PICKING = ActionGroup(
+    "Picking a period",
+    (
+        Action("left,h", "step(-1)", "Move", "One bucket to the left or right.", "Left Right  h l",
+               footer=True),
+        Action("right,l", "step(1)", "Right", "", ""),
+        Action("shift+left,H", "stretch(-1)", "Stretch left", "Stretch the period.",
+               "Shift+arrows  H L"),
+        Action("shift+right,L", "stretch(1)", "Stretch right", "", ""),
+        Action("space,m", "mark", "Mark", "Begin the period here; once more to let go.", "Space m",
+               footer=True),
+        Action("home,g", "edge(0)", "Begin", "The beginning or the end of time.", "g G  Home End"),
+        Action("end,G", "edge(1)", "End", "", ""),
+        Action("enter,p", "keep", "Keep", "Keep it and go back.", "Enter p", footer=True),
+        Action("escape,backspace", "drop", "All time", "Go back to all of the time.", "Esc",
+               footer=True),
+    ),
+)  # fmt: skip
+
+TREE = ActionGroup(
+    "Tree",
+    (
+        Action("right", "open", "Open", "Show what is below; hide it.", "Right Left"),
+        Action("left,h", "close", "Close", "", ""),
+        Action("H", "hot_path", "Hot path", "Open the heaviest branch to its end.", "H",
+               footer=True),
+        Action("E", "open_all", "Open all", "Open everything below.", "E"),
+        Action("C", "close_all", "Close all", "Close everything.", "C"),
+    ),
+)  # fmt: skip
+
+FLAME = ActionGroup(
+    "Flame",
+    (
+        Action("up,k", "level(-1)", "Up", "The frame above, below, at the left, at the right.",
+               "Arrows"),
+        Action("down,j", "level(1)", "Down", "", ""),
+        Action("left,h", "beside(-1)", "Left", "", ""),
+        Action("right", "beside(1)", "Right", "", ""),
+        Action("home,g", "root", "Root", "Where everything begins.", "g Home"),
+        Action("enter", "zoom", "Zoom", "Let the frame fill the width; Esc goes back.", "Enter",
+               footer=True),
+        Action("0", "zoom_reset", "Whole", "Show everything.", "0"),
+        Action("v", "turn", "Turn", "The root above, or below.", "v", footer=True),
     ),
 )  # fmt: skip
 
@@ -170,7 +278,19 @@ LISTING = ActionGroup(
 )  # fmt: skip
 
 #: What the help screen lists, in its order.
-HELP = (LOOKING, SORTING, TIME, TABLE, LISTING, APPLICATION)
+HELP = (
+    VIEWS, LOOKING, FINDING, SORTING, TIME, PICKING, TAKING, TABLE, TREE, FLAME, LISTING,
+    APPLICATION,
+)  # fmt: skip
+
+#: What the palette offers; the rest moves a cursor, which has its keys.
+PALETTE = (VIEWS, LOOKING, FINDING, TIME, TAKING, TREE, FLAME, APPLICATION)
+
+
+def view_keys(views: Iterable[View]) -> list[tuple[View, str]]:
+    """The key of each view."""
+    keys = {action.call: action.shown for action in VIEWS.actions}
+    return [(view, keys[f"view('{view}')"]) for view in views]
 
 
 def bindings(*groups: ActionGroup) -> list[Binding]:

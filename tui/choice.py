@@ -2,86 +2,97 @@
 
 from __future__ import annotations
 
-import re
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 
-from gprof.errors import UsageError
-from gprof.profile.view import Filter, Group
+from gprof.profile.filter import Filter
+from gprof.profile.profile import Profile
+from gprof.profile.view import Group
 from gprof.sampling.source import Mode
+from tui.condition import Condition, narrowed
+from tui.span import Seen, Span
+from tui.view import View
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What the rows of a table are sorted by.
+
+    Attributes:
+        key: of the column; empty for the usual one.
+        reverse: against that column's usual direction.
+    """
+
+    key: str = ""
+    reverse: bool = False
 
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """Filter, grouping and order of the table.
+    """View, filter, grouping, order and time.
 
     Attributes:
-        group: what one row stands for.
+        view: what fills the screen.
+        group: what one row of Top stands for.
         hidden: modes that are left out; idle at first, so that percentages are of real work.
         vcpu: the one vcpu to look at, or None for all.
         guest: the id of the one guest to look at, or None for all.
-        text: the filter as it was typed.
-        pattern: what it means; None lets everything through.
-        sort: key of the column that orders the rows.
-        reverse: against that column's usual direction.
+        conditions: the filters that were kept, oldest first; all of them must hold.
+        draft: the one that is being typed.
+        orders: of each view's table, where another than the usual one was chosen.
+        inverted: the tree begins with the functions that ran, and their callers follow.
+        exit_group: index into `tui.exit_rows.GROUPS`.
+        span: which part of the time counts.
     """
 
+    view: View = View.TOP
     group: Group = Group.SYMBOL
     hidden: frozenset[Mode] = frozenset({Mode.IDLE})
     vcpu: int | None = None
-    text: str = ""
-    pattern: re.Pattern[str] | None = None
-    sort: str = "self"
-    reverse: bool = False
     guest: int | None = None
+    conditions: tuple[Condition, ...] = ()
+    draft: Condition | None = None
+    orders: Mapping[View, Order] = field(default_factory=dict)
+    inverted: bool = False
+    exit_group: int = 0
+    span: Span = field(default_factory=Span)
 
-    def filter(self) -> Filter:
+    @property
+    def order(self) -> Order:
+        """Of the view's table."""
+        return self.orders.get(self.view, Order())
+
+    def filter(self, seen: Seen) -> Filter:
         """The samples that count."""
-        return Filter(
-            pattern=self.pattern,
+        chosen = Filter(
             modes=frozenset(Mode) - self.hidden if self.hidden else None,
             vcpus=None if self.vcpu is None else frozenset({self.vcpu}),
             guests=None if self.guest is None else frozenset({self.guest}),
+            since_ns=seen.since_ns,
+            until_ns=seen.until_ns,
         )
+        typed = (self.draft,) if self.draft is not None else ()
+        return narrowed(chosen, (*self.conditions, *typed), seen.profile)
 
-    def filtered(self, text: str) -> Choice:
-        """The same with another filter text.
-
-        Raises:
-            UsageError: the text is no regular expression.
-        """
-        return replace(self, text=text, pattern=pattern_of(text))
+    def filter_of(self, profile: Profile) -> Filter:
+        """The samples of a profile that count."""
+        return self.filter(self.span.seen(profile))
 
     def toggled(self, mode: Mode) -> Choice:
         """The same with a mode hidden or shown again."""
         return replace(self, hidden=self.hidden ^ {mode})
 
-    def sorted_by(self, key: str) -> Choice:
-        """The same sorted by a column; by the same column once more turns the order around."""
-        if key == self.sort:
-            return replace(self, reverse=not self.reverse)
-        return replace(self, sort=key, reverse=False)
+    def ordered(self, order: Order) -> Choice:
+        """The same with the view's table in another order."""
+        return replace(self, orders={**self.orders, self.view: order})
 
+    def kept(self) -> Choice:
+        """The same with what is being typed among the filters."""
+        if self.draft is None or self.draft in self.conditions:
+            return replace(self, draft=None)
+        return replace(self, conditions=(*self.conditions, self.draft), draft=None)
 
-def pattern_of(text: str) -> re.Pattern[str] | None:
-    """What a typed filter means: `text` as it stands, `/expression/`, or nothing.
-
-    Text without a capital letter is found in any case. The closing slash may be missing, so
-    that an expression works while it is being typed.
-
-    Raises:
-        UsageError: it is no regular expression.
-    """
-    if text.startswith("/"):
-        expression = text[1:].removesuffix("/")
-        if not expression:
-            return None
-        try:
-            return re.compile(expression)
-        except (re.error, OverflowError, RecursionError) as error:
-            raise UsageError(
-                f"/{expression}/ is no regular expression: {error}",
-                "Mend it, or leave the first slash away to look for the text itself.",
-            ) from error
-    if not text:
-        return None
-    return re.compile(re.escape(text), 0 if text != text.lower() else re.IGNORECASE)
+    def without(self, condition: Condition) -> Choice:
+        """The same with a filter removed."""
+        left = tuple(c for c in self.conditions if c is not condition)
+        return replace(self, conditions=left)

@@ -18,69 +18,111 @@ _MODE_TONES = {
 }
 
 
-def columns_for(group: Group, profile: Profile, table: Table) -> tuple[Column[Row], ...]:
+def columns_for(
+    group: Group, profile: Profile, table: Table, scale: int = 1
+) -> tuple[Column[Row], ...]:
     """The columns of one grouping, widest need first; `self` is always the first.
 
     Totals are shown only where stacks were taken: without them they equal self.
+
+    Args:
+        group: what a row stands for.
+        profile: what was counted.
+        table: the rows.
+        scale: what a sample of weight one counts in them.
     """
-    columns = [*_self(table)]
+    columns = [*_self(table, scale)]
     if len(profile.stacks) > 1:
         columns += _total(table)
-    if group is Group.SYMBOL:
-        columns += [
-            Column("symbol", "Symbol", 0, _symbol, lambda row: row.label),
-            Column("module", "Module", 14, lambda row: row.module, lambda row: row.module, rank=1),
-            Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=3),
-        ]
-        if len(profile.guests) > 1:
-            columns.append(_guest(profile, 12))
-    elif group is Group.MODULE:
-        columns += [
-            Column("module", "Module", 0, _module, lambda row: row.module),
-            Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=1),
-        ]
-        if len(profile.guests) > 1:
-            columns.append(_guest(profile, 12))
-    elif group is Group.MODE:
-        columns.append(Column("mode", "Mode", 0, _mode, lambda row: row.mode.label))
-    elif group is Group.VCPU:
-        columns.append(Column("vcpu", "Vcpu", 0, _vcpu, lambda row: (row.guest, row.vcpu)))
-        if len(profile.guests) > 1:
-            columns.append(_guest(profile, 24))
-    elif group in TASK_GROUPS:
-        columns += [
-            Column(group.value, group.value.capitalize(), 0, lambda row: row.label, _by_task),
-            Column("mode", "Mode", 8, _mode_of_task, lambda row: row.mode.label, rank=1),
-        ]
-        if len(profile.guests) > 1:
-            columns.append(_guest(profile, 12))
-    else:
+    several = len(profile.guests) > 1
+    columns += _NAMING.get(group, _by_label)(group)
+    if group is Group.GUEST:
         columns.append(_guest(profile, 0))
+    elif several and group is not Group.MODE:
+        columns.append(_guest(profile, 24 if group is Group.VCPU else 12))
     return tuple(columns)
+
+
+def _by_symbol(_: Group) -> list[Column[Row]]:
+    return [
+        Column("symbol", "Symbol", 0, _symbol, lambda row: row.label),
+        Column("module", "Module", 14, lambda row: row.module, lambda row: row.module, rank=1),
+        Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=3),
+    ]
+
+
+def _by_module(_: Group) -> list[Column[Row]]:
+    return [
+        Column("module", "Module", 0, _module, lambda row: row.module),
+        Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=1),
+    ]
+
+
+def _by_mode(_: Group) -> list[Column[Row]]:
+    return [Column("mode", "Mode", 0, _mode, lambda row: row.mode.label)]
+
+
+def _by_vcpu(_: Group) -> list[Column[Row]]:
+    return [Column("vcpu", "Vcpu", 0, _vcpu, lambda row: (row.guest, row.vcpu))]
+
+
+def _by_guest(_: Group) -> list[Column[Row]]:
+    return []  # the column of guests says it
+
+
+def _by_task(group: Group) -> list[Column[Row]]:
+    return [
+        Column(group.value, group.value.capitalize(), 0, lambda row: row.label, _task),
+        Column("mode", "Mode", 8, _mode_of_task, lambda row: row.mode.label, rank=1),
+    ]
+
+
+def _by_label(group: Group) -> list[Column[Row]]:
+    """For whatever else rows can stand for."""
+    return [
+        Column(group.value, group.value.capitalize(), 0, lambda row: row.label,
+               lambda row: row.label)
+    ]  # fmt: skip
+
+
+_NAMING: dict[Group, Callable[[Group], list[Column[Row]]]] = {
+    Group.SYMBOL: _by_symbol,
+    Group.MODULE: _by_module,
+    Group.MODE: _by_mode,
+    Group.VCPU: _by_vcpu,
+    Group.GUEST: _by_guest,
+    **dict.fromkeys(TASK_GROUPS, _by_task),
+}
 
 
 def key_of(group: Group) -> Callable[[Row], Hashable]:
     """What makes a row the same row in the next table."""
-    if group is Group.SYMBOL:
-        # The address tells symbols of one name apart; that of an unresolved row may move.
-        return lambda row: (
-            row.guest,
-            row.module,
-            row.label,
-            row.mode,
-            row.reason,
-            row.address if row.symbol is not None else 0,
-        )
-    if group is Group.MODULE:
-        return lambda row: (row.guest, row.module, row.mode, row.reason)
-    if group is Group.MODE:
-        return lambda row: row.mode
-    if group in TASK_GROUPS:
-        return lambda row: (row.guest, row.label, row.mode is Mode.IDLE)
-    return lambda row: (row.guest, row.vcpu)
+    return _KEYS.get(group, _labelled)
 
 
-def _self(table: Table) -> list[Column[Row]]:
+def _labelled(row: Row) -> Hashable:
+    return row.guest, row.module, row.label, row.mode, row.address
+
+
+_KEYS: dict[Group, Callable[[Row], Hashable]] = {
+    # The address tells symbols of one name apart; that of an unresolved row may move.
+    Group.SYMBOL: lambda row: (
+        row.guest,
+        row.module,
+        row.label,
+        row.mode,
+        row.reason,
+        row.address if row.symbol is not None else 0,
+    ),
+    Group.MODULE: lambda row: (row.guest, row.module, row.mode, row.reason),
+    Group.MODE: lambda row: row.mode,
+    Group.VCPU: lambda row: (row.guest, row.vcpu),
+    Group.GUEST: lambda row: row.guest,
+    **dict.fromkeys(TASK_GROUPS, lambda row: (row.guest, row.label, row.mode is Mode.IDLE)),
+}
+
+
+def _self(table: Table, scale: int) -> list[Column[Row]]:
     largest = max((row.self_weight for row in table.rows), default=0)
 
     def share(row: Row) -> Share:
@@ -93,8 +135,8 @@ def _self(table: Table) -> list[Column[Row]]:
             "self", "Self %", 19, share, lambda row: row.self_weight, falling=True, stretch=14
         ),
         Column(
-            "samples", "Samples", 9, lambda row: row.self_weight, lambda row: row.self_weight,
-            falling=True, right=True, rank=2,
+            "samples", "Samples", 9, lambda row: round(row.self_weight / scale),
+            lambda row: row.self_weight, falling=True, right=True, rank=2,
         ),
     ]  # fmt: skip
 
@@ -129,10 +171,7 @@ def _module(row: Row) -> Piece:
 
 
 def _with_reason(label: str, row: Row) -> Piece:
-    if row.reason in {
-        Reason.USER_SPACE,
-        Reason.USER_PROGRAM,
-    }:  # nothing failed, and the label says it
+    if row.reason.expected:  # nothing failed, and the label says it
         return label, _MODE_TONES.get(row.mode, Tone.OTHER)
     return f"{label} ({row.reason.sentence})", Tone.DIM
 
@@ -141,7 +180,7 @@ def _mode(row: Row) -> Piece:
     return row.mode.label, _MODE_TONES.get(row.mode, Tone.OTHER)
 
 
-def _by_task(row: Row) -> tuple[str, int]:
+def _task(row: Row) -> tuple[str, int]:
     return (row.task.name, row.task.pid) if row.task is not None else ("", 0)
 
 

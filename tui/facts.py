@@ -4,10 +4,7 @@ from __future__ import annotations
 
 from gprof.profile.profile import Profile
 from gprof.profile.view import Table
-from gprof.sampling.source import Mode, SourceFacts
-from symbols.space import Reason
-from tui.choice import Choice
-from tui.picture import Picture
+from gprof.sampling.source import SourceFacts
 from tui.toned import Piece, Tone
 
 #: A rate that falls short of the one asked for by more than this share is worth a colour.
@@ -21,9 +18,6 @@ _MUCH_STEAL = 5.0
 _MANY_CUT = 1.0
 
 Item = list[Piece]
-
-#: User space is counted where its functions are not known; nothing is missing.
-_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 
 
 def guest_items(profile: Profile) -> list[Item]:
@@ -96,8 +90,8 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
 
 
 def unresolved_item(table: Table) -> Item:
-    """The share of samples without a symbol, user space apart, and the most frequent reason."""
-    counted = {r: n for r, n in table.unresolved.items() if n and r not in _USER}
+    """The share of kernel samples without a symbol, and the most frequent reason."""
+    counted = {r: n for r, n in table.unresolved.items() if n and not r.expected}
     percent = 100.0 * sum(counted.values()) / table.samples if table.samples else 0.0
     item: Item = [
         ("unresolved ", Tone.DIM),
@@ -108,21 +102,6 @@ def unresolved_item(table: Table) -> Item:
     return item
 
 
-def choice_items(picture: Picture) -> list[Item]:
-    """What the table leaves out, as pills: hidden modes with their shares, vcpu, filter."""
-    choice = picture.choice
-    items: list[Item] = [[("by ", Tone.DIM), (choice.group.value, Tone.PLAIN)]]
-    items += [_pill(f"{mode.label} {picture.share(mode):.0f} % hidden") for mode in _hidden(choice)]
-    if choice.guest is not None:
-        guest = picture.live.guests.get(choice.guest)
-        items.append(_pill(f"{guest.name if guest else f'guest {choice.guest}'} only"))
-    if choice.vcpu is not None:
-        items.append(_pill(f"vcpu {choice.vcpu} only"))
-    if choice.text:
-        items.append(_pill(f"filter {choice.text}"))
-    return items
-
-
 def duration(nanoseconds: int) -> str:
     """A time span as people read it: `62.3 s`, `12:04`, `1:02:03`."""
     seconds = max(nanoseconds, 0) / 1e9
@@ -131,11 +110,3 @@ def duration(nanoseconds: int) -> str:
     minutes, rest = divmod(round(seconds), 60)
     hours, minutes = divmod(minutes, 60)
     return f"{hours}:{minutes:02}:{rest:02}" if hours else f"{minutes}:{rest:02}"
-
-
-def _hidden(choice: Choice) -> list[Mode]:
-    return sorted(choice.hidden)
-
-
-def _pill(text: str) -> Item:
-    return [(f" {text} ", Tone.PILL)]

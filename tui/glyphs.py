@@ -22,6 +22,17 @@ class Glyphs:
         rising: the same, smallest first.
         ellipsis: stands where text was cut.
         arrow: from an instruction to where it jumps.
+        opened: stands before a node whose children follow.
+        closed: stands before a node whose children are hidden.
+        levels: rising parts of a cell, for lines over time.
+        edge: the left edge of a frame.
+        here: the left edge of the frame under the cursor.
+        same: of a frame of the same function.
+        found: of a frame that was looked for.
+        first: where a range of time begins.
+        last: where it ends.
+        inside: what lies between.
+        remove: a click here removes what stands before it.
         ascii: there is nothing in the set that ASCII lacks.
     """
 
@@ -35,6 +46,17 @@ class Glyphs:
     rising: str
     ellipsis: str
     arrow: str
+    opened: str
+    closed: str
+    levels: str
+    edge: str
+    here: str
+    same: str
+    found: str
+    first: str
+    last: str
+    inside: str
+    remove: str
     ascii: bool
 
 
@@ -49,6 +71,17 @@ BLOCKS = Glyphs(
     rising="▲",
     ellipsis="…",
     arrow="→",
+    opened="▾",
+    closed="▸",
+    levels="▁▂▃▄▅▆▇█",
+    edge="▏",
+    here="▶",
+    same="◆",
+    found="●",
+    first="├",
+    last="┤",
+    inside="─",
+    remove="×",  # noqa: RUF001 - it is meant
     ascii=False,
 )
 
@@ -63,6 +96,17 @@ ASCII = Glyphs(
     rising="^",
     ellipsis="~",
     arrow=">",
+    opened="-",
+    closed="+",
+    levels="_.:-=+*#",
+    edge="|",
+    here=">",
+    same="=",
+    found="*",
+    first="[",
+    last="]",
+    inside="-",
+    remove="x",
     ascii=True,
 )
 

@@ -6,6 +6,7 @@ from textual.message import Message
 
 from gprof.errors import GprofError
 from gprof.profile.listing import Listing
+from tui.editor import SourcePlace
 from tui.picture import Picture
 
 
@@ -35,3 +36,27 @@ class ListingFailed(Message):
     def __init__(self, error: GprofError) -> None:
         super().__init__()
         self.error = error
+
+
+class FileWritten(Message):
+    """A worker wrote a file."""
+
+    def __init__(self, sentence: str) -> None:
+        super().__init__()
+        self.sentence = sentence
+
+
+class ActionFailed(Message):
+    """What a worker was asked for could not be done."""
+
+    def __init__(self, error: GprofError) -> None:
+        super().__init__()
+        self.error = error
+
+
+class SourceFound(Message):
+    """A worker found the source line of a symbol."""
+
+    def __init__(self, place: SourcePlace) -> None:
+        super().__init__()
+        self.place = place

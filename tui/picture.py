@@ -1,23 +1,36 @@
-"""One frozen look at a session: the table and the header's figures, computed off the screen."""
+"""One frozen look at a session: the view and the header's figures, computed off the screen."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
+from typing import Any, Generic, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.errors import GprofError
 from gprof.live import Session
+from gprof.profile.filter import Filter
+from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
-from gprof.profile.view import TASK_GROUPS, Group, Row, Table, tabulate
+from gprof.profile.tree import Direction, Node, call_tree
+from gprof.profile.view import TASK_GROUPS, Group, SortKey, Table, tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt16s, UInt32s
-from tui.choice import Choice
+from tui.choice import Choice, Order
 from tui.columns import columns_for, key_of
+from tui.exit_rows import GROUPS, ExitLook, ExitSource, exit_columns, exit_rows
+from tui.image_rows import as_rows, image_columns, image_rows
+from tui.timeline import Timeline, timeline_of
+from tui.view import View
 from tui.widgets.column import Column, Rows
+
+T = TypeVar("T")
+
+#: Rows of Top. Who is not among the first two thousand is looked for by a filter.
+MOST_ROWS = 2000
 
 
 class State(StrEnum):
@@ -45,6 +58,21 @@ class VcpuModes:
 
 
 @dataclass(frozen=True, slots=True)
+class Sheet(Generic[T]):
+    """What a view of rows shows.
+
+    Attributes:
+        columns: in their order.
+        rows: in the chosen order.
+        sort: key of the column they are sorted by, and whether the largest comes first.
+    """
+
+    columns: tuple[Column[T], ...]
+    rows: Rows[T]
+    sort: tuple[str, bool]
+
+
+@dataclass(frozen=True, slots=True)
 class Picture:
     """What the screen shows until the next picture.
 
@@ -52,15 +80,21 @@ class Picture:
         state: what the session is doing.
         failure: why it ended, where it did not end as asked.
         live: the profile when the picture was taken; the header's figures are of this.
-        shown: the profile that the table is of: `live`, or an earlier one while paused.
-        choice: what the table was made for.
-        table: the counted rows.
-        columns: of the table.
-        rows: those rows in the chosen order.
-        sort: key of the column they are sorted by, and whether the largest comes first.
+        shown: the profile that the view is of: `live`, or an earlier one while paused. Under
+            decay its samples weigh less the older they are.
+        choice: what the view was made for.
+        filter: the samples of `shown` that count.
+        table: the counted rows of Top; in other views by mode, which has the same sums.
+        scale: what a sample of weight one counts in the view.
         vcpus: modes of every vcpu in `live`, unfiltered.
         modes: weights by mode in `shown`, of the vcpu that was chosen; as the table has them,
             where kernel code in an idle function is idle.
+        timeline: of `live`, unfiltered.
+        places: every function that was seen, and what stands for addresses without one.
+        sheet: the rows of Top, Exits or Symbols.
+        tree: of calls, for Tree and Flame.
+        exits: what Exits shows.
+        complaint: why the view shows nothing.
     """
 
     state: State
@@ -68,22 +102,32 @@ class Picture:
     live: Profile
     shown: Profile
     choice: Choice
+    filter: Filter
     table: Table
-    columns: tuple[Column[Row], ...]
-    rows: Rows[Row]
-    sort: tuple[str, bool]
+    scale: int
     vcpus: tuple[VcpuModes, ...]
     modes: Mapping[Mode, int]
+    timeline: Timeline
+    places: tuple[Place, ...] = ()
+    sheet: Sheet[Any] | None = None
+    tree: Node | None = None
+    exits: ExitLook | None = None
+    complaint: GprofError | None = None
 
     def share(self, mode: Mode) -> float:
         """Percent of the samples that were in a mode, those left out included."""
         total = sum(self.modes.values())
         return 100.0 * self.modes.get(mode, 0) / total if total else 0.0
 
+    @property
+    def stacked(self) -> bool:
+        """Call stacks were taken."""
+        return len(self.shown.stacks) > 1
+
 
 @dataclass(frozen=True, slots=True)
 class Pause:
-    """Where the table stays while sampling goes on.
+    """Where the view stays while sampling goes on.
 
     Attributes:
         profile: what it stays at.
@@ -101,6 +145,8 @@ def take_picture(
     *,
     pause: Pause | None = None,
     before: SourceFacts | None = None,
+    cells: int = 100,
+    exits: ExitSource | None = None,
 ) -> Picture:
     """Look at a session. Costs what `tabulate` costs; meant for a worker thread.
 
@@ -108,33 +154,81 @@ def take_picture(
         session: what to look at.
         choice: what to show of it.
         known: keeps looked-up addresses from one picture to the next; in one thread at a time.
-        pause: what the table stays at.
+        pause: what the view stays at.
         before: the facts of the last picture; tells whether sampling is being held off now.
+        cells: how many buckets the timeline may have.
+        exits: where VM exits are counted.
     """
     # Asked before the snapshot: what comes with the end is then in the last picture.
     ended, failure = session.ended, session.failure
     live = session.snapshot()
-    vcpus = shown_vcpus = vcpu_modes(live.samples, known.of(live).mode)
-    shown, looked_up = live, known
+    placement = known.of(live)
+    vcpus = shown_vcpus = vcpu_modes(live.samples, placement.mode)
+    timeline = timeline_of(live.samples, placement.mode, cells)
+    looked_up, profile = known, live
     if pause is not None:
-        shown, looked_up = pause.profile, pause.known
-        shown_vcpus = vcpu_modes(shown.samples, looked_up.of(shown).mode)
-    table = tabulate(shown, choice.filter(), choice.group, looked_up)
-    columns = columns_for(choice.group, shown, table)
-    rows, sort = _ordered(table.rows, columns, choice)
-    return Picture(
+        profile, looked_up = pause.profile, pause.known
+        shown_vcpus = vcpu_modes(profile.samples, looked_up.of(profile).mode)
+    seen = choice.span.seen(profile)
+    chosen = choice.filter(seen)
+    group = choice.group if choice.view is View.TOP else Group.MODE
+    # By name every row is needed to know which comes first.
+    by = {"": SortKey.SELF, "self": SortKey.SELF, "samples": SortKey.SELF, "total": SortKey.TOTAL}
+    order = choice.orders.get(View.TOP, Order())
+    most = MOST_ROWS if order.key in by and not order.reverse else None
+    table = tabulate(
+        seen.profile, chosen, group, looked_up, most=most, by=by.get(order.key, SortKey.SELF)
+    )
+    picture = Picture(
         state=_state(live.facts, before, ended=ended, paused=pause is not None),
         failure=failure,
         live=live,
-        shown=shown,
+        shown=seen.profile,
         choice=choice,
+        filter=chosen,
         table=table,
-        columns=columns,
-        rows=Rows.of(rows, key_of(choice.group)),
-        sort=sort,
+        scale=seen.scale,
         vcpus=vcpus,
         modes=_summed(shown_vcpus, choice),
+        timeline=timeline,
+        places=placement.places,
     )
+    return _with_view(picture, looked_up, exits)
+
+
+def _with_view(picture: Picture, known: Resolution, exits: ExitSource | None) -> Picture:
+    """The picture with what its view shows."""
+    choice, shown = picture.choice, picture.shown
+    if choice.view is View.TOP:
+        columns = columns_for(choice.group, shown, picture.table, picture.scale)
+        rows, sort = _ordered(picture.table.rows, columns, choice.order)
+        return replace(picture, sheet=Sheet(columns, Rows.of(rows, key_of(choice.group)), sort))
+    if choice.view is View.SYMBOLS:
+        placement = known.of(shown)
+        keep = picture.filter.mask(shown.samples, placement, known)
+        kept = replace(shown, samples=shown.samples.select(keep))
+        found = image_rows(kept, placement.select(keep))
+        image_sheet = image_columns(shown, picture.scale)
+        images, sort = _ordered(tuple(found), image_sheet, choice.order)
+        return replace(picture, sheet=Sheet(image_sheet, as_rows(list(images)), sort))
+    if choice.view is View.EXITS:
+        return _with_exits(picture, exits)
+    direction = Direction.UP if choice.inverted else Direction.DOWN
+    return replace(picture, tree=call_tree(shown, picture.filter, known, direction=direction))
+
+
+def _with_exits(picture: Picture, exits: ExitSource | None) -> Picture:
+    if exits is None:
+        return picture
+    choice = picture.choice
+    by = GROUPS[choice.exit_group % len(GROUPS)]
+    try:
+        look = ExitLook(exits.count(by), exits.names(), by)
+    except GprofError as error:
+        return replace(picture, complaint=error)
+    columns = exit_columns(look)
+    rows, sort = _ordered(look.table.rows, columns, choice.order)
+    return replace(picture, exits=look, sheet=Sheet(columns, exit_rows(rows), sort))
 
 
 def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
@@ -145,9 +239,13 @@ def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
         modes: the mode of each; below `len(Mode)`.
     """
     found = []
-    for guest in np.flatnonzero(np.bincount(samples.guest)):
-        chosen = samples.guest == guest
-        weights = _weights(samples.vcpu[chosen], modes[chosen], samples.weight[chosen])
+    guests = np.flatnonzero(np.bincount(samples.guest))
+    for guest in guests:
+        vcpu, mode, weight = samples.vcpu, modes, samples.weight
+        if len(guests) > 1:
+            chosen = samples.guest == guest
+            vcpu, mode, weight = vcpu[chosen], mode[chosen], weight[chosen]
+        weights = _weights(vcpu, mode, weight)
         found += [
             VcpuModes(int(guest), int(vcpu), {mode: int(weights[vcpu, mode]) for mode in Mode})
             for vcpu in np.flatnonzero(weights.any(axis=1))
@@ -169,11 +267,11 @@ def _summed(vcpus: tuple[VcpuModes, ...], choice: Choice) -> dict[Mode, int]:
 
 
 def _ordered(
-    rows: tuple[Row, ...], columns: tuple[Column[Row], ...], choice: Choice
-) -> tuple[tuple[Row, ...], tuple[str, bool]]:
-    """The rows in the chosen order, and what that order is: a grouping may lack the column."""
-    column = next((c for c in columns if c.key == choice.sort), columns[0])
-    falling = column.falling ^ choice.reverse
+    rows: tuple[T, ...], columns: tuple[Column[T], ...], order: Order
+) -> tuple[tuple[T, ...], tuple[str, bool]]:
+    """The rows in an order, and what that order is: a table may lack the column."""
+    column = next((c for c in columns if c.key == order.key and c.order), columns[0])
+    falling = column.falling ^ order.reverse
     if column.order is None:
         return rows, (column.key, falling)
     return tuple(sorted(rows, key=column.order, reverse=falling)), (column.key, falling)

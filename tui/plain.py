@@ -5,6 +5,7 @@ from __future__ import annotations
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import Protocol
 
 from gprof.live import Session
@@ -15,14 +16,15 @@ from symbols.names import printable
 from tui.choice import Choice
 from tui.facts import (
     amount_items,
-    choice_items,
     cost_items,
     guest_items,
     source_items,
     trouble_items,
 )
 from tui.picture import Picture, take_picture
+from tui.pills import pills
 from tui.toned import Piece, Tone
+from tui.view import View
 
 #: How soon the end of a session is noticed, seconds.
 _NOTICE_S = 0.1
@@ -68,7 +70,7 @@ def print_plain(
         stop: stops it when set, for instance by a signal handler.
         clock: monotonic time in seconds.
     """
-    choice = choice or Choice()
+    choice = replace(choice or Choice(), view=View.TOP)
     stop = stop or threading.Event()
     known = Resolution()
     facts: SourceFacts | None = None
@@ -98,7 +100,9 @@ def block(picture: Picture, rows: int, budget_percent: float | None = None) -> I
     state = [[(picture.state.value, Tone.PLAIN)]]
     yield _text([*guest_items(profile), *source_items(facts), *state])
     yield _text([*cost_items(facts, budget_percent), *amount_items(profile)])
-    yield _text([*trouble_items(facts, picture.table), *choice_items(picture)])
+    choice = [[(f"by {picture.choice.group.value}", Tone.PLAIN)]]
+    choice += [[(f" {pill.text} ", Tone.PILL)] for pill in pills(picture)]
+    yield _text([*trouble_items(facts, picture.table), *choice])
     if facts.notes:
         yield printable(f"note: {facts.notes[-1]}")
     yield from table_text(picture, rows)
@@ -106,8 +110,9 @@ def block(picture: Picture, rows: int, budget_percent: float | None = None) -> I
 
 def table_text(picture: Picture, rows: int) -> Iterator[str]:
     """The header of the table and its first rows; names come last and are never cut."""
-    shown = picture.rows.items[:rows]
-    totals = any(column.key == "total" for column in picture.columns)
+    assert picture.sheet is not None  # `print_plain` chooses Top
+    shown: Sequence[Row] = picture.sheet.rows.items[:rows]
+    totals = any(column.key == "total" for column in picture.sheet.columns)
     by_place = picture.choice.group in {Group.SYMBOL, Group.MODULE}
     name = picture.choice.group.value.capitalize()
     heads = ["Self %", "Samples"] + (["Total %"] if totals else [])

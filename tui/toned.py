@@ -12,7 +12,7 @@ from symbols.names import printable
 
 
 class Tone(StrEnum):
-    """What a piece of text is; the theme says how that looks (`.tone--…` in `theme.tcss`)."""
+    """What a piece of text is; `tui.looks` says how that looks."""
 
     PLAIN = "plain"
     DIM = "dim"
@@ -29,6 +29,24 @@ class Tone(StrEnum):
     OTHER = "other"
     IDLE = "idle"
     PILL = "pill"
+    FOUND = "found"
+    TAB = "tab"
+    TAB_HERE = "tab-here"
+    KEY = "key"
+    PICKED = "picked"
+    FRAME_ROOT = "frame-root"
+    FRAME_KERNEL = "frame-kernel"
+    FRAME_MODULE = "frame-module"
+    FRAME_USER = "frame-user"
+    FRAME_KERNEL_2 = "frame-kernel-2"
+    FRAME_MODULE_2 = "frame-module-2"
+    FRAME_USER_2 = "frame-user-2"
+    FRAME_IDLE = "frame-idle"
+    FRAME_FIRMWARE = "frame-firmware"
+    FRAME_UNKNOWN = "frame-unknown"
+    FRAME_FOUND = "frame-found"
+    FRAME_SAME = "frame-same"
+    FRAME_HERE = "frame-here"
     BADGE_LIVE = "badge-live"
     BADGE_PAUSED = "badge-paused"
     BADGE_ENDED = "badge-ended"
@@ -37,9 +55,6 @@ class Tone(StrEnum):
 
 #: Some text and its tone.
 Piece: TypeAlias = tuple[str, Tone]
-
-#: Component classes for a widget that draws pieces.
-TONE_CLASSES = frozenset(f"tone--{tone}" for tone in Tone)
 
 
 def width_of(pieces: Iterable[Piece]) -> int:

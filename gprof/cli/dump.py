@@ -8,7 +8,13 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import call_graph_option, given_symbols, guest_options, symbol_options
+from gprof.cli.options import (
+    call_graph_option,
+    given_symbols,
+    guest_options,
+    mount_option,
+    symbol_options,
+)
 from gprof.cli.source_options import kept_lines
 from gprof.errors import UsageError
 
@@ -32,6 +38,7 @@ from gprof.errors import UsageError
     help="Show inlined functions and source lines, where the vmlinux tells them.",
 )
 @symbol_options
+@mount_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")  # fmt: skip
 def command(
     *,

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import gzip
 import sys
-from contextlib import ExitStack, closing
+from contextlib import closing, nullcontext
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import Any
 
 import click
 
@@ -14,7 +13,7 @@ from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options, ta
 from gprof.cli.report import GROUPS
 from gprof.cli.source_options import kept_lines
 from gprof.errors import UsageError
-from gprof.export.formats import FORMATS, compressed, format_of
+from gprof.export.formats import FORMATS, format_of
 
 _HELP = """Write a recording in the format of another tool.
 
@@ -64,7 +63,7 @@ def command(
     if form is None:
         form = format_of(output)
 
-    from gprof.export.files import writing
+    from gprof.export.exporting import export
     from gprof.inputs import load
     from gprof.profile.view import Filter, Group
     from gprof.sampling.source import Mode
@@ -74,22 +73,12 @@ def command(
         vcpus=None if vcpus is None else frozenset(vcpus),
         tasks=task or None,
     )
-    options: dict[str, Any] = {"group": Group(group)} if FORMATS[form].grouped else {}
     if inline and not FORMATS[form].inlining:
         able = ", ".join(name for name, format_ in FORMATS.items() if format_.inlining)
         raise UsageError(f"--inline is not for {form}", f"Formats that can: {able}.")
     profile = load(path, given_symbols(given)).profile
-    with ExitStack() as undo:
-        if inline:
-            options["lines"] = undo.enter_context(closing(kept_lines()))
-        exporter = FORMATS[form].make(chosen=chosen, **options)
-        out = undo.enter_context(writing(output, force=force))
-        if compressed(output, form):
-            # Without a time and a name in its head the same profile gives the same bytes.
-            with gzip.GzipFile("", "wb", 6, out, mtime=0) as packed:
-                exporter.write(profile, cast("BinaryIO", packed))
-        else:
-            exporter.write(profile, out)
+    with closing(kept_lines()) if inline else nullcontext() as lines:
+        export(profile, output, form, chosen=chosen, group=Group(group), lines=lines, force=force)
     if str(output) != "-":
         click.echo(f"Wrote {output}: {form} ({FORMATS[form].about}).", err=True)
         sys.stderr.flush()

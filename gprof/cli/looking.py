@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 from gprof.annotator import Annotator
 from gprof.cli.running import ending_gently
@@ -12,6 +14,9 @@ from gprof.cli.source_options import annotator_of
 from gprof.live import Live, Session
 from symbols.memory import Memory
 from symbols.source_tree import SourceTree
+
+if TYPE_CHECKING:
+    from tui.exit_rows import ExitSource
 
 
 def look(
@@ -21,6 +26,7 @@ def look(
     plain: bool,
     budget_percent: float | None = None,
     leave_at_end: bool = False,
+    exits: ExitSource | None = None,
     tree: SourceTree | None = None,
 ) -> None:
     """Show a session until it or the person ends it.
@@ -31,6 +37,7 @@ def look(
         plain: print tables even on a terminal.
         budget_percent: the most that the guest may be halted.
         leave_at_end: leave the screen when the session ends.
+        exits: where VM exits are counted, for the screen.
         tree: the text of source files.
 
     Raises:
@@ -42,7 +49,15 @@ def look(
     else:
         annotator = annotator_of(code, tree)
         try:
-            _show(session, live, annotator, budget_percent, leave_at_end=leave_at_end)
+            _show(
+                session,
+                live,
+                annotator,
+                code,
+                budget_percent,
+                leave_at_end=leave_at_end,
+                exits=exits,
+            )
         finally:
             annotator.close()
     if session.failure is not None:
@@ -68,13 +83,23 @@ def _show(
     session: Session,
     live: Live | None,
     annotator: Annotator,
+    code: Mapping[int, Memory],
     budget_percent: float | None,
     *,
     leave_at_end: bool,
+    exits: ExitSource | None,
 ) -> None:
     from tui.app import make_app
+    from tui.settings import settings_path
 
-    app = make_app(session, annotator=annotator, budget_percent=budget_percent)
+    app = make_app(
+        session,
+        annotator=annotator,
+        budget_percent=budget_percent,
+        exits=exits,
+        code=code,
+        settings=settings_path(os.environ),
+    )
     if live is None:
         app.run()
         return

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -22,6 +22,10 @@ from gprof.cli.options import (
     symbol_options,
 )
 from gprof.cli.source_options import source_options, source_tree
+
+if TYPE_CHECKING:
+    from gprof.exit_watch import ExitWatch
+    from gprof.given_symbols import GivenSymbols
 
 
 @click.command("top")
@@ -54,7 +58,13 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         from gprof.live import Finished
 
         loaded = load(path, symbols, host=wanted.host, event=wanted.event, exits=wanted.exits)
-        look(Finished(loaded.profile), loaded.code, plain=plain, tree=tree)
+        look(
+            Finished(loaded.profile),
+            loaded.code,
+            plain=plain,
+            tree=tree,
+            exits=_exits_of(path, symbols),
+        )
         return 0
     if path is not None or perf:
         from gprof.sampling.perf import PerfFile
@@ -68,16 +78,29 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
         look(live, code, plain=plain, leave_at_end=options.duration_s is not None, tree=tree)
         return 0
-    live, attached = begin(options, symbols.only())
+    live, guest = begin(options, symbols.only())
     look(
         live,
-        {0: attached.code},
+        guest.code,
         plain=plain,
         budget_percent=options.max_halted_percent,
         leave_at_end=options.duration_s is not None,
         tree=tree,
     )
     return 0
+
+
+def _exits_of(path: Path, symbols: GivenSymbols) -> ExitWatch | None:
+    """The VM exits of a recording of perf that has some; they are read beside the screen."""
+    from gprof.recording.recognition import kind_of
+
+    if str(path) == "-" or path.is_dir() or kind_of(path) != "perf":
+        return None
+    from gprof.exit_watch import ExitWatch
+    from gprof.sampling.exit_events import ExitEvent
+
+    watch = ExitWatch(ExitEvent.VMEXIT, symbols, path)
+    return watch if watch.has_events else None
 
 
 def _streams(path: Path) -> bool:

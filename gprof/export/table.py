@@ -26,6 +26,9 @@ _REMEDIES = {
     Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
+    Reason.STARTING: "sample for longer: its symbols are looked for until they are found",
+    Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.BEFORE_KERNEL: "--symbols takes its ELF file, or the log of EDK2",
     Reason.USER_PROGRAM: "programs are named, their functions are not",
 }
 _USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})

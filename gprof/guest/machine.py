@@ -107,16 +107,18 @@ class Machine:
             )
         return tuple(known[index] for index in (sorted(set(indices)) if indices else known))
 
-    def follow_tasks(self, places: CurrentPlaces) -> None:
+    def follow_tasks(self, places: CurrentPlaces | None) -> None:
         """Ask in every sample from now on which task each vcpu runs, too.
 
         That costs a packet a vcpu, on AArch64 two or three; the first sample of each vcpu tells
         none.
 
         Args:
-            places: where the guest's kernel keeps that.
+            places: where the guest's kernel keeps that; None to ask no more.
         """
-        self._tasks = CurrentTasks(self.architecture.name, places)
+        self._tasks = None
+        if places is not None:
+            self._tasks = CurrentTasks(self.architecture.name, places)
 
     def sample(
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
@@ -201,6 +203,10 @@ class Machine:
             user = state.mode is Mode.USER
             task = self._tasks.pointer(vcpu, registers, reply, others[kept:], user=user)
         return Sampled(vcpu.index, state, task=task)
+
+    def forget(self) -> None:
+        """Drop what was kept of its memory, as after a reset."""
+        self.memory.forget()
 
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""

@@ -23,10 +23,18 @@ from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
-from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+from symbols.paging import (
+    AArch64Tables,
+    NoTables,
+    PagedMemory,
+    PageTables,
+    RiscV64Tables,
+    X86Tables,
+)
 from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
+_CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
 _GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
@@ -187,12 +195,15 @@ class MonitoredMachine:
             )
         return tuple(sorted(set(indices)) if indices else known)
 
-    def follow_tasks(self, places: CurrentPlaces) -> bool:
+    def follow_tasks(self, places: CurrentPlaces | None) -> bool:
         """Tell from now on which task each vcpu runs, too; whether that can be told.
 
         Args:
-            places: where the guest's kernel keeps that.
+            places: where the guest's kernel keeps that; None to tell it no more.
         """
+        self._tasks = None
+        if places is None:
+            return False
         if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
             return False
         vcpus = [vcpu.index for vcpu in self.vcpus]
@@ -270,14 +281,18 @@ class MonitoredMachine:
             roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
+        unpaged = False
         for block in self._blocks(fresh=fresh):
+            if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
+                unpaged = True
+                continue
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
                 levels = 5 if control & _CR4_FIVE_LEVELS else 4
                 for one in (root & ~_USER_TABLE, root):
                     if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
                         found.append(tables)
-        return found
+        return [*found, NoTables()] if unpaged else found
 
     def _blocks(self, *, fresh: bool) -> list[str]:
         text, answered_ns = self._last_text

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from enum import StrEnum
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,29 @@ from numpy.typing import NDArray
 from gprof.profile.places import Placement
 from gprof.profile.resolution import Resolution
 from gprof.sampling.source import Mode, SampleBatch
+
+
+class Part(StrEnum):
+    """Where in a frame a pattern is looked for."""
+
+    ANY = "any"
+    SYMBOL = "symbol"
+    MODULE = "module"
+
+
+@dataclass(frozen=True, slots=True)
+class FramePattern:
+    """What some frame of a sample must have, or no frame of it may have.
+
+    Attributes:
+        pattern: what to look for.
+        part: where in a frame.
+        absent: samples with such a frame do not count.
+    """
+
+    pattern: re.Pattern[str]
+    part: Part = Part.ANY
+    absent: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +49,8 @@ class Filter:
         tasks: names or numbers of tasks to keep; see `TaskTable.matching`.
         since_ns: first `time` to keep.
         until_ns: `time` after the last to keep.
+        task_ids: ids of tasks to keep, by their numbers in the profile's table.
+        frames: what else the frames of a sample must have; all of it.
     """
 
     pattern: re.Pattern[str] | None = None
@@ -34,6 +60,8 @@ class Filter:
     tasks: tuple[str, ...] | None = None
     since_ns: int | None = None
     until_ns: int | None = None
+    task_ids: frozenset[int] | None = None
+    frames: tuple[FramePattern, ...] = ()
 
     def mask(
         self, samples: SampleBatch, placement: Placement, known: Resolution
@@ -48,6 +76,7 @@ class Filter:
             (placement.mode, self.modes),
             (samples.vcpu, self.vcpus),
             (samples.guest, self.guests),
+            (samples.task, self.task_ids),
         ):
             if wanted is not None:
                 keep &= np.isin(column, np.fromiter(wanted, np.int64))
@@ -55,15 +84,19 @@ class Filter:
             task = known.tasks.known(samples.task)  # first: the table may grow meanwhile
             keep &= known.tasks.matching(self.tasks)[task]
         if self.pattern is not None:
-            keep &= self._found(self.pattern, placement, known)
+            keep &= self._found(FramePattern(self.pattern), placement, known)
+        for wanted_frame in self.frames:
+            keep &= self._found(wanted_frame, placement, known) ^ wanted_frame.absent
         return keep
 
     @staticmethod
-    def _found(
-        pattern: re.Pattern[str], placement: Placement, known: Resolution
-    ) -> NDArray[np.bool_]:
+    def _found(wanted: FramePattern, placement: Placement, known: Resolution) -> NDArray[np.bool_]:
         """For each sample whether any of its frames matches."""
-        matched = known.matches(pattern)
+        matched = known.matches(
+            wanted.pattern,
+            symbol=wanted.part is not Part.MODULE,
+            module=wanted.part is not Part.SYMBOL,
+        )
         if not len(matched):
             return np.zeros(len(placement.own), bool)
         # The last element stands for samples without a stack, whose path is -1.

@@ -75,6 +75,14 @@ class Node:
             found = self._children[key] = Node(*key)
         return found
 
+    def branch(self, key: tuple[str, str, NodeKind]) -> Node | None:
+        """The child of that name, module and kind, if it is there."""
+        return self._children.get(key)
+
+    def branches(self) -> Iterable[Node]:
+        """The children in no order that means anything."""
+        return self._children.values()
+
     def children(self) -> list[Node]:
         """By falling weight, then name: the same order for the same profile."""
         return sorted(self._children.values(), key=lambda n: (-n.total, n.name, n.module, n.kind))

@@ -76,6 +76,7 @@ class Row:
         self_weight: weight of the samples whose pc lies here.
         total_weight: weight of the samples with this anywhere on their stack, once each.
         name: what is shown where there is no symbol; the address where this is empty too.
+        era: see `Place.era`.
         task: what all of its samples ran; None where that is unknown, or the row holds several.
     """
 
@@ -89,6 +90,7 @@ class Row:
     self_weight: int
     total_weight: int
     name: str = ""
+    era: int = 0
     task: GuestTask | None = None
 
     @property
@@ -107,6 +109,7 @@ class Table:
         weight: the sum of those samples' weights; the base of every percentage.
         unresolved: samples without a symbol, by reason (user space is one of them).
         unresolved_of: the same by guest and reason.
+        left_out: how many further rows there are; see `tabulate`.
     """
 
     rows: tuple[Row, ...]
@@ -114,6 +117,7 @@ class Table:
     weight: int
     unresolved: dict[Reason, int]
     unresolved_of: dict[tuple[int, Reason], int] = field(default_factory=dict)
+    left_out: int = 0
 
     def percent(self, weight: int) -> float:
         """A weight as share of what is shown."""
@@ -151,6 +155,9 @@ def tabulate(
     chosen: Filter = EVERYTHING,
     group: Group = Group.SYMBOL,
     known: Resolution | None = None,
+    *,
+    most: int | None = None,
+    by: SortKey = SortKey.SELF,
 ) -> Table:
     """Filter, group and count the samples of a profile.
 
@@ -162,6 +169,9 @@ def tabulate(
         chosen: which samples count.
         group: what a row stands for.
         known: keeps looked-up addresses between calls; see `Resolution`.
+        most: of symbols and modules make only so many rows, the heaviest, and do not say which
+            vcpu or task they belong to: fifty thousand rows take longer than all their samples.
+        by: what the heaviest are chosen by, SELF or TOTAL.
     """
     known = known or Resolution()
     placement = known.of(profile)
@@ -169,8 +179,9 @@ def tabulate(
     if not keep.all():
         profile = replace(profile, samples=profile.samples.select(keep))
         placement = placement.select(keep)
+    left_out = 0
     if group in {Group.SYMBOL, Group.MODULE}:
-        rows = _rows_of_places(profile, placement, group)
+        rows, left_out = _rows_of_places(profile, placement, group, most, by)
     else:
         rows = _rows_of_samples(profile, placement, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
@@ -184,22 +195,25 @@ def tabulate(
         weight=int(profile.samples.weight.sum(dtype=np.uint64)),
         unresolved=dict(sorted(unresolved.items())),
         unresolved_of=unresolved_of,
+        left_out=left_out,
     )
 
 
 def _unresolved(placement: Placement) -> dict[tuple[int, Reason], int]:
     """Samples without a symbol, by guest and reason."""
-    here = np.array([place.guest << 8 | place.reason for place in placement.places], np.int64)
-    found, counts = np.unique(here[placement.own], return_counts=True)
-    return {
-        (key >> 8, Reason(key & 0xFF)): count
-        for key, count in zip(found.tolist(), counts.tolist(), strict=True)
-        if key & 0xFF != Reason.RESOLVED
-    }
+    counts = np.bincount(placement.own, minlength=len(placement.places)).tolist()
+    found: dict[tuple[int, Reason], int] = {}
+    for place, count in zip(placement.places, counts, strict=True):
+        if count and place.reason is not Reason.RESOLVED:
+            key = (place.guest, place.reason)
+            found[key] = found.get(key, 0) + count
+    return dict(sorted(found.items()))
 
 
-def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> list[Row]:
-    """A row for each symbol or module in each mode."""
+def _rows_of_places(
+    profile: Profile, placement: Placement, group: Group, most: int | None, by: SortKey
+) -> tuple[list[Row], int]:
+    """A row for each symbol or module in each mode, and how many were left out."""
     samples = profile.samples
     entity_of = np.arange(len(placement.places))
     if group is Group.MODULE:
@@ -210,16 +224,24 @@ def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> lis
     keys = entity_of[placement.own] * MODES + placement.mode
     length = len(entity_of) * MODES
     own = weigh(keys, samples.weight, length)
-    total, (vcpus, tasks) = totals(
+    total, told = totals(
         placement,
         entity_of,
         keys,
         own=own,
-        told=(samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
+        told=()
+        if most is not None
+        else (samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
         weight=samples.weight,
         length=length,
     )
+    vcpus, tasks = told or [np.full(length, SEVERAL)] * 2
     found = np.flatnonzero(total)
+    left_out = 0
+    if most is not None and len(found) > most:
+        left_out = len(found) - most
+        first, second = (total, own) if by is SortKey.TOTAL else (own, total)
+        found = found[np.lexsort((-second[found], -first[found]))[:most]]
     rows = []
     for key, own_weight, total_weight, one_vcpu, one_task in zip(
         *(column[found].tolist() for column in (np.arange(length), own, total, vcpus, tasks)),
@@ -239,10 +261,11 @@ def _rows_of_places(profile: Profile, placement: Placement, group: Group) -> lis
                 self_weight=own_weight,
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
+                era=place.era,
                 task=profile.tasks[one_task],
             )
         )
-    return rows
+    return rows, left_out
 
 
 def _module_reason(place: Place) -> Reason:

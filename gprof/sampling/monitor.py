@@ -11,7 +11,7 @@ import random
 from dataclasses import dataclass
 
 from gprof.guest.monitored import MonitoredMachine
-from gprof.sampling.gathering import Gathered
+from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.sampler import Sampler
 from gprof.sampling.source import SourceFacts
 from gprof.sampling.task_numbers import Following, TaskNumbers
@@ -90,9 +90,21 @@ class MonitorSource(Sampler):
         return not self._must_wait()
 
     def _forget(self) -> None:
-        self._machine.forget()
         if self._tasks is not None:
             self._tasks.forget()
+
+    def _tell_tasks(self, following: Following | None) -> None:
+        self._tasks = None
+        told = self._machine.follow_tasks(following.places if following is not None else None)
+        if following is not None and told:
+            self._tasks = TaskNumbers(following)
+        self._gathered.tasks = self._tasks
+
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """Nothing: stacks cannot be taken without a stop."""
+
+    def count_halted(self, halted_ns: int) -> None:
+        """Nothing: the monitor tells of every stop."""
 
     def _let_go(self) -> None:
         self._machine.close()

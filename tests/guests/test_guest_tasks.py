@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import platform
 import re
+import shutil
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -60,13 +66,46 @@ def spinning(guest: LinuxGuest, name: str) -> Iterator[int]:
         guest.run(f"kill -9 {pid}")
 
 
-def sampled(guest: LinuxGuest, way: str) -> Profile:
+PROGRAM = """
+static volatile unsigned long total;
+__attribute__((noinline)) void count_up(void) { for (int i = 0; i < 100000; i++) total += i; }
+__attribute__((noinline)) void count_down(void) { for (int i = 100000; i; i--) total -= i; }
+void _start(void) { for (;;) { count_up(); count_up(); count_up(); count_down(); } }
+"""
+
+
+def compiled(root: Path) -> Path:
+    """A program at tmp/counter below a root, with symbols and a build id."""
+    compiler = shutil.which("gcc")
+    if compiler is None or platform.machine() != "x86_64":
+        pytest.skip("no gcc for the guest's architecture is installed (apt-get install gcc)")
+    path = root / "tmp" / "counter"
+    path.parent.mkdir(parents=True)
+    options = ("-O1", "-nostdlib", "-static", "-fno-stack-protector", "-Wl,--build-id", "-xc", "-")
+    subprocess.run([compiler, *options, "-o", path], input=PROGRAM.encode(), check=True)
+    return path
+
+
+@contextmanager
+def counting(guest: LinuxGuest, program: Path, stripped: Path) -> Iterator[int]:
+    """The program, stripped, at work in the guest; its pid."""
+    subprocess.run(["strip", "-o", stripped, program], check=True)
+    packed = base64.b64encode(gzip.compress(stripped.read_bytes())).decode()
+    guest.run(f"echo {packed} | base64 -d | gunzip >/tmp/counter; chmod +x /tmp/counter")
+    pid = int(guest.run("/tmp/counter >/dev/null 2>&1 & echo $!"))
+    try:
+        yield pid
+    finally:
+        guest.run(f"kill -9 {pid}")
+
+
+def sampled(guest: LinuxGuest, way: str, roots: Sequence[Path] = ()) -> Profile:
     stub = Address.parse(guest.gdb_address) if way != "qmp" else None
     monitor = Address.parse(guest.qmp_address) if way != "gdb" else None
     found = attach(stub, Sources.open(guest.vmlinux, None, None), monitor=monitor)
     tasks = TaskTable()
     spaces = UserSpaces()
-    following, why = follow_tasks(found, tasks, spaces)
+    following, why = follow_tasks(found, tasks, spaces, roots)
     if following is None and isinstance(found.machine, MonitoredMachine):
         found.close()
         pytest.skip(why)
@@ -139,3 +178,20 @@ def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str)
     # The first of each vcpu. Through the monitor those too that change while it is asked, which
     # may be many where it answers late.
     assert unknown <= 2 or way == "qmp"
+
+
+@pytest.mark.parametrize("way", ["gdb", "both"])
+def test_functions_of_programs_are_named_by_files_of_their_build(
+    linux_guest: LinuxGuest, tmp_path: Path, way: str
+) -> None:
+    root = tmp_path / "root"
+    program = compiled(root)
+    with counting(linux_guest, program, tmp_path / "stripped") as pid:
+        profile = sampled(linux_guest, way, [root])
+    ours = Filter(tasks=(str(pid),), modes=frozenset({Mode.USER}))
+    rows = tabulate(profile, ours).rows
+    found = {row.label: row.self_weight for row in rows if row.module == "counter"}
+    print(found)  # noqa: T201 - evidence
+    assert found["count_up"] > found["count_down"] > 0
+    named = sum(row.self_weight for row in rows if row.symbol in {"count_up", "count_down"})
+    assert named > sum(row.self_weight for row in rows) * 0.9

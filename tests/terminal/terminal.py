@@ -48,6 +48,7 @@ class Terminal:
             "PYTHONPATH": str(_ROOT),
             "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
             "TMPDIR": str(self.directory),
+            "XDG_CONFIG_HOME": str(self.directory / "config"),
             "PS1": self.PROMPT,
             "LC_ALL": "C.UTF-8",
         }

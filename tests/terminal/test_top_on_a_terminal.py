@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pytest
 
-from gprof.guest.demo import qemu_available
+from gprof.guest.demo import DemoGuest, qemu_available
+from gprof.recording.reader import read
 from tests.terminal.terminal import Terminal, processes_below
 
 pytestmark = [
@@ -14,6 +17,13 @@ pytestmark = [
         reason="qemu-system-x86_64 is not installed (apt-get install qemu-system-x86)",
     ),
 ]
+
+
+@pytest.fixture
+def demo() -> Iterator[DemoGuest]:
+    """The bundled guest, which does not end with what looks at it."""
+    with DemoGuest() as guest:
+        yield guest
 
 
 @pytest.mark.timeout(300)
@@ -27,9 +37,9 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         assert processes_below(terminal.directory)
 
         terminal.press("?")
-        terminal.wait_for("What is shown", "Order")
+        terminal.wait_for("Who calls whom", "Esc closes")
         terminal.press("Escape")
-        terminal.wait(lambda screen: "checksum_blocks" in screen and "What is shown" not in screen)
+        terminal.wait(lambda screen: "checksum_blocks" in screen and "Esc closes" not in screen)
 
         terminal.type("/copy")
         terminal.press("Enter")
@@ -44,6 +54,15 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         terminal.wait_for("checksum_blocks", "%r", "Back")
         terminal.press("Escape")
         terminal.wait_for("copy_pages", "Annotate")
+
+        terminal.press("f")
+        terminal.wait_for("[f Flame]", "all  100.00 %")
+        terminal.press("T")
+        terminal.wait_for("[T Tree]", "Function", "kernel")
+        terminal.press("s")
+        terminal.wait_for("[s Symbols]", "demo.elf", "Resolved")
+        terminal.press("t")
+        terminal.wait_for("[t Top]", "checksum_blocks")
 
         terminal.press("Space")
         terminal.wait_for("PAUSED")
@@ -61,3 +80,63 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         # The shell that ends QEMU for us does so at once, but in its own time.
         terminal.wait(lambda _: not processes_below(terminal.directory))
         assert not list(terminal.directory.glob("gprof-*"))
+
+
+@pytest.mark.timeout(300)
+def test_a_guest_is_looked_at_and_runs_on(demo: DemoGuest) -> None:
+    with Terminal(100, 30) as terminal:
+        guest = f"--max-halted 20 --gdb {demo.gdb_address} --guestvmlinux {demo.image}"
+        terminal.type(f"cd $TMPDIR; python -m gprof top {guest}; echo code=$?")
+        terminal.press("Enter")
+        terminal.wait_for("checksum_blocks", "copy_pages", "LIVE", "busy")
+
+        # Into the instructions of the hottest function, and back.
+        terminal.press("Enter")
+        terminal.wait_for("%r", "Back", "Hottest")
+        terminal.press("Escape")
+        terminal.wait_for("[t Top]", "Annotate")
+
+        # A filter narrows what is shown, and its pill says so.
+        terminal.type("/symbol:copy_pages")
+        terminal.press("Enter")
+        terminal.wait(lambda screen: "filter symbol:copy_pages" in screen
+                      and "checksum_blocks" not in screen)  # fmt: skip
+
+        # A period of time: everything but the newest bucket.
+        terminal.press("p")
+        terminal.wait_for("Keep", "All time")
+        terminal.press("Left", "Space", "g")
+        terminal.press("Enter")
+        terminal.wait_for(" s ×", "filter symbol:copy_pages", "Annotate")  # noqa: RUF001
+
+        # What is shown goes into a file.
+        terminal.press("e")
+        terminal.wait_for(".svg")
+        terminal.press("C-u")
+        terminal.type("shown.folded")
+        terminal.press("Enter")
+        terminal.wait_for("Wrote shown.folded")
+        terminal.press("S")
+        terminal.wait_for(".gprof")
+        terminal.press("C-u")
+        terminal.type("all.gprof")
+        terminal.press("Enter")
+        terminal.wait_for("Wrote all.gprof")
+
+        # Back to now, and out.
+        terminal.press("l")
+        terminal.wait(lambda screen: " s ×" not in screen)  # noqa: RUF001
+        terminal.press("q")
+        terminal.wait_for("code=0", terminal.PROMPT)
+        lines = (terminal.directory / "shown.folded").read_text().splitlines()
+        assert lines
+        assert all("copy_pages" in line for line in lines)
+        saved = read(terminal.directory / "all.gprof")
+        assert len(saved.samples)
+
+        # The guest runs on: another look finds it at work.
+        terminal.type(f"clear; python -m gprof record -d 1 {guest} -o after.gprof; echo code=$?")
+        terminal.press("Enter")
+        terminal.wait_for("code=0")
+        after = read(terminal.directory / "after.gprof")
+        assert len(set(after.samples.pc.tolist())) > 1

@@ -6,7 +6,6 @@ from rich.cells import cell_len
 
 from tui.facts import (
     amount_items,
-    choice_items,
     cost_items,
     guest_items,
     source_items,
@@ -16,7 +15,7 @@ from tui.glyphs import BLOCKS, Glyphs
 from tui.picture import Picture, State
 from tui.toned import Piece, Tone, fit, joined, lay, width_of
 from tui.widgets.lines import Lines
-from tui.widgets.vcpu_bars import legend, vcpu_lines
+from tui.widgets.vcpu_bars import vcpu_lines
 
 _BADGES = {
     State.LIVE: Tone.BADGE_LIVE,
@@ -95,9 +94,4 @@ def header_lines(
         lay(joined(trouble_items(facts, picture.table)), [], width, ellipsis),
     ]
     lines += vcpu_lines(picture.vcpus, width, max(1, (height - 18) // 6), glyphs)
-    pills = joined(choice_items(picture), " ")
-    explained = legend(glyphs) if picture.vcpus else []
-    if width_of(pills) + width_of(explained) + 2 > width:
-        explained = []
-    lines.append(lay(pills, explained, width, ellipsis))
     return lines

@@ -6,6 +6,7 @@ Textual's DataTable lays out and paints every visible cell again when any one ch
 
 from __future__ import annotations
 
+import re
 from collections.abc import Hashable, Sequence
 from typing import ClassVar, Generic, TypeVar
 
@@ -21,7 +22,7 @@ from textual.strip import Strip
 
 from tui.actions import TABLE, bindings
 from tui.glyphs import BLOCKS, Glyphs
-from tui.toned import TONE_CLASSES, Tone, fit
+from tui.toned import Tone, fit
 from tui.widgets.column import Cell, Column, Rows, Share
 from tui.widgets.paint import Paint
 
@@ -48,7 +49,6 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
     """
 
     COMPONENT_CLASSES: ClassVar[set[str]] = {
-        *TONE_CLASSES,
         "line-table--header",
         "line-table--sorted",
         "line-table--cursor",
@@ -62,9 +62,17 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
             super().__init__()
             self.column = column
 
+    class Moved(Message):
+        """The cursor is on another row, or there are other rows."""
+
+        def can_replace(self, message: Message) -> bool:
+            """Only the last one matters."""
+            return isinstance(message, LineTable.Moved)
+
     def __init__(self, glyphs: Glyphs = BLOCKS, *, id: str | None = None) -> None:  # noqa: A002 - Textual's own name
         super().__init__(id=id)
         self._glyphs = glyphs
+        self._pattern: re.Pattern[str] | None = None
         self._columns: tuple[Column[T], ...] = ()
         self._fitted: tuple[tuple[Column[T], int], ...] = ()
         self._rows: Rows[T] = Rows((), (), {})
@@ -116,12 +124,44 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         self._refit()
         if seen:
             self._scroll_to_cursor()
+        self.post_message(self.Moved())
+
+    def find(self, pattern: re.Pattern[str] | None) -> None:
+        """Mark the rows whose name has a match."""
+        self._pattern = pattern
+        self._strips.clear()
+        self.refresh()
+
+    def found(self) -> list[int]:
+        """Index of every row whose name has a match."""
+        if self._pattern is None:
+            return []
+        return [
+            i for i, item in enumerate(self._rows.items) if self._pattern.search(self.name_of(item))
+        ]
+
+    def find_next(self, step: int) -> bool:
+        """Go to the next row with a match (1), or the one before (-1), around at the ends."""
+        found = self.found()
+        if not found:
+            return False
+        after = [i for i in found if (i > self._cursor if step > 0 else i < self._cursor)]
+        self.move_to((after or found)[0 if step > 0 else -1])
+        return True
+
+    def name_of(self, item: T) -> str:
+        """What a row is called: the text of the column that takes what is left."""
+        column = next((column for column in self._columns if not column.width), None)
+        cell = column.cell(item) if column is not None else ""
+        text = cell[0] if isinstance(cell, tuple) else cell
+        return text.strip() if isinstance(text, str) else ""
 
     def move_to(self, index: int) -> None:
         """Put the cursor on a row, the nearest that exists, and bring it into sight."""
         self._cursor = max(0, min(index, len(self._rows) - 1))
         self._scroll_to_cursor()
         self.refresh()
+        self.post_message(self.Moved())
 
     def action_cursor(self, step: int) -> None:
         """Move by rows."""
@@ -167,7 +207,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def render_line(self, y: int) -> Strip:
         """One line of the screen: the header, a row, or nothing."""
-        width = self.size.width
+        width = self._width()
         if y == 0:
             return Strip(self._header()).adjust_cell_length(width, self._header_style())
         index = y - 1 + self._first_line()
@@ -190,8 +230,14 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         for number, (column, cells) in enumerate(self._fitted):
             if number:
                 segments.append(Segment(" " * _GAP, base))
-            segments += self._cell(column, column.cell(item), cells, base)
+            cell = column.cell(item)
+            if column.width == 0 and self._pattern is not None and self._is_found(item):
+                cell = (cell[0] if isinstance(cell, tuple) else str(cell), Tone.FOUND)
+            segments += self._cell(column, cell, cells, base)
         return Strip(segments).adjust_cell_length(width, base)
+
+    def _is_found(self, item: T) -> bool:
+        return self._pattern is not None and self._pattern.search(self.name_of(item)) is not None
 
     def _cell(self, column: Column[T], cell: Cell, width: int, base: Style) -> list[Segment]:
         if isinstance(cell, Share):
@@ -237,7 +283,7 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
         return self.get_component_rich_style("line-table--header")
 
     def _refit(self) -> None:
-        self._fitted = fitted(self._columns, self.size.width)
+        self._fitted = fitted(self._columns, self._width())
         self._strips.clear()
         self.refresh()
 
@@ -246,6 +292,11 @@ class LineTable(ScrollView, Generic[T], can_focus=True, inherit_bindings=False):
 
     def _first_line(self) -> int:
         return round(self.scroll_offset.y)
+
+    def _width(self) -> int:
+        """What the scrollbar leaves, which Textual's own size does not tell."""
+        scrolls = len(self._rows) + 1 > self.size.height
+        return max(self.size.width - scrolls * self.scrollbar_size_vertical, 0)
 
     def _page(self) -> int:
         """How many rows fit below the header."""

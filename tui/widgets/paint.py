@@ -1,18 +1,19 @@
-"""How each tone looks in one widget."""
+"""The styles of one widget, by tone."""
 
 from __future__ import annotations
 
 from rich.style import Style
 from textual.widget import Widget
 
+from tui.looks import LOOKS
 from tui.toned import Tone
 
 
 class Paint:
-    """The styles of tones, as the theme has them for a widget; each is computed once.
+    """The styles of tones over a widget's background; each is computed once.
 
     Args:
-        widget: has the component classes `tone--…`.
+        widget: whose theme and background they are for.
     """
 
     def __init__(self, widget: Widget) -> None:
@@ -30,20 +31,13 @@ class Paint:
     def __getitem__(self, tone: Tone) -> Style:
         style = self._styles.get(tone)
         if style is None:
-            style = self._styles[tone] = self._computed(f"tone--{tone}")
+            widget = self._widget
+            _, below = widget.background_colors
+            style = LOOKS[tone].style(below, widget.app.theme_variables)
+            self._styles[tone] = style
         return style
 
     def forget(self) -> None:
         """The theme changed."""
         self._styles.clear()
         self._base = None
-
-    def _computed(self, name: str) -> Style:
-        # The full style blends transparent colours, but carries the widget's own background:
-        # that must not cover the one of the cursor's line.
-        style = self._widget.get_component_rich_style(name)
-        if self._widget.get_component_styles(name).background.a:
-            return style
-        return Style(
-            color=style.color, bold=style.bold, italic=style.italic, underline=style.underline
-        )

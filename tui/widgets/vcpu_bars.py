@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from gprof.sampling.source import Mode
 from tui.glyphs import Glyphs
 from tui.picture import VcpuModes
+from tui.shares import shared_out
 from tui.toned import Piece, Tone, width_of
 
 #: A bar narrower than this says nothing.
@@ -80,18 +81,6 @@ def _bar(label: str, weights: Mapping[Mode, int], room: int, glyphs: Glyphs) -> 
     pieces.append((f" {busy:>3} %", Tone.PLAIN))
     assert width_of(pieces) == len(label) + 1 + room + _NUMBER
     return pieces
-
-
-def shared_out(parts: Sequence[int], cells: int) -> list[int]:
-    """`cells` shared out in proportion to `parts`, by largest remainder: they sum to `cells`."""
-    total = sum(parts)
-    if total <= 0:
-        return [0] * len(parts)
-    shares = [part * cells // total for part in parts]
-    by_remainder = sorted(range(len(parts)), key=lambda i: -(parts[i] * cells % total))
-    for i in by_remainder[: cells - sum(shares)]:
-        shares[i] += 1
-    return shares
 
 
 def _label(group: Sequence[VcpuModes], several_guests: bool) -> str:

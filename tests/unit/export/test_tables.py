@@ -19,7 +19,7 @@ from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
-from gprof.sampling.source import SampleBatch
+from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import Reason
 from tests.profiles import HOSTILE, hostile, synthetic
 
@@ -123,7 +123,8 @@ def test_every_reason_has_a_remedy_that_names_the_guest() -> None:
 
 def test_what_is_missing_is_told_guest_by_guest() -> None:
     kernel, user = 0xFFFF_FFFF_8100_0000, 0x40_0000
-    samples = SampleBatch.of([kernel, user] * 2, guest=[0, 0, 1, 1])
+    modes = [Mode.KERNEL, Mode.USER] * 2
+    samples = SampleBatch.of([kernel, user] * 2, guest=[0, 0, 1, 1], mode=modes)
     named = {0: Guest(0, "web\x1b", pid=7), 1: Guest(1, "db", pid=8)}
     text = TextTable().text(Profile(samples, synthetic(1).facts, named, {}))
     assert "web\\x1b: no symbols of the kernel were given; give --guestvmlinux 7=FILE" in text

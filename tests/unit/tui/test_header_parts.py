@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -11,12 +12,15 @@ from hypothesis import strategies as st
 from gprof.errors import UsageError
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from tests.profiles import synthetic
-from tui.choice import Choice, pattern_of
+from tui.choice import Choice, Order
+from tui.condition import pattern_of
 from tui.facts import cost_items, duration, trouble_items
 from tui.glyphs import ASCII, BLOCKS, glyphs_for
 from tui.picture import VcpuModes, vcpu_modes
+from tui.shares import shared_out
 from tui.toned import Tone, joined, width_of
-from tui.widgets.vcpu_bars import shared_out, vcpu_lines
+from tui.view import View
+from tui.widgets.vcpu_bars import vcpu_lines
 
 
 @pytest.mark.parametrize(
@@ -155,8 +159,9 @@ def test_any_typed_filter_is_a_pattern_or_a_sentence(text: str) -> None:
 
 
 def test_choices() -> None:
-    assert Choice().filter().modes == frozenset(Mode) - {Mode.IDLE}
-    assert Choice().toggled(Mode.IDLE).filter().modes is None
-    assert Choice(vcpu=3).filter().vcpus == frozenset({3})
-    assert Choice().sorted_by("self").reverse
-    assert not Choice(reverse=True).sorted_by("symbol").reverse
+    profile = synthetic(4)
+    assert Choice().filter_of(profile).modes == frozenset(Mode) - {Mode.IDLE}
+    assert Choice().toggled(Mode.IDLE).filter_of(profile).modes is None
+    assert Choice(vcpu=3).filter_of(profile).vcpus == frozenset({3})
+    assert Choice().ordered(Order("symbol", reverse=True)).order == Order("symbol", reverse=True)
+    assert replace(Choice().ordered(Order("x")), view=View.EXITS).order == Order()

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 from textual.events import Key
@@ -17,70 +15,31 @@ from gprof.profile.view import Group, Row
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
-from tests.screen_text import assert_golden, screen_text, settled
+from tests.screen_text import screen_text, settled
+from tests.screens import golden, with_app
 from tests.sessions import FrozenSession, frozen, grown
 from tui.app import GprofApp, make_app
-from tui.glyphs import ASCII, BLOCKS, Glyphs
+from tui.glyphs import ASCII, BLOCKS
 from tui.picture import State
 from tui.screens.help import HelpScreen
-from tui.screens.top import TopScreen
-
-GOLDENS = Path(__file__).parent / "goldens"
-
-Scenario = Callable[[GprofApp, TopScreen, Pilot[GprofError]], Awaitable[None]]
+from tui.screens.main import MainScreen
 
 
-def with_app(
-    scenario: Scenario,
-    session: FrozenSession | None = None,
-    *,
-    size: tuple[int, int] = (100, 30),
-    glyphs: Glyphs = BLOCKS,
-) -> GprofApp:
-    """Run a scenario on the app over a session; returns the app as it was left."""
-    # No timer may go off while a test looks.
-    app = make_app(
-        session or FrozenSession(frozen()), refresh_s=3600, budget_percent=1.0, glyphs=glyphs
-    )
-
-    async def run() -> None:
-        async with app.run_test(size=size) as pilot:
-            await settled(pilot)
-            screen = app.screen
-            assert isinstance(screen, TopScreen)
-            await scenario(app, screen, pilot)
-
-    asyncio.run(run())
-    return app
+def sorted_by(top: MainScreen) -> tuple[str, bool]:
+    assert top.picture is not None
+    assert top.picture.sheet is not None
+    return top.picture.sheet.sort
 
 
-def golden(
-    name: str,
-    session: FrozenSession | None = None,
-    *,
-    keys: str = "",
-    size: tuple[int, int] = (100, 30),
-    glyphs: Glyphs = BLOCKS,
-) -> str:
-    """Press keys, compare what is on screen with a golden file, and return it."""
-    seen = []
-
-    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
-        for key in keys.split():
-            await pilot.press(key)
-            await settled(pilot)
-        seen.append(screen_text(app))
-
-    with_app(scenario, session, size=size, glyphs=glyphs)
-    assert_golden(seen[0], GOLDENS / f"{name}.txt")
-    return seen[0]
+def typed(top: MainScreen) -> str:
+    return top.choice.draft.text if top.choice.draft else ""
 
 
-def labels(top: TopScreen) -> list[str]:
+def labels(top: MainScreen) -> list[str]:
     return [row.label for row in top.table.rows.items]
 
 
-def shown_modes(top: TopScreen) -> set[Mode]:
+def shown_modes(top: MainScreen) -> set[Mode]:
     return {row.mode for row in top.table.rows.items}
 
 
@@ -121,7 +80,7 @@ def test_no_samples_yet() -> None:
 
 
 def test_m_goes_through_the_groups() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         seen = []
         for _ in range(5):
             await pilot.press("m")
@@ -134,7 +93,7 @@ def test_m_goes_through_the_groups() -> None:
 
 
 def test_idle_is_hidden_with_its_share_told_until_it_is_asked_for() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert Mode.IDLE not in shown_modes(top)
         idle = top.picture.share(Mode.IDLE) if top.picture else 0
         assert f"idle {idle:.0f} % hidden" in screen_text(app)
@@ -149,14 +108,17 @@ def test_idle_is_hidden_with_its_share_told_until_it_is_asked_for() -> None:
 
 
 def test_user_and_kernel_can_be_hidden() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         for key, mode in (("u", Mode.USER), ("K", Mode.KERNEL)):
             assert mode in shown_modes(top)
             await pilot.press(key)
             await settled(pilot)
             assert mode not in shown_modes(top)
             assert top.picture is not None
-            assert f" {mode.label} {top.picture.share(mode):.0f} % hidden " in screen_text(app)
+            assert (
+                f" {mode.label} {top.picture.share(mode):.0f} % hidden {BLOCKS.remove} "
+                in screen_text(app)
+            )
             await pilot.press(key)
             await settled(pilot)
             assert mode in shown_modes(top)
@@ -165,7 +127,7 @@ def test_user_and_kernel_can_be_hidden() -> None:
 
 
 def test_nothing_left_is_explained() -> None:
-    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("u", "K")
         await settled(pilot)
         assert "Nothing is left of the samples" in screen_text(app)
@@ -174,7 +136,7 @@ def test_nothing_left_is_explained() -> None:
 
 
 def test_brackets_go_through_the_vcpus() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         seen = []
         for key in ("]", "]", "]", "[", "["):
             await pilot.press(key)
@@ -189,7 +151,7 @@ def test_brackets_go_through_the_vcpus() -> None:
 
 
 def test_digits_sort_by_a_column_and_turn_it_around() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         names = [column.key for column in top.table.columns]
         by_symbol = str(names.index("symbol") + 1)
         await pilot.press(by_symbol)
@@ -201,25 +163,25 @@ def test_digits_sort_by_a_column_and_turn_it_around() -> None:
         await pilot.press("9")  # there is no ninth column
         await settled(pilot)
         assert top.picture is not None
-        assert top.picture.sort == ("symbol", True)
+        assert sorted_by(top) == ("symbol", True)
 
     with_app(scenario)
 
 
 def test_angle_brackets_sort_by_the_column_beside() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         names = [column.key for column in top.table.columns]
         for key, expected in ((">", names[1]), (">", names[2]), ("<", names[1]), ("<", names[0])):
             await pilot.press(key)
             await settled(pilot)
             assert top.picture is not None
-            assert top.picture.sort[0] == expected
+            assert sorted_by(top)[0] == expected
 
     with_app(scenario)
 
 
 def test_R_turns_the_order_around_and_shows_its_start() -> None:  # noqa: N802 - the key's name
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("R")
         await settled(pilot)
         weights = [row.self_weight for row in top.table.rows.items]
@@ -230,24 +192,24 @@ def test_R_turns_the_order_around_and_shows_its_start() -> None:  # noqa: N802 -
 
 
 def test_a_click_on_a_header_sorts() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.click("#table", offset=(5, 0))
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
+        await pilot.click("#top", offset=(5, 0))
         await settled(pilot)
         assert top.picture is not None
-        assert top.picture.sort == ("self", False)
+        assert sorted_by(top) == ("self", False)
 
     with_app(scenario)
 
 
 def test_a_filter_follows_what_is_typed_and_is_shown() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash", *"ext4")
         await settled(pilot)
         assert labels(top)
         assert all(row.module == "ext4" for row in top.table.rows.items)
         await pilot.press("enter")
         await settled(pilot)
-        assert " filter ext4 " in screen_text(app)
+        assert f" filter ext4 {BLOCKS.remove} " in screen_text(app)
         assert top.focused is top.table
         await pilot.press("escape")
         await settled(pilot)
@@ -258,21 +220,21 @@ def test_a_filter_follows_what_is_typed_and_is_shown() -> None:
 
 
 def test_a_filter_that_comes_in_one_burst_of_keys() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         for key in ("slash", *"ext4"):
             app.post_message(Key(key, "/" if key == "slash" else key))
         for _ in range(200):  # each key travels to the table and back before it finds the line
-            if top.choice.text == "ext4":
+            if typed(top) == "ext4":
                 break
             await pilot.pause()
-        assert top.choice.text == "ext4"
+        assert typed(top) == "ext4"
         assert top.choice.group is Group.SYMBOL
 
     with_app(scenario)
 
 
 def test_a_filter_may_be_a_regular_expression() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash", *"/s_r.a/", "enter")
         await settled(pilot)
         assert sorted(labels(top)) == ["ksys_read", "vfs_read"]
@@ -281,7 +243,7 @@ def test_a_filter_may_be_a_regular_expression() -> None:
 
 
 def test_a_wrong_expression_is_explained_and_changes_nothing() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash", *"/(")
         await settled(pilot)
         before = labels(top)
@@ -298,10 +260,11 @@ def test_a_wrong_expression_is_explained_and_changes_nothing() -> None:
 
 
 def test_escape_while_typing_goes_back_to_the_filter_before() -> None:
-    async def scenario(_: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash", *"vfs", "enter", "slash", "q", "escape")
         await settled(pilot)
-        assert top.choice.text == "vfs"
+        assert [condition.text for condition in top.choice.conditions] == ["vfs"]
+        assert top.choice.draft is None
 
     with_app(scenario)
 
@@ -315,7 +278,7 @@ def more(profile: Profile, count: int) -> Profile:
 def test_pause_holds_the_table_and_lets_the_header_go_on(key: str) -> None:
     session = FrozenSession(frozen(), ended=False)
 
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert " LIVE\n" in screen_text(app)
         before = top.table.rows.items
         await pilot.press(key)
@@ -336,7 +299,7 @@ def test_pause_holds_the_table_and_lets_the_header_go_on(key: str) -> None:
 def test_reset_forgets_the_samples_and_the_pause() -> None:
     session = FrozenSession(frozen(), ended=False)
 
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("space", "r")
         await settled(pilot)
         assert not top.table.rows.items
@@ -347,7 +310,7 @@ def test_reset_forgets_the_samples_and_the_pause() -> None:
 
 
 def test_plus_and_minus_change_how_often_is_looked() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("plus", "plus")
         assert top.refresh_s == 2
         await settled(pilot)
@@ -390,7 +353,7 @@ def test_the_screen_looks_again_by_itself() -> None:
 def test_held_off_sampling_is_told() -> None:
     session = FrozenSession(frozen(), ended=False)
 
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         facts = replace(session.profile.facts, held_ns=3_000_000_000)
         session.profile = replace(session.profile, facts=facts)
         await pilot.press("I")
@@ -404,12 +367,12 @@ def test_held_off_sampling_is_told() -> None:
 
 
 def test_help_opens_and_closes() -> None:
-    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         for opens, closes in (("question_mark", "escape"), ("f1", "f1")):
             await pilot.press(opens)
-            assert [type(screen) for screen in app.screen_stack] == [TopScreen, HelpScreen]
+            assert [type(screen) for screen in app.screen_stack] == [MainScreen, HelpScreen]
             await pilot.press(closes)
-            assert [type(screen) for screen in app.screen_stack] == [TopScreen]
+            assert [type(screen) for screen in app.screen_stack] == [MainScreen]
 
     with_app(scenario)
 
@@ -422,7 +385,7 @@ def test_a_failed_session_stays_on_screen_and_is_handed_on() -> None:
     failure = TargetGone("localhost:1234 closed the connection.", "Start the guest again.")
     session = FrozenSession(frozen(), failure=failure)
 
-    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         text = screen_text(app)
         assert "localhost:1234 closed the connection." in text
         assert "Start the guest again." in text
@@ -434,7 +397,7 @@ def test_a_failed_session_stays_on_screen_and_is_handed_on() -> None:
 
 @pytest.mark.parametrize("key", ["q", "ctrl+c"])
 def test_quitting(key: str) -> None:
-    async def scenario(app: GprofApp, _: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash")
         await pilot.press("ctrl+c" if key == "ctrl+c" else "escape", key)
 
@@ -456,7 +419,7 @@ def test_several_guests_get_a_column_and_a_group() -> None:
         )
     )
 
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert "2 guests" in screen_text(app)
         assert "db[1]" in screen_text(app)
         both = top.table.rows
@@ -516,7 +479,7 @@ def test_text_from_outside_is_neither_markup_nor_escapes() -> None:
 
 
 def test_enter_without_instructions_says_so() -> None:
-    async def scenario(app: GprofApp, top: TopScreen, pilot: Pilot[GprofError]) -> None:
+    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert labels(top)[0] == "[user]"
         await pilot.press("enter")
         assert "Only a symbol has instructions" in screen_text(app)
@@ -543,10 +506,10 @@ def greys_alone(app: GprofApp) -> bool:
 
 
 def test_no_color_is_honoured(monkeypatch: pytest.MonkeyPatch) -> None:
-    async def coloured(app: GprofApp, _: TopScreen, __: Pilot[GprofError]) -> None:
+    async def coloured(app: GprofApp, _: MainScreen, __: Pilot[GprofError]) -> None:
         assert not greys_alone(app)
 
-    async def grey(app: GprofApp, _: TopScreen, __: Pilot[GprofError]) -> None:
+    async def grey(app: GprofApp, _: MainScreen, __: Pilot[GprofError]) -> None:
         assert greys_alone(app)
 
     monkeypatch.delenv("NO_COLOR", raising=False)
