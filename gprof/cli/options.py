@@ -52,6 +52,11 @@ class LiveOptions:
     max_halt_latency_ms: float | None = None
 
     @property
+    def max_latency_ns(self) -> int | None:
+        """The longest that one stop in a hundred may take, in nanoseconds."""
+        return None if self.max_halt_latency_ms is None else round(self.max_halt_latency_ms * 1e6)
+
+    @property
     def monitor(self) -> Address | Domain | None:
         """Where the monitor is; None to do without it.
 

@@ -14,6 +14,7 @@ from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.memory import Memory
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -212,6 +213,10 @@ class Machine:
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
         self.stub.close()
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        return VcpuThreads.of_stub(self.monitor("info cpus"), self.stub.address)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor; empty where the stub has none."""

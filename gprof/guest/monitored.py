@@ -21,6 +21,7 @@ from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
 from gprof.guest.running_stacks import RunningStacks
+from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
@@ -284,6 +285,12 @@ class MonitoredMachine:
         for index, block in blocks(text).items():
             if base := value(_GS_BASE, block):
                 self._tasks.seen_base(index, base)
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        peer = self.monitor_client.peer()
+        running = {vcpu.index: vcpu.thread for vcpu in self.vcpus}
+        return VcpuThreads.of_process(peer[0] if peer else 0, running)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor."""
