@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from contextlib import suppress
-from pathlib import Path
 
 from gprof.attach import Attached
 from gprof.errors import TargetError
@@ -25,10 +23,7 @@ from symbols.user_mappings import UserMappings
 
 
 def follow_tasks(
-    attached: Attached,
-    tasks: TaskTable,
-    spaces: UserSpaces | None = None,
-    roots: Sequence[Path] = (),
+    attached: Attached, tasks: TaskTable, spaces: UserSpaces | None = None
 ) -> tuple[Following | None, str]:
     """What a source needs to number the tasks of a guest in a table.
 
@@ -36,7 +31,6 @@ def follow_tasks(
         attached: the guest.
         tasks: the table.
         spaces: what the tasks have mapped, to be filled; None to leave that alone.
-        roots: where files of the guest are, for the symbols of what is mapped.
 
     Returns:
         None where its tasks cannot be told, and then a sentence why; that is empty where there
@@ -48,9 +42,7 @@ def follow_tasks(
     monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
     if monitored is not None and monitored.why_packets is not None:
         return None, f"Tasks are not told: {monitored.why_packets.problem}."
-    known = KnownKernel(
-        sources.image, sources.kallsyms, attached.slide.offset, attached.guest.architecture
-    )
+    known = attached.known_kernel
     try:
         memory = (attached.monitored or attached.machine).fresh_memory()
         types = attached.introspected.types or _types(attached, known)
@@ -65,9 +57,9 @@ def follow_tasks(
         with suppress(SymbolsError):  # a kernel that keeps mappings in another way
             mappings = UserMappings(structures)
             programs = None
-            if roots:
+            if sources.directories:
                 cache = PageCache(structures, attached.guest.architecture, known.address_of)
-                programs = UserPrograms(cache, UserFiles(roots))
+                programs = UserPrograms(cache, UserFiles(sources.directories))
             users = UserFollower(mappings, memory, tasks, spaces, programs)
 
     def number(task: Task) -> int:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from symbols.aliases import IGNORED_PREFIXES, best_aliases, starts_with
+from symbols.aliases import IGNORED_PREFIXES, LABEL_PREFIXES, best_aliases, starts_with
 from symbols.errors import KallsymsError
 from symbols.file_kinds import HEAD, looks_like
 from symbols.files import read_bounded
@@ -197,12 +197,13 @@ def _not_lasting(
 def _ends(
     lines: SymbolLines, start: NDArray[np.uint64], owner: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    """Where each function ends: at the next symbol of any kind, but not too far.
+    """Where each function ends: at the next symbol of any kind but a label, and not too far.
 
     As perf (tools/perf/util/symbol.c, symbols__fixup_end) where the next symbol is of another
     owner or there is none: at the end of the page after the function's first.
     """
-    placed = np.flatnonzero((lines.kind | 0x20) != ord("a"))
+    labels = starts_with(lines.names, LABEL_PREFIXES)
+    placed = np.flatnonzero(((lines.kind | 0x20) != ord("a")) & ~labels)
     ordered = placed[np.argsort(lines.address[placed], kind="stable")]
     boundary = lines.address[ordered]
     after = np.searchsorted(boundary, start, side="right")

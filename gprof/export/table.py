@@ -29,7 +29,7 @@ _REMEDIES = {
     Reason.STARTING: "sample for longer: its symbols are looked for until they are found",
     Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2",
     Reason.BEFORE_KERNEL: "--symbols takes its ELF file, or the log of EDK2",
-    Reason.USER_PROGRAM: "programs are named, their functions are not",
+    Reason.USER_PROGRAM: "--guestmount DIR with the guest's files, when recording, names them",
 }
 _USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 _OF_HOST = "gprof names guests; `perf report` names what the host does"

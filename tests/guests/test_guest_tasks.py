@@ -12,7 +12,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -102,10 +102,11 @@ def counting(guest: LinuxGuest, program: Path, stripped: Path) -> Iterator[int]:
 def sampled(guest: LinuxGuest, way: str, roots: Sequence[Path] = ()) -> Profile:
     stub = Address.parse(guest.gdb_address) if way != "qmp" else None
     monitor = Address.parse(guest.qmp_address) if way != "gdb" else None
-    found = attach(stub, Sources.open(guest.vmlinux, None, None), monitor=monitor)
+    sources = replace(Sources.open(guest.vmlinux, None, None), directories=tuple(roots))
+    found = attach(stub, sources, monitor=monitor)
     tasks = TaskTable()
     spaces = UserSpaces()
-    following, why = follow_tasks(found, tasks, spaces, roots)
+    following, why = follow_tasks(found, tasks, spaces)
     if following is None and isinstance(found.machine, MonitoredMachine):
         found.close()
         pytest.skip(why)
