@@ -1,25 +1,58 @@
-"""What a repaint of the table costs, beside Textual's own DataTable in the same run.
+"""What the screen costs.
 
-    python benchmarks/screen.py [--rows 50000] [--repaints 30]
+    python benchmarks/screen.py [--rows 50000] [--samples 1000000] [--repaints 30] [--seconds 8]
 
-Prints the processor time of one repaint in milliseconds, median and best, at 130 by 50 cells:
-after all rows were replaced (as each refresh of `top` does; the DataTable changes only the cells
-that are on screen, which favours it), and after the cursor moved by one row.
+Prints, at 130 by 50 cells:
+
+- the processor time of one repaint of the table, median and best, beside Textual's own DataTable
+  in the same run: after all rows were replaced (the DataTable changes only the cells that are on
+  screen, which favours it), and after the cursor moved by one row;
+- the processor time of a look at a session (of its own thread) and of showing it (of the
+  screen's thread), in every view, with so many samples of so many symbols, of which 400 are new
+  each time;
+- how long `gprof top -i` takes from its start to the first rows on a terminal, beside what
+  Python takes to do nothing;
+- how many samples of the demo guest come late at 499 Hz with the screen on and off.
 """
 
 from __future__ import annotations
 
 import argparse
 import asyncio
+import os
+import pty
+import signal
 import statistics
+import sys
 import time
 from collections.abc import Awaitable, Callable
+from pathlib import Path
 from typing import Any
 
+import numpy as np
 from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
+from gprof.attach import Sources
+from gprof.cli.options import LiveOptions
+from gprof.cli.running import begin
+from gprof.guest.demo import DemoGuest, qemu_available
+from gprof.live import Live
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.resolution import Resolution
+from gprof.profile.samples import SampleTable
+from gprof.profile.stacks import StackTable
+from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from symbols.space import AddressSpace, ImageKind, LoadedImage
+from symbols.table import Symbol, SymbolTable
+from tui.app import make_app
+from tui.choice import Choice
+from tui.glyphs import BLOCKS
+from tui.messages import PictureTaken
+from tui.picture import take_picture
+from tui.screens.main import MainScreen
+from tui.view import View
 from tui.widgets.column import Column, Rows, Share
 from tui.widgets.line_table import LineTable
 
@@ -119,11 +152,179 @@ async def run(app: Any, repaints: int, report: Callable[[str, list[float]], None
         report("cursor moved", await measured(pilot, app.move, repaints))
 
 
+class Growing:
+    """A session over made-up samples of one kernel, which grows at each look.
+
+    Args:
+        symbols: how many functions the kernel has.
+        samples: how many there are at first.
+    """
+
+    FRESH = 400
+
+    def __init__(self, symbols: int, samples: int) -> None:
+        base = 0xFFFFFFFF81000000
+        numbers = np.random.default_rng(1)
+        table = SymbolTable.of(
+            [Symbol(f"function_number_{n}", base + 64 * n, base + 64 * n + 64)
+             for n in range(symbols)]
+        )  # fmt: skip
+        image = LoadedImage("[kernel]", ImageKind.KERNEL, base, base + 64 * symbols, table, 0)
+        self._spaces = {0: AddressSpace([image])}
+        self._guests = {0: Guest(0, "benchmark", "x86_64", (0, 1, 2, 3))}
+        self._stacks = StackTable()
+        self._table = SampleTable()
+        count = samples + 200 * self.FRESH
+        pc = np.uint64(base) + (64 * numbers.integers(0, symbols, count)).astype(np.uint64)
+        self._all = SampleBatch(
+            time=np.arange(count) * 2_500_000,
+            pc=pc,
+            stack=np.zeros(count, np.uint32),
+            task=np.zeros(count, np.uint32),
+            guest=np.zeros(count, np.uint16),
+            vcpu=(np.arange(count) % 4).astype(np.uint16),
+            mode=np.full(count, Mode.KERNEL, np.uint8),
+            weight=np.ones(count, np.uint32),
+        )
+        self._given = 0
+        self._give(samples)
+
+    ended = False
+    failure = None
+
+    def snapshot(self) -> Profile:
+        """What there is, and some more."""
+        self._give(self.FRESH)
+        facts = SourceFacts("benchmark", "made up", 99.0, 99.0, 10**9)
+        return Profile(self._table.frozen(), facts, self._guests, self._spaces, stacks=self._stacks)
+
+    def reset(self) -> None:
+        """Nothing is forgotten."""
+
+    def _give(self, count: int) -> None:
+        at = np.zeros(len(self._all), bool)
+        at[self._given : self._given + count] = True
+        self._table.append(self._all.select(at))
+        self._given += count
+
+
+def looks(symbols: int, samples: int, repeats: int) -> None:
+    """Measure looks at a session and the showing of them, for each view."""
+    session = Growing(symbols, samples)
+    known = Resolution()
+    begun = time.process_time()
+    take_picture(session, Choice(), known)
+    print(f"first look: {1000 * (time.process_time() - begun):.0f} ms, all addresses looked up")
+    app = make_app(session, refresh_s=3600, glyphs=BLOCKS)
+
+    async def show() -> None:
+        async with app.run_test(size=SIZE) as pilot:
+            await pilot.pause()
+            main = app.screen
+            assert isinstance(main, MainScreen)
+            for view in (View.TOP, View.TREE, View.FLAME, View.SYMBOLS):
+                main.action_view(view)
+                await pilot.pause()
+                await app.workers.wait_for_complete()
+                looked, shown = [], []
+                for _ in range(repeats):
+                    before = time.thread_time()
+                    picture = take_picture(session, main.choice, known)
+                    looked.append(1000 * (time.thread_time() - before))
+                    before = time.thread_time()
+                    main.on_picture_taken(PictureTaken(picture))
+                    await pilot.pause(0)
+                    shown.append(1000 * (time.thread_time() - before))
+                    main.action_pause()  # stops the timer of the next look
+                    main.action_pause()
+                    await app.workers.wait_for_complete()
+                    await pilot.pause(0)
+                print(
+                    f"{view.label:8} look median {statistics.median(looked):7.1f} ms"
+                    f"  best {min(looked):7.1f} ms   show median {statistics.median(shown):6.1f} ms"
+                    f"  best {min(shown):6.1f} ms"
+                )
+
+    asyncio.run(show())
+
+
+def first_screen(repeats: int) -> None:
+    """Measure the time until the first rows are on a terminal."""
+    recording = Path(__file__).parent.parent / "fixtures" / "screen" / "debian.gprof"
+    python = [sys.executable, "-c", "pass"]
+    top = [sys.executable, "-m", "gprof", "top", "-i", str(recording)]
+    bare = [_until(python, b"") for _ in range(repeats)]
+    full = [_until(top, b"Self %") for _ in range(repeats)]
+    print(
+        f"first screen of top: median {statistics.median(full):.2f} s, best {min(full):.2f} s"
+        f"  (python alone: {statistics.median(bare):.2f} s)"
+    )
+
+
+def _until(command: list[str], text: bytes) -> float:
+    """Seconds from the start of a program on a terminal until a text is written, or it ends."""
+    begun = time.monotonic()
+    child, terminal = pty.fork()
+    if not child:
+        os.environ.update(COLUMNS="130", LINES="50", TERM="xterm-256color", LC_ALL="C.UTF-8")
+        os.execv(command[0], command)
+    seen = b""
+    try:
+        while not text or text not in seen:
+            try:
+                some = os.read(terminal, 65536)
+            except OSError:  # it has ended
+                break
+            if not some:
+                break
+            seen = (seen + some)[-200_000:]
+        return time.monotonic() - begun
+    finally:
+        os.kill(child, signal.SIGKILL)
+        os.waitpid(child, 0)
+        os.close(terminal)
+
+
+def lateness(seconds: float) -> None:
+    """Measure how late samples of the demo guest are without the screen, and with it."""
+    if qemu_available() is None:
+        print("lateness: qemu-system-x86_64 is not installed")
+        return
+    for name, screen in (("off", False), ("on", True), ("off", False), ("on", True)):
+        with DemoGuest() as guest:
+            options = LiveOptions(guest.gdb_address, 499.0, None, None, 100.0)
+            live, _ = begin(options, Sources.open(guest.image, None, None), name="demo")
+            live.start()
+            if screen:
+                asyncio.run(_watched(live, seconds))
+            else:
+                live.wait(seconds)
+            facts = live.snapshot().facts
+            live.stop()
+            live.wait()
+            print(
+                f"screen {name:3}  {facts.taken:6,} samples  rate {facts.reached_hz:6.1f} of 499 Hz"
+                f"  late {100 * facts.late / max(facts.taken, 1):5.2f} %"
+            )
+
+
+async def _watched(live: Live, seconds: float) -> None:
+    """Look at a session for a while, going through the views."""
+    app = make_app(live, refresh_s=0.25, glyphs=BLOCKS)
+    async with app.run_test(size=SIZE) as pilot:
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            await pilot.press("tab")
+            await pilot.pause(0.5)
+
+
 def main() -> None:
     """Measure ours and Textual's, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
     parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--samples", type=int, default=1_000_000)
     parser.add_argument("--repaints", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=8.0)
     given = parser.parse_args()
 
     def reporter(name: str) -> Callable[[str, list[float]], None]:
@@ -140,6 +341,11 @@ def main() -> None:
     for name, app in runs:
         job: Awaitable[None] = run(app(given.rows), given.repaints, reporter(name))
         asyncio.run(job)  # type: ignore[arg-type]
+    print(f"\n{given.samples:,} samples of {given.rows:,} symbols, processor time")
+    looks(given.rows, given.samples, min(given.repaints, 20))
+    print()
+    first_screen(5)
+    lateness(given.seconds)
 
 
 if __name__ == "__main__":

@@ -113,7 +113,8 @@ class Annotator:
         )  # fmt: skip
         first = listing.lines[0] if listing.lines else None
         if first is not None and isinstance(code, Code) and not code.runs(first.address, 1):
-            note = f"these are the bytes of {at.image.path or 'the file'}, not what the guest runs"
+            file = at.image.path or "the file"
+            note = f"these are the bytes of {file}: the guest's own are not at hand"
             listing = replace(listing, notes=(*listing.notes, note))
         return listing
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,14 +13,12 @@ from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.libvirt import Domain, Libvirt
-from gprof.guest.local import command_line
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
-from gprof.guest.stop_hazards import hazards
-from gprof.guest.vcpu_threads import VcpuThreads
+from gprof.guest.stop_hazards import hazards_of
 from gprof.introspection import Introspected, introspect
 from gprof.profile.code import Code
 from gprof.profile.profile import Guest
@@ -43,6 +41,8 @@ from symbols.modules import Module, open_modules
 from symbols.original import Original
 from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
+from symbols.unwinding.holding import HeldCalls
+from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
 
 #: Without an operating system nothing is known of a stack's size; most are shallow.
@@ -315,25 +315,12 @@ class Attached:
         """Whether samples come through the stub, and stop the guest."""
         return isinstance(self.machine, Machine)
 
-    def threads(self) -> VcpuThreads:
-        """The threads of this host that run its vcpus, as far as they are to be seen."""
-        if self.monitored is not None:
-            peer = self.monitored.monitor_client.peer()
-            running = {vcpu.index: vcpu.thread for vcpu in self.monitored.vcpus}
-            return VcpuThreads.of_process(peer[0] if peer else 0, running)
-        assert isinstance(self.machine, Machine)
-        stub = self.machine.stub
-        return VcpuThreads.of_stub(stub.monitor("info cpus"), stub.address)
-
     def hazards(self) -> str:
         """What a stop does to this guest besides halting it; empty where nothing is known."""
-        threads = self.threads()
-        threads.close()
-        words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
+        if self.monitored is not None:
+            return hazards_of(self.monitored, self.monitored.monitor("info qtree"))
         # The tree of devices is long: through the stub it would halt the guest for a while.
-        tree = self.monitored.monitor("info qtree") if self.monitored is not None else ""
-        found = hazards(self.reader.monitor("info block"), words, tree)
-        return f"Every stop also {', '.join(found)}." if found else ""
+        return hazards_of(self.live)
 
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
@@ -353,9 +340,14 @@ class Attached:
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
-        if isinstance(machine or self.machine, MonitoredMachine) and way is not Way.NONE:
-            # It gives the registers of a vcpu that runs on: its stack is another one by then.
-            return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
+        machine = machine or self.machine
+        if isinstance(machine, MonitoredMachine) and way is not Way.NONE:
+            why = machine.why_no_stacks
+            if why is None and way is Way.AUTO:
+                # Of a guest that runs on, many are torn: who wants those that hold says so.
+                why = "through the monitor only those that hold, with --call-graph orc or fp"
+            if why is not None:
+                return Unwinding(None, "none", f"{why}; --gdb takes them")
         return choose(
             way,
             self.guest.architecture,
@@ -381,9 +373,20 @@ class Attached:
                 stacks.add,
                 self.most_stack,
                 big_endian=self.big_endian,
+                held=self._held() if isinstance(self.machine, MonitoredMachine) else None,
             ),
             chosen,
         )
+
+    def _held(self) -> Callable[[Stack, Stack], Stack]:
+        """Tells what holds of a stack that was read while its vcpu ran."""
+        space = self.space
+
+        def function_at(pc: int) -> tuple[int, str] | None:
+            at = space.symbol_at(pc)
+            return (at.symbol.start, at.symbol.name) if at is not None else None
+
+        return HeldCalls(self.memory, function_at).held
 
     @property
     def most_stack(self) -> int:
@@ -552,6 +555,20 @@ def _with(sources: Sources, found: Introspected) -> Sources:
     return sources
 
 
+def require_both(*, stub: bool, monitor: bool) -> None:
+    """Refuse a bound for the length of stops where that is not known.
+
+    Raises:
+        UsageError: the stub or the monitor is missing.
+    """
+    if not stub or not monitor:
+        raise UsageError(
+            "--max-halt-latency needs the stub and the monitor",
+            "Only the monitor tells of every stop how long it took, and only the stub makes any: "
+            "give --gdb and --qmp (or --domain).",
+        )
+
+
 def source_of(
     attached: Attached,
     *,
@@ -583,19 +600,17 @@ def source_of(
         UsageError: the guest has no such vcpu, the host's threads are wanted and not to be
             seen, or nothing tells how long each stop took.
     """
-    if max_latency_ns is not None and (
-        attached.monitored is None or isinstance(attached.machine, MonitoredMachine)
-    ):
-        raise UsageError(
-            "--max-halt-latency needs the stub and the monitor",
-            "Only the monitor tells of every stop how long it took, and only the stub makes any: "
-            "give --gdb and --qmp (or --domain).",
-        )
+    if max_latency_ns is not None:
+        require_both(stub=attached.stub_samples, monitor=attached.monitored is not None)
     machine = attached.live
-    weighing = _weighing(attached, vcpus, by_running=by_running)
+    seen = attached.monitored or machine
+
+    def weighing() -> Weighing | None:
+        return Weighing.of(seen.threads().only(vcpus), by_running=by_running)
+
     if isinstance(machine, MonitoredMachine):
-        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following)
-        return MonitorSource(machine, options, weighing=weighing)
+        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following, unstacking=unstacking)
+        return MonitorSource(machine, options, weighing=weighing())
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
@@ -607,7 +622,7 @@ def source_of(
         may_hand_over=attached.monitored is not None,
     )
     monitored = attached.monitored
-    source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing)
+    source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing())
     if monitored is None:
         return source
     return GentlerSource(
@@ -620,22 +635,6 @@ def source_of(
                 # What is read through the stub ends with it.
                 following=following if monitored.why_packets is None else None,
             ),
-            weighing=_weighing(attached, vcpus, by_running=by_running),
+            weighing=weighing(),
         ),
     )
-
-
-def _weighing(
-    attached: Attached, vcpus: tuple[int, ...] | None, *, by_running: bool
-) -> Weighing | None:
-    """By the threads of the host that run the vcpus; None where they are not to be seen."""
-    threads = attached.threads().only(vcpus)
-    if threads.vcpus:
-        return Weighing(threads, by_running=by_running)
-    if by_running:
-        raise UsageError(
-            "the threads that run the vcpus are not to be seen from here",
-            "--weight running needs gprof on the host of the guest, and a kernel that counts "
-            "(/proc/self/schedstat). Leave it out to weigh every sample alike.",
-        )
-    return None

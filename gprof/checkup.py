@@ -72,6 +72,7 @@ def examine(
     hz: float,
     max_halted: float,
     monitor: Address | Domain | None = None,
+    max_latency_ns: int | None = None,
     named: Sequence[str] = (),
     directories: Sequence[Path] = (),
 ) -> list[Check]:
@@ -87,6 +88,7 @@ def examine(
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
         monitor: see `attach`.
+        max_latency_ns: the longest that one stop in a hundred may take; None for any.
         named: firmware and others, as `FILE[@ADDR]`.
         directories: where files of modules may be.
 
@@ -115,7 +117,7 @@ def examine(
         _guest(checks, attached)
         _introspected(checks, attached)
         _match(checks, attached)
-        _cost(checks, attached, hz, max_halted)
+        _cost(checks, attached, hz, max_halted, max_latency_ns)
     except GprofError as error:
         checks.append(_failed("guest", error))
     finally:
@@ -285,7 +287,13 @@ def _match(checks: list[Check], attached: Attached) -> None:
     )
 
 
-def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float) -> None:
+def _cost(
+    checks: list[Check],
+    attached: Attached,
+    hz: float,
+    max_halted: float,
+    max_latency_ns: int | None,
+) -> None:
     """Measure what a sample costs, then sample for a moment."""
     machine = attached.live
     if isinstance(machine, MonitoredMachine):
@@ -298,6 +306,14 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
         looks = _cost_of_looks(attached.monitored, hz)
         checks.append(replace(looks, name="looks"))
         stops = _cost_by_events(machine, attached.monitored, hz, max_halted)
+        latency = attached.monitored.run_state.latency_ns
+        if latency is not None and max_latency_ns is not None and latency > max_latency_ns:
+            stops = replace(
+                stops,
+                verdict=Verdict.NOTICE,
+                remedy=f"That is longer than the {max_latency_ns / 1e6:g} ms of "
+                "--max-halt-latency: the monitor would take over.",
+            )
         checks.extend((stops, _way(stops, looks)))
     else:
         cost = StopCost()
@@ -354,8 +370,8 @@ def _way(stops: Check, looks: Check) -> Check:
     return Check(
         "way",
         Verdict.NOTICE,
-        "the stub samples, at a lower rate or, where less than half of it is left, the monitor "
-        f"in its place: {looks.seen}",
+        "the stub samples, at a lower rate or, where less than half of it is left or stops take "
+        f"too long, the monitor in its place: {looks.seen}",
         "--qmp (or --domain) without --gdb leaves the guest running from the start.",
     )
 

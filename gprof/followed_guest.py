@@ -95,6 +95,7 @@ class FollowedGuest:
         self._sought_ns = self._began_ns = time.monotonic_ns()
         self._search_pause_ns = _SEARCH_FIRST_NS
         self._search_due_ns = 0
+        self._sampled = False
         self._evidence = False  # samples show that a kernel runs
         self._mismatch: MismatchError | None = None
         self._looked_ns = self._began_ns  # when the kernel was seen last
@@ -195,7 +196,7 @@ class FollowedGuest:
         since = None if attached.starting else since_ns
         self._present = PresentImages(attached.given.extras)
         self._publish(attached.lost(), since)
-        self._sought_ns = since_ns
+        self._sought_ns, self._sampled = since_ns, True
         self._search_pause_ns, self._search_due_ns = _SEARCH_FIRST_NS, 0
         self._evidence = False
         self._mismatch = None
@@ -211,6 +212,9 @@ class FollowedGuest:
 
     def _search(self, batch: SampleBatch) -> None:
         """Look for the kernel of a guest that is starting, once samples show that one runs."""
+        if len(batch) and not self._sampled:
+            # Until then nobody had started it.
+            self._sampled, self._sought_ns = True, int(batch.time.min())
         low, high = self._space.kernel_half
         inside = (batch.pc >= np.uint64(low)) & (batch.pc <= np.uint64(high))
         inside &= np.isin(batch.mode, (Mode.KERNEL, Mode.IDLE))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 from textual.message_pump import MessagePump
@@ -14,6 +15,10 @@ from tui.choice import Choice
 from tui.exit_rows import ExitSource
 from tui.messages import PictureTaken
 from tui.picture import Pause, Picture, State, take_picture
+
+#: After a look the worker rests at least so many times as long as it took: looking at millions of
+#: samples must not take the processor from the thread that takes them.
+_REST = 3.0
 
 
 class Looker:
@@ -44,6 +49,7 @@ class Looker:
         self._facts: SourceFacts | None = None
         self._busy = False
         self._again = False
+        self._begun = 0.0
         self._timer: Timer | None = None
 
     def look(self, choice: Choice, pause: Pause | None, cells: int) -> None:
@@ -55,6 +61,7 @@ class Looker:
             self._timer.stop()
             self._timer = None
         self._busy, self._again = True, False
+        self._begun = time.monotonic()
         before = self._facts
 
         def take() -> None:
@@ -84,4 +91,5 @@ class Looker:
         if self._again:
             look()
         elif picture.state is not State.ENDED:
-            self._timer = self._screen.set_timer(refresh_s, look)
+            took = time.monotonic() - self._begun
+            self._timer = self._screen.set_timer(max(refresh_s, _REST * took), look)

@@ -41,6 +41,7 @@ def command(as_json: bool, **given: Any) -> int:
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
         monitor=options.monitor,
+        max_latency_ns=options.max_latency_ns,
         named=symbols.named,
         directories=symbols.all_directories,
     )

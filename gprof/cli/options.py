@@ -52,6 +52,11 @@ class LiveOptions:
     max_halt_latency_ms: float | None = None
 
     @property
+    def max_latency_ns(self) -> int | None:
+        """The longest that one stop in a hundred may take, in nanoseconds."""
+        return None if self.max_halt_latency_ms is None else round(self.max_halt_latency_ms * 1e6)
+
+    @property
     def monitor(self) -> Address | Domain | None:
         """Where the monitor is; None to do without it.
 
@@ -200,8 +205,8 @@ def call_graph_option(command: _Command) -> _Command:
     """`--call-graph`, with the stub as the source."""
     return click.option(
         "--call-graph", type=click.Choice(CALL_GRAPHS), default="auto", show_default=True,
-        help="With the stub, take call stacks: by the kernel's ORC tables, by frame pointers, "
-             "or none; auto takes what the kernel has.",
+        help="Take call stacks: by the kernel's ORC tables, by frame pointers, or none; auto takes "
+             "what the kernel has. Without the stub, orc and fp take those that hold (x86_64).",
     )(command)  # fmt: skip
 
 

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from gprof.attach import Sources, attach, source_of
+from gprof.attach import Sources, attach, require_both, source_of
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
@@ -60,6 +60,8 @@ def begin(
         options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
     monitor = options.monitor
+    if options.max_latency_ns is not None:
+        require_both(stub=stub is not None, monitor=monitor is not None)
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
     stacks, tasks, user_spaces = StackTable(), TaskTable(), UserSpaces()
@@ -78,7 +80,7 @@ def begin(
             stacks_if_cheap=options.call_graph == Way.AUTO,
             following=following,
             by_running=options.weight == "running",
-            max_latency_ns=_nanoseconds(options.max_halt_latency_ms),
+            max_latency_ns=options.max_latency_ns,
         )
         if attached.monitored is not None:
             source.note(attached.monitored.monitor_client.remark)
@@ -104,10 +106,6 @@ def begin(
         user_spaces=user_spaces,
     )
     return live, guest
-
-
-def _nanoseconds(milliseconds: float | None) -> int | None:
-    return None if milliseconds is None else round(milliseconds * 1e6)
 
 
 def begin_perf(

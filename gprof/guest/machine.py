@@ -14,6 +14,7 @@ from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.memory import Memory
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -28,6 +29,7 @@ class Sampled:
         state: where it stood; None where the stub could not tell.
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
+        again: the same, read a second time; of a vcpu that ran meanwhile.
         reply: all its registers as the stub sent them; see `Machine.values`.
         task: address of the structure of the task that it runs; 0 where unknown or not asked for.
     """
@@ -36,6 +38,7 @@ class Sampled:
     state: VcpuState | None
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
+    again: tuple[tuple[int, bytes], ...] = ()
     reply: bytes = b""
     task: int = 0
 
@@ -210,6 +213,10 @@ class Machine:
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
         self.stub.close()
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        return VcpuThreads.of_stub(self.monitor("info cpus"), self.stub.address)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor; empty where the stub has none."""

@@ -8,17 +8,20 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
-from gprof.guest.architectures import Architecture, described
+from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.mode import Mode
 from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
+from gprof.guest.running_stacks import RunningStacks
+from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
@@ -108,6 +111,7 @@ class MonitoredMachine:
         self.accelerated: bool | None = enabled if isinstance(enabled, bool) else None
         self._stub = LazyStub(monitor)
         self._process: ProcessMemory | None = None
+        self._stacks: RunningStacks | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
         self._last_text = ("", 0)  # of all registers, and when it came
         self._tasks: WatchedTasks | None = None
@@ -217,17 +221,55 @@ class MonitoredMachine:
         text = self.monitor_client.human_monitor(_ALL_REGISTERS)
         answered = time.monotonic_ns()
         self._last_text = text, answered
+        states = read_states(text, self.architecture.name)
+        stacks = self._read_stacks(text, states, vcpus)  # at once: they change
         # One that was there before and after was there in between.
         after = self._running_tasks()
         self._see_bases(text)
-        states = read_states(text, self.architecture.name)
         sampled = []
         for index in vcpus:
             task = before.get(index, 0)
-            sampled.append(
-                Sampled(index, states.get(index), task=task if after.get(index) == task else 0)
-            )
+            same = task if after.get(index) == task else 0
+            sampled.append(replace(stacks.get(index, Sampled(index, states.get(index))), task=same))
         return Look(sampled, asked, answered)
+
+    def read_stacks(self, most: int | None) -> bool:
+        """Read the stack of every vcpu in the kernel with each sample; whether that can be done.
+
+        Args:
+            most: bytes of a stack to read at most; None for none from now on.
+        """
+        self._stacks = None
+        if most is not None and self.why_no_stacks is None:
+            assert self._process is not None
+            self._stacks = RunningStacks(self.architecture, self._process, most)
+        return self._stacks is not None
+
+    @property
+    def why_no_stacks(self) -> str | None:
+        """Why stacks cannot be read while the guest runs; None where they can."""
+        if self.architecture.name != "x86_64":
+            return f"through the monitor none are taken of {self.architecture.name}"
+        if self._process is None:
+            return "through the monitor none are taken where QEMU's memory cannot be read"
+        return None
+
+    def _read_stacks(
+        self, text: str, states: Mapping[int, VcpuState | None], vcpus: Sequence[int]
+    ) -> dict[int, Sampled]:
+        found: dict[int, Sampled] = {}
+        if self._stacks is None:
+            return found
+        tables = self.tables()
+        said = blocks(text)
+        for index in vcpus:
+            state = states.get(index)
+            if state is None or state.mode not in {Mode.KERNEL, Mode.IDLE}:
+                continue
+            read = self._stacks.read(said[index], tables)
+            if read is not None:
+                found[index] = Sampled(index, state, *read)
+        return found
 
     def _running_tasks(self) -> Mapping[int, int]:
         if self._tasks is None:
@@ -243,6 +285,12 @@ class MonitoredMachine:
         for index, block in blocks(text).items():
             if base := value(_GS_BASE, block):
                 self._tasks.seen_base(index, base)
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        peer = self.monitor_client.peer()
+        running = {vcpu.index: vcpu.thread for vcpu in self.vcpus}
+        return VcpuThreads.of_process(peer[0] if peer else 0, running)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor."""

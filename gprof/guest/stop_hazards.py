@@ -10,7 +10,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
+from gprof.guest.local import command_line
+from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.names import printable
 
 #: `d0 (#block168): a.img (raw)`, where `(raw, read-only)` is one that nobody writes to.
@@ -21,6 +25,32 @@ _PLUGGED = re.compile(r"^\s*dev: ((?:vfio|vhost)-[a-z0-9-]+),", re.MULTILINE)
 #: `-netdev tap,…,vhost=on`, as text and as libvirt writes it.
 _VHOST_NET = re.compile(r"\bvhost=(?:on|true)\b|\bvhostfds?=|\"vhost(?:fds?)?\":(?:true|\")")
 _MOST_NAMED = 4
+
+
+class Known(Protocol):
+    """A guest whose monitor answers, and whose process may be seen."""
+
+    def monitor(self, command: str) -> str:
+        """The output of a command of QEMU's monitor; empty where it knows none."""
+        ...
+
+    def threads(self) -> VcpuThreads:
+        """The threads of its vcpus."""
+        ...
+
+
+def hazards_of(guest: Known, tree: str = "") -> str:
+    """What every stop of a guest does besides, as a sentence; empty where that is nothing.
+
+    Args:
+        guest: asked.
+        tree: see `hazards`.
+    """
+    threads = guest.threads()
+    threads.close()
+    words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
+    found = hazards(guest.monitor("info block"), words, tree)
+    return f"Every stop also {', '.join(found)}." if found else ""
 
 
 def hazards(disks: str, words: Sequence[str] = (), tree: str = "") -> list[str]:

@@ -21,6 +21,7 @@ LARGEST = 1 << 16
 
 _BLOCK_STARTS = "samples lie on starts of translation blocks: shares are of whole blocks"
 _SKID = "a vcpu stops late: the time may be that of the instruction before (skid)"
+_ONLY_BELOW = "no samples lie in it, only below its calls"
 _NO_SAMPLES = "no samples lie in it: this is its code"
 
 
@@ -191,7 +192,7 @@ def annotate(
     if hits.totals.samples:
         notes.insert(0, _BLOCK_STARTS if blocks else _SKID)
     else:
-        notes.append(_NO_SAMPLES)
+        notes.append(_ONLY_BELOW if hits.below else _NO_SAMPLES)
     if counted.elsewhere:
         notes.append(f"{counted.elsewhere:,} samples lie on no instruction that is listed")
     patches = original.patches(instructions, architecture, syntax) if original else {}

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gprof.guest.machine import Sampled
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.task_numbers import TaskNumbers
-from symbols.unwinding.stack import CapturedWords, Ending, Unwinder
+from symbols.unwinding.stack import CapturedWords, Ending, Stack, Unwinder
 
 _USER_PAGE = ~0xFFF & (1 << 64) - 1
 
@@ -24,6 +24,7 @@ class Unstacking:
         number: the id of a stack, leaf first; `StackTable.add`.
         most: bytes of a stack to read from the guest at most.
         big_endian: the byte order of the guest.
+        held: of two readings of one stack, what holds; None where the guest stands meanwhile.
     """
 
     unwinder: Unwinder
@@ -31,6 +32,7 @@ class Unstacking:
     number: Callable[[Sequence[int]], int]
     most: int
     big_endian: bool = False
+    held: Callable[[Stack, Stack], Stack] | None = None
 
 
 class Gathered:
@@ -98,6 +100,9 @@ class Gathered:
         assert one.registers is not None
         words = CapturedWords(one.memory, big_endian=unstacking.big_endian)
         stack = unstacking.unwinder.unwind(one.registers, words)
+        if unstacking.held is not None:
+            words = CapturedWords(one.again, big_endian=unstacking.big_endian)
+            stack = unstacking.held(stack, unstacking.unwinder.unwind(one.registers, words))
         self.endings[stack.ending] += 1
         frames = list(stack.after)
         frames[0] = self._pcs[place]  # a stack's leaf is its sample's pc

@@ -1,7 +1,7 @@
 """Unwinding along back chains: s390x and ppc64, whose frames point to their callers' frames.
 
-A function of s390x that calls nothing, or has just been entered, has no frame yet: the return
-address is in a register, and the chain begins with its caller's. The instructions tell.
+A function of s390x that calls nothing, or has just been entered, has its return address in a
+register, and may have a frame all the same. The instructions tell.
 """
 
 from __future__ import annotations
@@ -20,8 +20,6 @@ _LONGEST_FUNCTION = 1 << 14
 _MOST_REMEMBERED = 1 << 16
 #: Bytes of an instruction of s390x, by its first two bits (Principles of Operation, chapter 5).
 _LENGTHS = (2, 4, 4, 6)
-#: `stg %r1,152(%r15)`: the frame is in the chain from here on.
-_LINK_FRAME = bytes.fromhex("e310f0980024")
 
 
 class S390xFrames:
@@ -37,10 +35,10 @@ class S390xFrames:
         self._code = code
         self._known: dict[int, int | None] = {}
 
-    def unlinked(self, pc: int) -> int | None:
-        """Bytes of a frame that is not in the chain, 0 where there is none yet or any more.
+    def without_link(self, pc: int) -> int | None:
+        """Bytes of a frame without a return address, 0 where there is no frame yet or any more.
 
-        None where it is in the chain, as of every function that calls, or where nothing is known.
+        None where the frame has one, as of every function that calls, or where nothing is known.
         """
         if pc not in self._known:
             if len(self._known) >= _MOST_REMEMBERED:
@@ -62,13 +60,22 @@ class S390xFrames:
             size = _LENGTHS[code[at] >> 6]
             one = code[at : at + size]
             taken += _taken(one)
-            linked = linked or one == _LINK_FRAME
+            linked = linked or _saves_link(one)
             # What follows an epilogue belongs to another path, but for the jump right behind it.
             restored = _restores(one)
             at += size
-        if restored:
+        if restored or not taken:
             return 0
         return None if linked else taken
+
+
+def _saves_link(one: bytes) -> bool:
+    """`stmg %rX,%rY,…(%r15)` of a range with %r14, `stg %r14,136(%r15)`."""
+    if len(one) != 6 or one[5] != 0x24 or one[2] >> 4 != 0xF:
+        return False
+    if one[0] == 0xEB:
+        return one[1] >> 4 <= 14 <= one[1] & 0xF
+    return one[:4] == b"\xe3\xe0\xf0\x88"
 
 
 def _taken(one: bytes) -> int:
@@ -120,7 +127,7 @@ class BackchainUnwinder:
         pcs = [registers.pc]
         exact: list[int] = []
         try:
-            sp = self._past_unlinked(registers.sp, registers.others.get("link"), pcs)
+            sp = self._past_leaf(registers.sp, registers.others.get("link"), pcs)
             ending = self._walk(sp, word, pcs, exact)
         except MemoryFault:
             ending = Ending.NO_MEMORY
@@ -156,20 +163,20 @@ class BackchainUnwinder:
                 del exact[bisect_left(exact, len(pcs)) :]
                 return Ending.BAD_FRAME
             pcs.append(pc)
-            sp = self._past_unlinked(caller, link, pcs)
+            sp = self._past_leaf(caller, link, pcs)
         return Ending.TOO_DEEP
 
-    def _past_unlinked(self, sp: int, link: int | None, pcs: list[int]) -> int:
-        """The stack pointer where the chain begins; adds the caller of a function outside of it.
+    def _past_leaf(self, sp: int, link: int | None, pcs: list[int]) -> int:
+        """The stack pointer behind a function without a link; adds its caller.
 
         Args:
             sp: the stack pointer of the last of `pcs`.
-            link: its return address; None of one that has called, and is in the chain.
+            link: its return address; None of one that has called.
             pcs: the frames up to here.
         """
         if link is None or self.frames is None or self.roots.enters(pcs[-1]):
             return sp
-        taken = self.frames.unlinked(pcs[-1])
+        taken = self.frames.without_link(pcs[-1])
         if taken is None or not self._is_code(link):
             return sp
         pcs.append(link)

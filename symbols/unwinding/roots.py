@@ -12,6 +12,7 @@ from symbols.unwinding.stack import Ending
 _IDLE = (
     "secondary_startup_64", "secondary_startup_64_no_verify", "__primary_switched",
     "__secondary_switched", "start_secondary", "rest_init", "smp_callin", "start_kernel",
+    "arch_call_rest_init", "smp_start_secondary",
 )  # fmt: skip
 #: What an exception from user space enters: arch/arm64/kernel/entry-common.c since 5.11, and
 #: el0_sync, el0_irq before; arch/s390/kernel/entry.S.

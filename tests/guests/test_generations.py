@@ -25,14 +25,16 @@ from gprof.guest.emulator import find_qemu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
+from gprof.profile.view import Group, tabulate
 from symbols.elf import Image
 from symbols.modules import open_modules
 from symbols.space import AddressSpace
-from symbols.unwinding.stack import CapturedWords, Stack
+from symbols.unwinding.stack import CapturedWords, Ending, Stack
 from symbols.unwinding.unwind import Way
 from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import PLATFORMS, LinuxGuest, boot, find_busybox
+from tests.guests.test_guest_tasks import listed, sampled, spinning
 
 pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
 
@@ -269,7 +271,7 @@ def test_every_source_of_symbols_names_a_sample_alike(
 def test_kallsyms_from_memory_is_that_of_the_guest(
     generation: Generation, awake: LinuxGuest, tmp_path: Path, figure: Figure
 ) -> None:
-    listed = [
+    lines = [
         line for line in awake.kallsyms.read_bytes().splitlines() if not line.endswith(GENERATED)
     ]
     for name, given in (("vmlinux", ["--guestvmlinux", str(awake.vmlinux)]), ("nothing", [])):
@@ -277,9 +279,9 @@ def test_kallsyms_from_memory_is_that_of_the_guest(
         arguments = ["symbols", "--gdb", awake.gdb_address, *given, "-o", str(path)]
         done = CliRunner().invoke(cli, arguments)
         assert done.exit_code == 0, done.output
-        expected = listed
+        expected = lines
         if not (generation.expected.lists_data if name == "nothing" else generation.expected.types):
-            expected = [line for line in listed if b"\t[" not in line]
+            expected = [line for line in lines if b"\t[" not in line]
         found = path.read_bytes().splitlines()
         same = (Counter(found) & Counter(expected)).total()
         figure(f"kallsyms from {name}", f"{same}/{len(expected)}")
@@ -325,8 +327,12 @@ def test_the_slide_is_that_of_the_guest(
     figure("slide", f"{attached.slide.offset:#x} ({', '.join(attached.slide.agreeing)})")
 
 
-def leaves_out(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
-    """Whether `theirs` is `ours` without its end, without the caller of a leaf, or both."""
+def drgn_tells_less(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
+    """Whether `theirs` is `ours` without its end, without the caller of a leaf, or both.
+
+    So drgn does where it has no tables: it stops where s390x changes stacks and in the code of
+    x86-64's indirect calls, and does not look for a return address in a register.
+    """
     if not stack.ending.whole or not 0 < len(theirs) < len(ours):
         return False
     leaves = (0, *stack.exact)
@@ -335,26 +341,53 @@ def leaves_out(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
     return any(one[: len(theirs)] == theirs for one in shorter)
 
 
+def drgn_goes_on(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
+    """Whether `theirs` has one frame more: the registers made for a kernel thread of s390x."""
+    return stack.ending is Ending.START and theirs[:-1] == ours
+
+
 def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: Figure) -> None:
     endings = Counter(stack.ending for stack in taken.stacks)
     whole = sum(count for ending, count in endings.items() if ending.whole)
     figure("whole stacks", f"{whole}/{len(taken.stacks)}")
     if generation.expected.drgn:
         pairs = list(zip(taken.ours, taken.theirs, strict=True))
-        # Where drgn does without tables it stops at a change of stacks and at indirect calls,
-        # and leaves out the caller of a function that has no frame.
-        less = [
-            leaves_out(stack, ours, theirs)
+        explained = [
+            drgn_tells_less(stack, ours, theirs) or drgn_goes_on(stack, ours, theirs)
             for stack, (ours, theirs) in zip(taken.stacks, pairs, strict=True)
         ]
-        compared = [pair for pair, fewer in zip(pairs, less, strict=True) if not fewer]
+        compared = [pair for pair, known in zip(pairs, explained, strict=True) if not known]
         different = [(ours, theirs) for ours, theirs in compared if ours != theirs]
-        same = len(compared) - len(different)
-        figure("same as drgn's", f"{same}/{len(compared)}")
-        figure("drgn's have less", f"{sum(less)}/{len(pairs)}")
+        figure("same as drgn's", f"{len(compared) - len(different)}/{len(compared)}")
+        figure("explained", f"{sum(explained)}/{len(pairs)}")
         space = taken.attached.space
         shown = [
             [named(space, np.array(side, np.uint64)) for side in pair] for pair in different[:5]
         ]
         assert len(different) <= (1 - generation.expected.same) * len(compared), shown
     assert whole >= 0.99 * len(taken.stacks), endings
+
+
+def test_tasks_are_those_that_the_guest_lists(
+    generation: Generation, awake: LinuxGuest, figure: Figure
+) -> None:
+    if not generation.expected.types:
+        pytest.skip("this kernel's vmlinux does not describe its types: tasks are not told")
+    with spinning(awake, "spinner") as pid:
+        before = listed(awake)
+        profile = sampled(awake, "gdb")
+        after = listed(awake)
+    told = right = spun = 0
+    for row in tabulate(profile, group=Group.TASK).rows:
+        if row.task is None or row.task.idle:
+            continue
+        there = before.get(row.task.pid)
+        # Those that lived all the time are what the guest says they are.
+        if there is not None and there == after.get(row.task.pid):
+            told += row.self_weight
+            same = (row.task.comm, row.task.kernel_thread) == (there.comm, there.kernel_thread)
+            right += row.self_weight * same
+            spun += row.self_weight * (row.task.pid == pid)
+    figure("tasks", f"{right}/{told}")
+    assert right == told
+    assert spun > 0.05 * len(profile.samples)

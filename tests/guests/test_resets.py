@@ -3,24 +3,18 @@
 from __future__ import annotations
 
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from gprof.guest.demo import DemoGuest
-from gprof.profile.profile import Profile
 from gprof.profile.view import tabulate
 from gprof.recording.reader import read
 from gprof.sampling.source import Mode
-from symbols.kallsyms import Kallsyms
-from symbols.kernel_space import kernel_space
-from symbols.modules import open_modules
-from symbols.space import AddressSpace, Reason
+from symbols.space import Reason
 from tests.command_line import end, started
+from tests.guests.boots import await_more, check_boot, what_the_guest_says
 from tests.guests.conftest import PATIENCE
 from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
 from tests.guests.linux import find_busybox
@@ -51,47 +45,6 @@ def resetting_guest(qemu: None) -> Iterator[ResettingGuest]:
         pytest.skip(str(reason))
     with ResettingGuest(kernel, busybox, vcpus=1, patience=400) as guest:
         yield guest
-
-
-def recorded(path: Path) -> int:
-    """How many samples are on disk."""
-    return len(read(path).samples) if path.exists() and path.stat().st_size else 0
-
-
-def await_more(*paths: Path, samples: int) -> None:
-    """Wait until every recording has so many samples more; pytest's timeout bounds this."""
-    wanted = {path: recorded(path) + samples for path in paths}
-    while any(recorded(path) < count for path, count in wanted.items()):
-        time.sleep(0.1)
-
-
-def names(space: AddressSpace, pcs: NDArray[np.uint64]) -> list[str]:
-    found = space.resolve(pcs)
-    return [
-        space.symbol(image, symbol).symbol.name if symbol >= 0 else ""
-        for image, symbol in zip(found.image.tolist(), found.symbol.tolist(), strict=True)
-    ]
-
-
-def what_the_guest_says(guest: ResettingGuest) -> AddressSpace:
-    return kernel_space(kallsyms=Kallsyms.open(guest.kallsyms), modules=open_modules(guest.modules))
-
-
-def check_boot(profile: Profile, truth: AddressSpace, ours: NDArray[np.bool_]) -> None:
-    """The kernel samples of one boot have the names that the guest itself has for them."""
-    samples = profile.samples
-    ours = ours & np.isin(samples.mode, (Mode.KERNEL, Mode.IDLE))
-    eras = profile.space(0).eras
-    era_of = profile.space(0).era_at(samples.time)
-    agree = known = 0
-    for number in np.unique(era_of[ours]).tolist():
-        pcs = samples.pc[ours & (era_of == number)]
-        for name, told in zip(names(eras[number], pcs), names(truth, pcs), strict=True):
-            # Of its text for booting the guest says nothing: that is gone.
-            known += told != ""
-            agree += told != "" and name == told
-    assert known >= 50
-    assert agree >= 0.999 * known
 
 
 @pytest.mark.timeout(PATIENCE)

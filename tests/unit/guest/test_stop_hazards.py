@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.guest.stop_hazards import flushed_disks, hazards
+from gprof.guest.stop_hazards import flushed_disks, hazards, hazards_of
+from gprof.guest.vcpu_threads import VcpuThreads
 
 #: As QEMU 7.2 prints it for a plain disk, one with cache=unsafe, a read-only one, an empty drive.
 BLOCK = """d0 (#block168): a.img (raw)
@@ -56,6 +59,19 @@ def test_what_was_plugged_in_later_is_in_the_tree_of_devices() -> None:
     assert "vfio-pci" in first
     assert "d0, virtio2" in second
     assert hazards(BLOCK) == [second]
+
+
+def test_a_guest_is_asked_and_its_command_line_read() -> None:
+    class Guest:
+        def monitor(self, command: str) -> str:
+            return {"info block": BLOCK}[command]
+
+        def threads(self) -> VcpuThreads:
+            return VcpuThreads({}, os.getpid())
+
+    said = hazards_of(Guest(), TREE)
+    assert said.startswith("Every stop also changes the state of devices of the host (vfio-pci), ")
+    assert said.endswith("flushes what was written (d0, virtio2).")
 
 
 def test_names_are_made_harmless_and_few() -> None:

@@ -37,9 +37,10 @@ def start_of(pc: int) -> int | None:
     return pc & ~0xFF if CODE <= pc < TEXT[0][1] else None
 
 
-#: Functions that have linked their frames before anything else.
+#: Functions that have made their frames before anything else.
 FRAMES = S390xFrames(
-    start_of, BytesMemory([(CODE, bytes.fromhex("e310f0980024").ljust(256, b"\7") * 256)])
+    start_of,
+    BytesMemory([(CODE, bytes.fromhex("ebbff0700024e3f0ff40ff71").ljust(256, b"\7") * 256)]),
 )
 
 
@@ -223,28 +224,31 @@ def test_s390x_goes_through_an_interruption_to_user_space() -> None:
     assert (found.ending, found.exact) == (Ending.USER, (2, 3))
 
 
-LAY, LINK = "e3f0ff40ff71", "e310f0980024"  # lay %r15,-192(%r15); stg %r1,152(%r15)
+#: stmg %r11,%r15,112(%r15); lay %r15,-192(%r15)
+SAVE, LAY = "ebbff0700024", "e3f0ff40ff71"
 
 
 @pytest.mark.parametrize(
-    ("before", "unlinked"),
+    ("before", "without"),
     [
         ("", 0),
-        ("c00400000000 eb6ff0480024", 0),  # jgnop; stmg %r6,%r15,72(%r15)
-        ("b90400 1f".replace(" ", "") + LAY, 192),
-        (LAY + LINK, None),
-        ("a7fbff58" + LINK, None),  # aghi %r15,-168
+        ("c00400000000" + SAVE, 0),  # jgnop; it has not called, and may not
+        ("e3f0f0900024" + LAY, 192),  # stg %r15,144(%r15)
+        (SAVE + LAY, None),
+        ("e3e0f0880024" + LAY, None),  # stg %r14,136(%r15)
+        ("e3e0f0980024" + LAY, 192),  # stg %r14,152(%r15) is the chain
+        (SAVE + "a7fbff58", None),  # aghi %r15,-168
         ("a7fbff58", 168),
         ("c2f8ffffff00", 256),  # agfi %r15,-256
-        (LAY + LINK + "eb6ff1080004", 0),  # lmg %r6,%r15,264(%r15), before `br %r14`
-        (LAY + LINK + "eb6ff108000407fe", None),  # and what lies behind it
+        (SAVE + LAY + "eb6ff1080004", 0),  # lmg %r6,%r15,264(%r15), before `br %r14`
+        (SAVE + LAY + "eb6ff108000407fe", None),  # and what lies behind it
         ("e320f0a00071", 0),  # lay %r2,160(%r15)
     ],
 )
-def test_s390x_code_tells_what_is_in_the_chain(before: str, unlinked: int | None) -> None:
+def test_s390x_code_tells_what_a_frame_holds(before: str, without: int | None) -> None:
     code = bytes.fromhex(before)
     frames = S390xFrames(lambda pc: CODE, BytesMemory([(CODE, code + bytes(8))]))
-    assert frames.unlinked(CODE + len(code)) == unlinked
+    assert frames.without_link(CODE + len(code)) == without
 
 
 def test_s390x_leaves_with_and_without_a_frame_have_callers() -> None:
