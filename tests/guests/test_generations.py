@@ -73,7 +73,7 @@ EXPECTED = {
     "amd64-6.12": Expected(),
     "amd64-sid": Expected(),
     "arm64-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
-    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, types=False, patience=600),
+    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
 }
 
