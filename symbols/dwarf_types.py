@@ -68,11 +68,12 @@ def types_of_debugging(image: Image) -> Btf | None:
             ranges = dwarf.get_aranges()
             if ranges is None:
                 return None
-            offsets = {ranges.cu_offset_at_addr(address) for address in addresses} - {None}
-            if not offsets:
+            offsets = {ranges.cu_offset_at_addr(address) for address in addresses}
+            known = sorted(offset for offset in offsets if offset is not None)
+            if not known:
                 return None
             written = _Written(little_endian=image.little_endian)
-            for offset in sorted(offsets):
+            for offset in known:
                 written.add(dwarf.get_CU_at(offset))
     except _MALFORMED as malformed:
         raise BtfError(
