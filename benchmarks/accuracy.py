@@ -1,12 +1,26 @@
-"""How near profiles come to the truth: the demo guest's shares, known by construction.
+"""How near profiles come to the truth, by three truths that gprof has no part in.
 
-    python -m benchmarks.accuracy [SECONDS]
+    python -m benchmarks.accuracy [--short] [construction] [execution] [ticks]
 
-Samples the bundled guest for so many seconds (20 unless given) by each way at two rates, one after
-the other in one run. A row is one profile: the share of each function among busy samples, and
-under it half of its 95 % confidence interval. That comes from a bootstrap over whole rounds of the
-guest's work (240 ms), since neighbouring samples are not independent. `overlap` is the sum over
-all functions of the smaller of measured and true share; `worst` the largest difference, in points.
+Each truth is compared with profiles of the same time, by the stub and by the monitor, at 99 and
+499 Hz:
+
+- construction: the bundled guest works by the clock, for known shares of its time,
+- execution: QEMU writes down every translation block that it runs (`-d exec,nochain`, switched on
+  by the monitor while gprof samples). Each line costs far more than the block, so the number of
+  lines is the time; that checks that a sample is charged to the function that really ran,
+- ticks: the kernel of a Linux guest counts for itself where its timer finds it (`profile=2`).
+  The tick is an interrupt: what runs with interrupts off it never sees, and charges to the place
+  where they are switched on again. So there is a second row for the stub, of the samples with
+  interrupts on, which it can be held against.
+
+`overlap` is the sum over all functions of the smaller of two shares, with a 95 % confidence
+interval by a bootstrap over blocks of time; `worst` the largest difference in points; `±` half of
+a share's interval. Idle time is left out everywhere. For the ticks, `by chance` is the overlap of
+two equal distributions that were sampled as often as these.
+
+Takes some four minutes; with `--short` a fifth of that. The ticks need the Debian kernel of the
+tests, downloaded once, and a static busybox.
 """
 
 from __future__ import annotations
@@ -16,116 +30,122 @@ import os
 import platform
 import sys
 import time
-from dataclasses import dataclass
+from collections.abc import Sequence
+from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from gprof.attach import Sources, attach, source_of
-from gprof.guest.address import Address
+from benchmarks.executed import executed_shares
+from benchmarks.profiled import LOOKED_AT_BY, busy, profiled
+from benchmarks.shares import heading, row, shares_of
+from benchmarks.ticks import compare_with_ticks
 from gprof.guest.demo import DemoGuest, demo_file
-from gprof.guest.mode import Mode
-from gprof.sampling.source import SampleBatch, SourceFacts
+from tests.guests.debian_kernel import DebianKernel, KernelUnavailable, fetch_kernel
+from tests.guests.linux import GuestFailed, LinuxGuest, find_busybox
 
 RATES = (99.0, 499.0)
-RESAMPLED = 1000
+SECONDS, SHORT_SECONDS = 20.0, 3.0
+TRUTHS = ("construction", "execution", "ticks")
+
+TRUTH = json.loads(demo_file("shares.json").read_text())
+NAMES: tuple[str, ...] = tuple(TRUTH["work_percent"])
+ROUND_NS = TRUTH["round_ms"] * 1_000_000
 
 
-@dataclass(frozen=True, slots=True)
-class Measured:
-    """One profile of the demo guest.
+class TwoMonitors(DemoGuest):
+    """The bundled guest with a second monitor, for whoever gives orders while gprof samples."""
 
-    Attributes:
-        facts: how it was taken.
-        rounds: busy samples by round of the guest's work and function; the last column is of
-            everything else.
+    @property
+    def other_address(self) -> str:
+        return str(self.directory / "other")
+
+    def extra_arguments(self) -> Sequence[str]:
+        return ("-qmp", f"unix:{self.other_address},server=on,wait=off")
+
+
+def construction(seconds: float, rng: np.random.Generator) -> None:
+    """Hold profiles of the bundled guest to the shares that it was built with."""
+    truth = np.array([*TRUTH["work_percent"].values(), 0], float)
+    print("\n# construction\n" + heading(NAMES, truth))
+    with TwoMonitors() as guest:
+        for way in LOOKED_AT_BY:
+            for hz in RATES:
+                with profiled(guest, way, hz, guest.image) as profile:
+                    time.sleep(seconds)
+                shares = shares_of(profile.attached, busy(profile.taken), NAMES, ROUND_NS)
+                facts = profile.facts
+                print(
+                    row(f"{way}, {hz:.0f} Hz", shares, truth, rng)
+                    + f"   reached {facts.reached_hz:.0f} Hz, halted {facts.halted_percent:.2f} %",
+                    flush=True,
+                )
+
+
+def execution(seconds: float, rng: np.random.Generator) -> None:
+    """Hold profiles of the bundled guest to QEMU's own log of what it ran meanwhile."""
+    print("\n# execution")
+    with TwoMonitors() as guest:
+        for way in LOOKED_AT_BY:
+            with profiled(guest, way, RATES[-1], guest.image) as profile:
+                counts = executed_shares(guest, profile.attached, NAMES, min(5.0, seconds / 2))
+            begun, ended = counts.between
+            chosen = busy(profile.taken)
+            chosen = chosen.select((chosen.time >= begun) & (chosen.time <= ended))
+            shares = shares_of(profile.attached, chosen, NAMES, ROUND_NS)
+            print(heading(NAMES, counts.percent) + f"   {counts.lines} blocks")
+            print(row(f"{way}, {RATES[-1]:.0f} Hz", shares, counts.percent, rng), flush=True)
+
+
+def ticks(seconds: float, rng: np.random.Generator) -> None:
+    """Hold profiles of a Linux guest to what its own kernel counted."""
+    print("\n# ticks")
+    busybox = find_busybox()
+    if busybox is None:
+        raise SystemExit("no static busybox is installed (apt-get install busybox-static)")
+    try:
+        kernel = fetch_kernel()
+    except KernelUnavailable as reason:
+        raise SystemExit(str(reason)) from None
+    guest = boot_alone(kernel, busybox)
+    try:
+        compare_with_ticks(guest, RATES[-1], 2 * seconds, rng)
+    finally:
+        guest.close()
+
+
+def boot_alone(kernel: DebianKernel, busybox: Path) -> LinuxGuest:
+    """A Linux guest of one vcpu.
+
+    Of two, one would often be seen waiting for the other, which waits for the processor that the
+    sampler has: on two processors that is what sampling does to them, and no tick sees it.
     """
-
-    facts: SourceFacts
-    rounds: NDArray[np.int64]
-
-    def shares(self) -> NDArray[np.float64]:
-        """Percent of busy samples by function."""
-        return percent(self.rounds.sum(axis=0))
-
-    def half_intervals(self, rng: np.random.Generator) -> NDArray[np.float64]:
-        """Half of the 95 % confidence interval of each share, in points."""
-        count = len(self.rounds)
-        drawn = rng.integers(0, count, (RESAMPLED, count))
-        shares = np.array([percent(self.rounds[rows].sum(axis=0)) for rows in drawn])
-        low, high = np.percentile(shares, [2.5, 97.5], axis=0)
-        half: NDArray[np.float64] = (high - low) / 2
-        return half
+    for attempt in range(3):
+        try:
+            return LinuxGuest(kernel, busybox, vcpus=1).__enter__()
+        except GuestFailed:
+            if attempt == 2:
+                raise
+    raise AssertionError
 
 
-def percent(counts: NDArray[np.int64]) -> NDArray[np.float64]:
-    return counts.astype(np.float64) * np.float64(100 / max(1, int(counts.sum())))
-
-
-def measure(
-    guest: DemoGuest, way: str, hz: float, *, seconds: float, names: list[str], round_ms: int
-) -> Measured:
-    """Sample the guest by one way."""
-    by_stub = "gdb" in way
-    attached = attach(
-        Address.parse(guest.gdb_address) if by_stub else None,
-        Sources.open(guest.image, None, None),
-        monitor=Address.parse(guest.qmp_address) if "qmp" in way else None,
-    )
-    image = attached.sources.image
-    assert image is not None
-    source = source_of(attached, hz=hz, max_halted=1.0)
-    batches = []
-    end = time.monotonic() + seconds
-    for batch in source.batches():
-        batches.append(batch)
-        if time.monotonic() >= end:
-            source.close()
-    taken = SampleBatch.concatenate(batches)
-    busy = taken.select(taken.mode != Mode.IDLE)
-    symbols = attached.space.resolve(busy.pc).symbol
-    numbers = {image.table.names[i]: i for i in range(len(image.table))}
-    column = np.full(len(busy), len(names))
-    for i, name in enumerate(names):
-        column[symbols == numbers[name]] = i
-    number = (busy.time - busy.time.min()) // (round_ms * 1_000_000)
-    rounds = np.zeros((int(number.max()) + 1, len(names) + 1), np.int64)
-    np.add.at(rounds, (number, column), 1)
-    return Measured(source.facts(), rounds)
-
-
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 20.0
-    truth = json.loads(demo_file("shares.json").read_text())
-    names = list(truth["work_percent"])
-    wanted = np.array([*truth["work_percent"].values(), 0], float)
+def main(arguments: Sequence[str]) -> None:
+    chosen = [word for word in arguments if word != "--short"]
+    if set(chosen) - set(TRUTHS):
+        raise SystemExit(__doc__)
+    seconds = SHORT_SECONDS if "--short" in arguments else SECONDS
     rng = np.random.default_rng(1)
     print(
-        f"{platform.node()}, {os.cpu_count()} cpus, load {os.getloadavg()[0]:.1f}; "
-        f"{seconds:g} s each, {time.strftime('%Y-%m-%d')}"
+        f"{platform.node()}, {os.cpu_count()} cpus, load {os.getloadavg()[0]:.1f}, "
+        f"{time.strftime('%Y-%m-%d')}"
     )
-    print(f"{'way':<10}{'asked':>6}{'Hz':>6}{'busy':>8}{'halted':>9}"
-          + "".join(f"{name:>18}" for name in names) + f"{'overlap':>9}{'worst':>7}")  # fmt: skip
-    print(f"{'truth':<39}" + "".join(f"{share:>18.1f}" for share in wanted[:-1]))
-    with DemoGuest() as guest:
-        for way in ("gdb+qmp", "qmp"):
-            for hz in RATES:
-                found = measure(
-                    guest, way, hz, seconds=seconds, names=names, round_ms=truth["round_ms"]
-                )
-                shares, halves = found.shares(), found.half_intervals(rng)
-                facts = found.facts
-                cells = "".join(
-                    f"{share:>11.1f} ±{half:>4.1f} "
-                    for share, half in zip(shares[:-1], halves[:-1], strict=True)
-                )
-                print(
-                    f"{way:<10}{hz:>6.0f}{facts.reached_hz:>6.0f}{found.rounds.sum():>8}"
-                    f"{facts.halted_percent:>7.2f} %{cells}"
-                    f"{np.minimum(shares, wanted).sum():>9.1f}"
-                    f"{np.abs(shares - wanted).max():>7.1f}"
-                )
+    for name, compare in (
+        ("construction", construction),
+        ("execution", execution),
+        ("ticks", ticks),
+    ):
+        if name in chosen or not chosen:
+            compare(seconds, rng)
 
 
 if __name__ == "__main__":
-    main()
+    main(sys.argv[1:])

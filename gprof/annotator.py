@@ -60,17 +60,31 @@ class Annotator:
                 f"{row.label} is no symbol whose instructions could be listed",
                 "Choose a row that has a symbol.",
             )
-        return self.at_address(profile, row.guest, row.address, syntax=syntax)
+        return self.at_address(profile, row.guest, row.address, era=row.era, syntax=syntax)
 
     def at_address(
-        self, profile: Profile, guest: int, address: int, *, syntax: Syntax = "att"
+        self,
+        profile: Profile,
+        guest: int,
+        address: int,
+        *,
+        era: int | None = None,
+        syntax: Syntax = "att",
     ) -> Listing:
         """The listing of the symbol that holds an address.
+
+        Args:
+            profile: what was sampled.
+            guest: id of the guest.
+            address: in the symbol.
+            era: of the guest in which the address is meant; None for now.
+            syntax: of x86.
 
         Raises:
             SymbolsError: there is none, or its code cannot be had.
         """
-        at = profile.space(guest).symbol_at(address)
+        now = len(profile.space(guest).earlier)
+        at = profile.symbol_at(guest, address, now if era is None else era)
         if at is None:
             raise SymbolsError(
                 f"no symbol holds the address {address:#x}",
@@ -99,7 +113,8 @@ class Annotator:
         )  # fmt: skip
         first = listing.lines[0] if listing.lines else None
         if first is not None and isinstance(code, Code) and not code.runs(first.address, 1):
-            note = f"these are the bytes of {at.image.path or 'the file'}, not what the guest runs"
+            file = at.image.path or "the file"
+            note = f"these are the bytes of {file}: the guest's own are not at hand"
             listing = replace(listing, notes=(*listing.notes, note))
         return listing
 
@@ -111,7 +126,11 @@ class Annotator:
         chains = self._lines.find(profile.space(listing.guest), pcs)
         why = self._lines.why(listing.at.image)
         if not any(chains.values()):
-            note = f"no source lines: {why or 'nothing is known of this function'}"
+            note = "no source lines: " + (
+                f"{why}; the same file with debugging information has them"
+                if why
+                else "none are known of this function"
+            )
             return replace(listing, notes=(*listing.notes, note))
         return listing.with_sources(chains)
 

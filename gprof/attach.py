@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,13 +13,12 @@ from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.libvirt import Domain, Libvirt
-from gprof.guest.local import command_line
 from gprof.guest.machine import Machine
+from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
 from gprof.guest.stack_reader import STACK_SIZE
-from gprof.guest.stop_hazards import hazards
-from gprof.guest.vcpu_threads import VcpuThreads
+from gprof.guest.stop_hazards import hazards_of
 from gprof.introspection import Introspected, introspect
 from gprof.profile.code import Code
 from gprof.profile.profile import Guest
@@ -31,7 +30,8 @@ from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from gprof.sampling.task_numbers import Following
 from gprof.sampling.weighing import Weighing
 from symbols.elf import Image
-from symbols.errors import MismatchError
+from symbols.errors import MismatchError, SlideUnknown, SymbolsError
+from symbols.extra_images import ExtraImage
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
 from symbols.kallsyms import Kallsyms
@@ -39,8 +39,10 @@ from symbols.kernel_space import kernel_space
 from symbols.memory import Memory
 from symbols.modules import Module, open_modules
 from symbols.original import Original
-from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
+from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
+from symbols.unwinding.holding import HeldCalls
+from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
 
 #: Without an operating system nothing is known of a stack's size; most are shallow.
@@ -57,12 +59,16 @@ class Sources:
         kallsyms: of the boot that is profiled.
         modules: what /proc/modules says.
         module_images: of those, the ones whose functions are known by themselves, by name.
+        extras: firmware and whatever else was named beside the kernel.
+        directories: roots of the guest's files, or directories of its modules.
     """
 
     image: Image | None = None
     kallsyms: Kallsyms | None = None
     modules: tuple[Module, ...] = ()
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
+    extras: tuple[ExtraImage, ...] = ()
+    directories: tuple[Path, ...] = ()
 
     @classmethod
     def open(cls, vmlinux: Path | None, kallsyms: Path | None, modules: Path | None) -> Sources:
@@ -79,6 +85,15 @@ class Sources:
 
     def __bool__(self) -> bool:
         return bool(self.image or self.kallsyms or self.modules)
+
+    def without_kernel(self) -> Sources:
+        """What they say of everything but the kernel and its modules."""
+        return Sources(extras=self.extras, directories=self.directories)
+
+    @property
+    def runs_linux(self) -> bool:
+        """Whether the guest runs Linux, as far as its files tell."""
+        return self.image is None or self.image.linux_release is not None
 
     def code(self, running: Memory | None, slide: Slide | None) -> Code:
         """Where instructions are read: from the guest, and what it cannot give, from its file.
@@ -133,7 +148,7 @@ class Sources:
             slide: from `find_slide`.
             architecture: of the guest; None where unknown.
         """
-        if self.image is not None and self.image.linux_release is None:
+        if not self.runs_linux:
             half = _EVERYWHERE  # without an operating system there is no user space
         else:
             half = (architecture or BY_NAME["x86_64"]).kernel_half
@@ -143,7 +158,16 @@ class Sources:
             modules=self.modules,
             module_images=self.module_images,
             slide=slide.offset if slide else 0,
+            extra=[extra.loaded for extra in self.extras],
             kernel_half=half,
+        )
+
+    def starting_space(self, architecture: Architecture) -> AddressSpace:
+        """What is loaded where in a guest that has not come to its kernel yet."""
+        return AddressSpace(
+            [extra.loaded for extra in self.extras],
+            kernel_half=architecture.kernel_half,
+            starting=True,
         )
 
 
@@ -161,6 +185,7 @@ class Attached:
         introspected: what the guest's memory told.
         monitored: the guest through its monitor: the machine itself where there is no stub,
             None where there is no monitor.
+        given: the files alone.
     """
 
     machine: Machine | MonitoredMachine | CoreMachine
@@ -171,6 +196,48 @@ class Attached:
     sources: Sources
     introspected: Introspected = field(default_factory=Introspected)
     monitored: MonitoredMachine | None = None
+    given: Sources = field(default_factory=Sources)
+
+    @property
+    def starting(self) -> bool:
+        """It has not come to its kernel yet, whose symbols cannot be looked for before."""
+        return self.space.starting
+
+    def again(self, given: Sources | None = None) -> Attached:
+        """The same guest with its symbols looked for anew, as once it boots after a reset.
+
+        Args:
+            given: other files than those of before.
+
+        Raises:
+            TargetError: the guest went away.
+            SymbolsError: the symbols are of another kernel, or nothing can be told yet.
+        """
+        self.forget()
+        given = self.given if given is None else given
+        return _attached(self.machine, self.monitored, given, self.guest.name, boots=True)
+
+    def forget(self) -> None:
+        """Drop what was read of its memory, as after a reset."""
+        self.machine.forget()
+        if self.monitored is not None and self.monitored is not self.machine:
+            self.monitored.forget()
+
+    def lost(self) -> Attached:
+        """The same guest, of whose kernel nothing is known any more."""
+        space = self.given.starting_space(BY_NAME[self.guest.architecture])
+        guest = replace(self.guest, kernel="", build_id=b"")
+        return replace(
+            self, guest=guest, space=space, slide=None, identity=Identity(), sources=self.given,
+            introspected=Introspected(),
+        )  # fmt: skip
+
+    @property
+    def known_kernel(self) -> KnownKernel:
+        """What is known of its kernel by now, but for what only a register tells."""
+        slide = self.slide.offset if self.slide else 0
+        name = self.guest.architecture
+        return KnownKernel(self.sources.image, self.sources.kallsyms, slide, name)
 
     @property
     def live(self) -> Machine | MonitoredMachine:
@@ -196,13 +263,7 @@ class Attached:
     @property
     def known(self) -> KnownKernel:
         """What is known of its kernel by now."""
-        return KnownKernel(
-            self.sources.image,
-            self.sources.kallsyms,
-            self.slide.offset if self.slide else 0,
-            self.guest.architecture,
-            self.reader.vector(),
-        )
+        return replace(self.known_kernel, vector=self.reader.vector())
 
     @property
     def big_endian(self) -> bool:
@@ -224,28 +285,42 @@ class Attached:
         """
         return introspect(self.reader, self.known, symbols=symbols, modules=modules)
 
+    def with_modules_now(self) -> Attached | None:
+        """The same guest with the modules that it has loaded now.
+
+        None where that cannot be told: they were given as files, or its memory does not tell.
+
+        Raises:
+            TargetError: the guest went away.
+        """
+        before = self.introspected
+        if before.modules is None:
+            return None
+        found = introspect(
+            self.reader,
+            self.known_kernel,
+            symbols=False,
+            modules=True,
+            directories=self.sources.directories,
+            before=before,
+        )
+        if found.modules is None:
+            return None
+        sources = _with(self.sources, replace(found, kallsyms=None))
+        space = sources.space(self.slide, BY_NAME[self.guest.architecture])
+        return replace(self, sources=sources, space=space, introspected=found)
+
     @property
     def stub_samples(self) -> bool:
         """Whether samples come through the stub, and stop the guest."""
         return isinstance(self.machine, Machine)
 
-    def threads(self) -> VcpuThreads:
-        """The threads of this host that run its vcpus, as far as they are to be seen."""
-        if self.monitored is not None:
-            peer = self.monitored.monitor_client.peer()
-            running = {vcpu.index: vcpu.thread for vcpu in self.monitored.vcpus}
-            return VcpuThreads.of_process(peer[0] if peer else 0, running)
-        assert isinstance(self.machine, Machine)
-        stub = self.machine.stub
-        return VcpuThreads.of_stub(stub.monitor("info cpus"), stub.address)
-
     def hazards(self) -> str:
         """What a stop does to this guest besides halting it; empty where nothing is known."""
-        threads = self.threads()
-        threads.close()
-        words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
-        found = hazards((self.monitored or self.machine).monitor, words)
-        return f"Every stop also {', '.join(found)}." if found else ""
+        if self.monitored is not None:
+            return hazards_of(self.monitored, self.monitored.monitor("info qtree"))
+        # The tree of devices is long: through the stub it would halt the guest for a while.
+        return hazards_of(self.live)
 
     def close(self) -> None:
         """Let go of the guest, running; for whoever makes no source of it."""
@@ -265,9 +340,14 @@ class Attached:
         Raises:
             UnwindError: what was asked for does not work with this guest.
         """
-        if isinstance(machine or self.machine, MonitoredMachine) and way is not Way.NONE:
-            # It gives the registers of a vcpu that runs on: its stack is another one by then.
-            return Unwinding(None, "none", "through the monitor none are taken; --gdb takes them")
+        machine = machine or self.machine
+        if isinstance(machine, MonitoredMachine) and way is not Way.NONE:
+            why = machine.why_no_stacks
+            if why is None and way is Way.AUTO:
+                # Of a guest that runs on, many are torn: who wants those that hold says so.
+                why = "through the monitor only those that hold, with --call-graph orc or fp"
+            if why is not None:
+                return Unwinding(None, "none", f"{why}; --gdb takes them")
         return choose(
             way,
             self.guest.architecture,
@@ -293,15 +373,25 @@ class Attached:
                 stacks.add,
                 self.most_stack,
                 big_endian=self.big_endian,
+                held=self._held() if isinstance(self.machine, MonitoredMachine) else None,
             ),
             chosen,
         )
 
+    def _held(self) -> Callable[[Stack, Stack], Stack]:
+        """Tells what holds of a stack that was read while its vcpu ran."""
+        space = self.space
+
+        def function_at(pc: int) -> tuple[int, str] | None:
+            at = space.symbol_at(pc)
+            return (at.symbol.start, at.symbol.name) if at is not None else None
+
+        return HeldCalls(self.memory, function_at).held
+
     @property
     def most_stack(self) -> int:
         """Bytes of a stack that are worth reading."""
-        linux = self.sources.image is None or self.sources.image.linux_release is not None
-        return STACK_SIZE if linux else _SMALL_STACK
+        return STACK_SIZE if self.sources.runs_linux else _SMALL_STACK
 
 
 def attach(
@@ -310,7 +400,6 @@ def attach(
     name: str = "",
     *,
     monitor: Address | Domain | None = None,
-    directories: Sequence[Path] = (),
 ) -> Attached:
     """Connect to a guest and find out where its kernel is.
 
@@ -319,7 +408,6 @@ def attach(
         sources: opened before, so that a wrong file costs the guest nothing.
         name: of the guest; where empty, as QEMU knows it, or its address.
         monitor: address of its monitor, or its domain of libvirt; None to do without one.
-        directories: where files of its modules may be; see `introspect`.
 
     Raises:
         TargetError, PermissionProblem: the guest cannot be reached.
@@ -348,7 +436,7 @@ def attach(
         called = name or (monitored.name if monitored is not None else "")
         reached = address or monitor
         assert reached is not None
-        attached = _attached(machine, monitored, sources, called or reached.text, directories)
+        attached = _attached(machine, monitored, sources, called or reached.text)
         undo.pop_all()
         return attached
 
@@ -364,7 +452,7 @@ def attach_core(path: Path, sources: Sources) -> Attached:
         FormatError: it is no such dump.
         SymbolsError: the symbols are of another kernel.
     """
-    return _attached(CoreMachine(path), None, sources, path.name, ())
+    return _attached(CoreMachine(path), None, sources, path.name)
 
 
 def _attached(
@@ -372,13 +460,25 @@ def _attached(
     monitored: MonitoredMachine | None,
     sources: Sources,
     name: str,
-    directories: Sequence[Path],
+    *,
+    boots: bool = False,
 ) -> Attached:
     architecture = machine.architecture
     reader = monitored or machine  # of memory, at the lowest price
     memory = reader.memory
     slide = None
     identity = Identity()
+    guest = Guest(
+        id=0,
+        name=name,
+        architecture=architecture.name,
+        vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
+    )
+    given, directories = sources, sources.directories
+    if not boots and sources.runs_linux and _before_kernel(machine):
+        space = sources.starting_space(architecture)
+        found = Introspected(problems=(_not_there_yet(),))
+        return Attached(machine, guest, space, None, identity, sources, found, monitored, given)
     vector = reader.vector()
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
@@ -389,7 +489,14 @@ def _attached(
         sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
         hint = Vector(architecture.vector_symbols, vector) if vector else None
-        slide = sources.find_slide(architecture.name, memory, hint)
+        try:
+            slide = sources.find_slide(architecture.name, memory, hint)
+        except SymbolsError:
+            # What its own memory told a moment ago is right, though it may be out of sight now:
+            # a vcpu in user mode does not see the kernel.
+            if found.kallsyms is None:
+                raise
+            slide = Slide(0, Method.KALLSYMS, (Method.KALLSYMS,), Verified.NOTHING)
         if sources.image is not None:
             identity = identity_of(sources.image)
         elif slide is not None:
@@ -402,21 +509,35 @@ def _attached(
         )
         found = introspect(reader, known, symbols=False, modules=True, directories=directories)
         sources = _with(sources, found)
-    guest = Guest(
-        id=0,
-        name=name,
-        architecture=architecture.name,
-        vcpus=tuple(vcpu.index for vcpu in machine.vcpus),
-        kernel=identity.release,
-        build_id=identity.build_id,
-    )
+    guest = replace(guest, kernel=identity.release, build_id=identity.build_id)
     space = sources.space(slide, architecture)
-    return Attached(machine, guest, space, slide, identity, sources, found, monitored)
+    return Attached(machine, guest, space, slide, identity, sources, found, monitored, given)
+
+
+def _before_kernel(machine: Machine | MonitoredMachine | CoreMachine) -> bool:
+    """Whether no vcpu has come to a kernel: the guest was not started, or is in its firmware."""
+    if isinstance(machine, MonitoredMachine):
+        sampled = machine.sample(machine.choose(None)).sampled
+    elif isinstance(machine, CoreMachine):
+        sampled = machine.sampled()
+    else:
+        _, sampled = machine.sample(machine.vcpus)
+    low, high = machine.architecture.kernel_half
+    bare = {Mode.FIRMWARE, Mode.KERNEL, Mode.IDLE}
+    states = [one.state for one in sampled]
+    return all(s is not None and s.mode in bare and not low <= s.pc <= high for s in states)
+
+
+def _not_there_yet() -> SlideUnknown:
+    return SlideUnknown(
+        "the guest has not come to its kernel yet",
+        "Let it boot: record and top look for its kernel while they sample.",
+    )
 
 
 def _asks_modules(sources: Sources) -> bool:
     """Whether the guest's own list of modules would add to what the files say."""
-    if sources.image is not None and sources.image.linux_release is None:
+    if not sources.runs_linux:
         return False
     return not sources.modules and (sources.kallsyms is None or not sources.kallsyms.modules)
 
@@ -432,6 +553,20 @@ def _with(sources: Sources, found: Introspected) -> Sources:
             module_images=found.modules.images,
         )
     return sources
+
+
+def require_both(*, stub: bool, monitor: bool) -> None:
+    """Refuse a bound for the length of stops where that is not known.
+
+    Raises:
+        UsageError: the stub or the monitor is missing.
+    """
+    if not stub or not monitor:
+        raise UsageError(
+            "--max-halt-latency needs the stub and the monitor",
+            "Only the monitor tells of every stop how long it took, and only the stub makes any: "
+            "give --gdb and --qmp (or --domain).",
+        )
 
 
 def source_of(
@@ -465,19 +600,17 @@ def source_of(
         UsageError: the guest has no such vcpu, the host's threads are wanted and not to be
             seen, or nothing tells how long each stop took.
     """
-    if max_latency_ns is not None and (
-        attached.monitored is None or isinstance(attached.machine, MonitoredMachine)
-    ):
-        raise UsageError(
-            "--max-halt-latency needs the stub and the monitor",
-            "Only the monitor tells of every stop how long it took, and only the stub makes any: "
-            "give --gdb and --qmp (or --domain).",
-        )
+    if max_latency_ns is not None:
+        require_both(stub=attached.stub_samples, monitor=attached.monitored is not None)
     machine = attached.live
-    weighing = _weighing(attached, vcpus, by_running=by_running)
+    seen = attached.monitored or machine
+
+    def weighing() -> Weighing | None:
+        return Weighing.of(seen.threads().only(vcpus), by_running=by_running)
+
     if isinstance(machine, MonitoredMachine):
-        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following)
-        return MonitorSource(machine, options, weighing=weighing)
+        options = MonitorOptions(hz=hz, vcpus=vcpus, following=following, unstacking=unstacking)
+        return MonitorSource(machine, options, weighing=weighing())
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
@@ -489,30 +622,19 @@ def source_of(
         may_hand_over=attached.monitored is not None,
     )
     monitored = attached.monitored
-    source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing)
+    source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing())
     if monitored is None:
         return source
     return GentlerSource(
         source,
         lambda: MonitorSource(
             monitored,
-            MonitorOptions(hz=hz, vcpus=vcpus, following=following),
-            weighing=_weighing(attached, vcpus, by_running=by_running),
+            MonitorOptions(
+                hz=hz,
+                vcpus=vcpus,
+                # What is read through the stub ends with it.
+                following=following if monitored.why_packets is None else None,
+            ),
+            weighing=weighing(),
         ),
     )
-
-
-def _weighing(
-    attached: Attached, vcpus: tuple[int, ...] | None, *, by_running: bool
-) -> Weighing | None:
-    """By the threads of the host that run the vcpus; None where they are not to be seen."""
-    threads = attached.threads().only(vcpus)
-    if threads.vcpus:
-        return Weighing(threads, by_running=by_running)
-    if by_running:
-        raise UsageError(
-            "the threads that run the vcpus are not to be seen from here",
-            "--weight running needs gprof on the host of the guest, and a kernel that counts "
-            "(/proc/self/schedstat). Leave it out to weigh every sample alike.",
-        )
-    return None

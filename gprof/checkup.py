@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from pathlib import Path
@@ -18,9 +19,11 @@ from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
 from symbols.elf import Image
 from symbols.errors import GprofError
+from symbols.extra_images import ExtraImage, open_extra
 from symbols.guest_identity import identity_of
 from symbols.kallsyms import Kallsyms
 from symbols.modules import Module, open_modules
+from symbols.names import printable
 from symbols.slide import Verified
 from symbols.space import Reason
 
@@ -69,6 +72,9 @@ def examine(
     hz: float,
     max_halted: float,
     monitor: Address | Domain | None = None,
+    max_latency_ns: int | None = None,
+    named: Sequence[str] = (),
+    directories: Sequence[Path] = (),
 ) -> list[Check]:
     """Look at the files, the guest, whether they match, and what sampling costs.
 
@@ -82,12 +88,16 @@ def examine(
         hz: the rate asked for.
         max_halted: the budget, 0.01 for 1 %.
         monitor: see `attach`.
+        max_latency_ns: the longest that one stop in a hundred may take; None for any.
+        named: firmware and others, as `FILE[@ADDR]`.
+        directories: where files of modules may be.
 
     Raises:
         UsageError: the address is none.
     """
     checks: list[Check] = []
     sources = _files(checks, vmlinux, kallsyms, modules)
+    sources = replace(sources, extras=_extras(checks, named), directories=tuple(directories))
     where = Address.parse(address) if address else None
     way = "gdbstub" if where else "qmp"
     try:
@@ -107,7 +117,7 @@ def examine(
         _guest(checks, attached)
         _introspected(checks, attached)
         _match(checks, attached)
-        _cost(checks, attached, hz, max_halted)
+        _cost(checks, attached, hz, max_halted, max_latency_ns)
     except GprofError as error:
         checks.append(_failed("guest", error))
     finally:
@@ -145,6 +155,22 @@ def _files(
     except GprofError as error:
         checks.append(_failed("modules", error))
     return Sources(image, text, loaded)
+
+
+def _extras(checks: list[Check], named: Sequence[str]) -> tuple[ExtraImage, ...]:
+    found: list[ExtraImage] = []
+    for one in named:
+        try:
+            images = open_extra(one)
+        except GprofError as error:
+            checks.append(_failed("symbols", error))
+            continue
+        found += images
+        first = images[0].loaded
+        functions = sum(len(image.loaded.table or ()) for image in images)
+        seen = f"{len(images)} ranges, the first at {first.start:#x}, {functions} functions"
+        checks.append(Check("symbols", Verdict.FINE, f"{printable(one)}: {seen}"))
+    return tuple(found)
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:
@@ -261,7 +287,13 @@ def _match(checks: list[Check], attached: Attached) -> None:
     )
 
 
-def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float) -> None:
+def _cost(
+    checks: list[Check],
+    attached: Attached,
+    hz: float,
+    max_halted: float,
+    max_latency_ns: int | None,
+) -> None:
     """Measure what a sample costs, then sample for a moment."""
     machine = attached.live
     if isinstance(machine, MonitoredMachine):
@@ -274,6 +306,14 @@ def _cost(checks: list[Check], attached: Attached, hz: float, max_halted: float)
         looks = _cost_of_looks(attached.monitored, hz)
         checks.append(replace(looks, name="looks"))
         stops = _cost_by_events(machine, attached.monitored, hz, max_halted)
+        latency = attached.monitored.run_state.latency_ns
+        if latency is not None and max_latency_ns is not None and latency > max_latency_ns:
+            stops = replace(
+                stops,
+                verdict=Verdict.NOTICE,
+                remedy=f"That is longer than the {max_latency_ns / 1e6:g} ms of "
+                "--max-halt-latency: the monitor would take over.",
+            )
         checks.extend((stops, _way(stops, looks)))
     else:
         cost = StopCost()
@@ -330,8 +370,8 @@ def _way(stops: Check, looks: Check) -> Check:
     return Check(
         "way",
         Verdict.NOTICE,
-        "the stub samples, at a lower rate or, where less than half of it is left, the monitor "
-        f"in its place: {looks.seen}",
+        "the stub samples, at a lower rate or, where less than half of it is left or stops take "
+        f"too long, the monitor in its place: {looks.seen}",
         "--qmp (or --domain) without --gdb leaves the guest running from the start.",
     )
 
@@ -377,7 +417,8 @@ def _trial(checks: list[Check], attached: Attached, taken: SampleBatch) -> None:
     resolved = attached.space.resolve(taken.pc)
     reasons = np.bincount(resolved.reason, minlength=max(Reason) + 1)
     parts = [f"{reasons[reason]} {reason.sentence}" for reason in Reason if reasons[reason]]
-    unnamed = len(taken) - reasons[Reason.RESOLVED] - reasons[Reason.USER_SPACE]
+    named = reasons[Reason.RESOLVED] + sum(reasons[reason] for reason in Reason if reason.expected)
+    unnamed = len(taken) - named
     checks.append(
         Check(
             "samples",

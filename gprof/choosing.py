@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from gprof.errors import UsageError
+from gprof.profile.one_place import in_one_place
 from gprof.profile.profile import Profile
 from symbols.names import printable
 from symbols.space import AddressSpace, SymbolAt
@@ -39,10 +40,15 @@ def choose_symbol(profile: Profile, wanted: str) -> Chosen:
     address = _address(wanted)
     found: list[tuple[int, SymbolAt]] = []
     for guest, space in profile.spaces.items():
-        if address is None:
-            found += [(guest, at) for at in space.find(wanted)]
-        elif (at := space.symbol_at(address)) is not None:
-            found.append((guest, at))
+        for era in reversed(space.eras):
+            if address is None:
+                here = era.find(wanted)
+            else:
+                at = era.symbol_at(address)
+                here = [at] if at is not None else []
+            if here:
+                found += [(guest, at) for at in here]
+                break
     if not found:
         raise UsageError(
             f"the guest has no symbol {printable(wanted)!r}"
@@ -67,9 +73,11 @@ def _address(text: str) -> int | None:
 
 
 def _samples(profile: Profile, guest: int, at: SymbolAt) -> int:
-    pc = profile.samples.pc
-    inside = (pc >= np.uint64(at.symbol.start)) & (pc <= np.uint64(at.symbol.end - 1))
-    return int((inside & (profile.samples.guest == guest)).sum())
+    samples = in_one_place(profile, at, guest).samples
+    inside = (samples.pc >= np.uint64(at.symbol.start)) & (
+        samples.pc <= np.uint64(at.symbol.end - 1)
+    )
+    return int((inside & (samples.guest == guest)).sum())
 
 
 def _near(profile: Profile, wanted: str) -> str:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gprof.attach import Sources
 from gprof.errors import UsageError
+from symbols.extra_images import ExtraImage, open_extra
 from symbols.names import printable
 
 
@@ -19,14 +20,20 @@ class GivenSymbols:
         vmlinux: the kernels' ELF files.
         kallsyms: copies of /proc/kallsyms.
         modules: copies of /proc/modules.
-        mount: a directory with `<pid>/proc/kallsyms` and `<pid>/proc/modules`, as perf takes it.
+        mount: a directory with `<pid>/proc/kallsyms` and `<pid>/proc/modules`, as perf takes it;
+            for the one guest that is sampled, the root of its files.
+        directories: roots of guests' files, or directories of modules.
+        named: firmware and others, as `FILE[@ADDR]`.
     """
 
     vmlinux: dict[int | None, Path] = field(default_factory=dict)
     kallsyms: dict[int | None, Path] = field(default_factory=dict)
     modules: dict[int | None, Path] = field(default_factory=dict)
     mount: Path | None = None
+    directories: tuple[Path, ...] = ()
+    named: tuple[str, ...] = ()
     _opened: dict[tuple[Path | None, ...], Sources] = field(default_factory=dict)
+    _extras: tuple[ExtraImage, ...] | None = None
 
     @classmethod
     def of(
@@ -35,6 +42,9 @@ class GivenSymbols:
         kallsyms: Sequence[str] = (),
         modules: Sequence[str] = (),
         mount: Path | None = None,
+        *,
+        directories: Sequence[Path] = (),
+        named: Sequence[str] = (),
     ) -> GivenSymbols:
         """Read options of the form `[PID=]FILE`.
 
@@ -44,17 +54,33 @@ class GivenSymbols:
         if mount is not None and not mount.is_dir():
             raise UsageError(
                 f"{mount} is no directory",
-                "--guestmount takes a directory with <pid>/proc/kallsyms for each guest.",
+                "--guestmount takes the root of the guest's files; with perf, a directory with "
+                "<pid>/proc/kallsyms for each guest.",
             )
+        for directory in directories:
+            if not directory.is_dir():
+                raise UsageError(
+                    f"{directory} is no directory",
+                    "--symfs takes a root with lib/modules or usr/lib/debug in it, or a "
+                    "directory of modules.",
+                )
         return cls(
             _by_pid("--guestvmlinux", vmlinux),
             _by_pid("--guestkallsyms", kallsyms),
             _by_pid("--guestmodules", modules),
             mount,
+            tuple(directories),
+            tuple(named),
         )
 
     def __bool__(self) -> bool:
-        return bool(self.vmlinux or self.kallsyms or self.modules or self.mount)
+        given = (self.vmlinux, self.kallsyms, self.modules, self.mount, self.named)
+        return any(map(bool, given))
+
+    @property
+    def all_directories(self) -> tuple[Path, ...]:
+        """Where files of modules may be, for the one guest that is sampled."""
+        return (*self.directories, self.mount) if self.mount is not None else self.directories
 
     @property
     def pids(self) -> frozenset[int]:
@@ -95,18 +121,14 @@ class GivenSymbols:
             UsageError: files are given for several.
             SymbolsError: a file is not what it should be.
         """
-        if self.mount is not None:
-            raise UsageError(
-                "--guestmount is for guests that perf samples",
-                "Give this one's files with --guestvmlinux, --guestkallsyms and --guestmodules.",
-            )
         pids = {*self.vmlinux, *self.kallsyms, *self.modules}
         if len(pids) > 1:
             raise UsageError(
                 "files are given for several guests, but there is one",
                 "PID=FILE is for recordings of perf; give FILE alone.",
             )
-        return self.of_guest(next(iter(pids), None))
+        sources = self.of_guest(next(iter(pids), None))
+        return replace(sources, directories=self.all_directories)
 
     def of_guest(self, pid: int | None) -> Sources:
         """The files for the guest of a hypervisor.
@@ -124,8 +146,20 @@ class GivenSymbols:
             kallsyms, modules = self.kallsyms.get(None), modules or self.modules.get(None)
         chosen = (self.vmlinux.get(pid) or self.vmlinux.get(None), kallsyms, modules)
         if chosen not in self._opened:
-            self._opened[chosen] = Sources.open(*chosen)
+            self._opened[chosen] = replace(
+                Sources.open(*chosen), extras=self.extras(), directories=self.directories
+            )
         return self._opened[chosen]
+
+    def extras(self) -> tuple[ExtraImage, ...]:
+        """Firmware and others that were named, opened.
+
+        Raises:
+            ImageError: a file is none of those, or nothing tells where it is.
+        """
+        if self._extras is None:
+            self._extras = tuple(extra for one in self.named for extra in open_extra(one))
+        return self._extras
 
 
 def _existing(path: Path) -> Path | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -77,10 +78,11 @@ def _recorded(profile: Profile, given: GivenSymbols) -> Input:
         given.refuse_strangers(pids)
     for number, guest in profile.guests.items():
         sources = _sources(guest, given)
-        slide = _slide(profile, number, sources)
-        if sources:
-            spaces[number] = sources.space(slide, BY_NAME.get(guest.architecture))
-        code[number] = sources.code(profile.texts.get(number), slide)
+        eras = profile.space(number).eras
+        slides = _slides(guest, eras, sources)
+        if sources or sources.extras:
+            spaces[number] = _renamed(guest, eras, slides, sources)
+        code[number] = sources.code(profile.texts.get(number), slides[-1])
     return Input(replace(profile, spaces=spaces), code)
 
 
@@ -104,12 +106,49 @@ def _perf(source: PerfFile, given: GivenSymbols) -> Input:
     return Input(Profile(samples, source.facts(), guests, spaces), found.code)
 
 
-def _slide(profile: Profile, number: int, sources: Sources) -> Slide | None:
+def _renamed(
+    guest: Guest, eras: Sequence[AddressSpace], slides: Sequence[Slide | None], sources: Sources
+) -> AddressSpace:
+    """A recorded guest by the names of files; the eras of other kernels keep those recorded."""
+    spaces: list[AddressSpace] = []
+    for era, slide in zip(eras, slides, strict=True):
+        if slide is not None or (sources and sources.image is None):
+            found = sources.space(slide, BY_NAME.get(guest.architecture))
+        else:
+            found = AddressSpace(
+                [*(extra.loaded for extra in sources.extras), *era.images],
+                kernel_half=era.kernel_half,
+                starting=era.starting,
+            )
+        spaces.append(found.following(tuple(spaces), era.since_ns))
+    return spaces[-1]
+
+
+def _slides(guest: Guest, eras: Sequence[AddressSpace], sources: Sources) -> list[Slide | None]:
+    """Where the guest ran the kernel of `sources` in each era, None where it ran another.
+
+    Raises:
+        MismatchError: it never ran it.
+        SlideUnknown: nothing tells.
+    """
+    slides: list[Slide | None] = []
+    refused: MismatchError | None = None
+    for era in eras:
+        try:
+            slides.append(_slide(guest, era, sources))
+        except MismatchError as mismatch:
+            slides.append(None)
+            refused = mismatch
+    if refused is not None and not any(slides):
+        raise refused
+    return slides
+
+
+def _slide(guest: Guest, era: AddressSpace, sources: Sources) -> Slide | None:
     """Where a recorded guest ran the kernel of `sources`: the recording knows, by its build id."""
-    if sources.image is None:
+    if sources.image is None or (era.starting and _kernel(era) is None):
         return None
-    guest = profile.guests[number]
-    kernel = _kernel(profile.space(number))
+    kernel = _kernel(era)
     if kernel is None or not kernel.build_id or not sources.image.build_id:
         return sources.find_slide(guest.architecture)
     if kernel.build_id != sources.image.build_id:

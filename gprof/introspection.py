@@ -57,6 +57,7 @@ def introspect(
     symbols: bool,
     modules: bool,
     directories: Sequence[Path] = (),
+    before: Introspected | None = None,
 ) -> Introspected:
     """Read a guest's symbols and modules from its memory, in stops of a millisecond.
 
@@ -70,6 +71,7 @@ def introspect(
         modules: read its list of modules.
         directories: roots or directories of modules, whose files are preferred to what the
             kernel knows of them, if they are of the same build.
+        before: what was found a while ago in the same boot, to read no more than what is new.
 
     Raises:
         TargetError: the guest went away.
@@ -90,9 +92,15 @@ def introspect(
         known = KnownKernel(kallsyms=kallsyms, architecture=known.architecture)
     if modules and (known.image is not None or known.kallsyms is not None):
         try:
-            types = kernel_types(memory, known, known.address_of)
+            types = before.types if before is not None else None
+            types = types or kernel_types(memory, known, known.address_of)
             files = ModuleFiles(directories, _release(memory, known)) if directories else None
-            loaded = loaded_modules(Structures(memory, types), known.address_of, files)
+            loaded = loaded_modules(
+                Structures(memory, types),
+                known.address_of,
+                files,
+                before.modules if before is not None else None,
+            )
         except SymbolsError as problem:
             problems.append(problem)
     cost = memory.cost if isinstance(memory, StubMemory) else ReadingCost()

@@ -11,11 +11,14 @@ from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.task_numbers import Following
 from gprof.user_following import UserFollower
+from gprof.user_programs import UserPrograms
 from symbols.btf import Btf
 from symbols.errors import SymbolsError
 from symbols.introspection import KnownKernel, kernel_types
+from symbols.page_cache import PageCache
 from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
+from symbols.user_files import UserFiles
 from symbols.user_mappings import UserMappings
 
 
@@ -34,16 +37,12 @@ def follow_tasks(
         are none, as without an operating system.
     """
     sources = attached.sources
-    if attached.slide is None or (
-        sources.image is not None and sources.image.linux_release is None
-    ):
+    if attached.slide is None or not sources.runs_linux:
         return None, ""
     monitored = attached.machine if isinstance(attached.machine, MonitoredMachine) else None
     if monitored is not None and monitored.why_packets is not None:
         return None, f"Tasks are not told: {monitored.why_packets.problem}."
-    known = KnownKernel(
-        sources.image, sources.kallsyms, attached.slide.offset, attached.guest.architecture
-    )
+    known = attached.known_kernel
     try:
         memory = (attached.monitored or attached.machine).fresh_memory()
         types = attached.introspected.types or _types(attached, known)
@@ -56,7 +55,12 @@ def follow_tasks(
     users = None
     if spaces is not None:
         with suppress(SymbolsError):  # a kernel that keeps mappings in another way
-            users = UserFollower(UserMappings(structures), memory, tasks, spaces)
+            mappings = UserMappings(structures)
+            programs = None
+            if sources.directories:
+                cache = PageCache(structures, attached.guest.architecture, known.address_of)
+                programs = UserPrograms(cache, UserFiles(sources.directories))
+            users = UserFollower(mappings, memory, tasks, spaces, programs)
 
     def number(task: Task) -> int:
         space = 0

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from gprof.guest.memory import StubMemory
 from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
+from gprof.user_programs import UserPrograms
 from symbols.memory import Memory
 from symbols.space import ImageKind, LoadedImage
 from symbols.user_mappings import UserMapping, UserMappings
@@ -35,11 +36,18 @@ class UserFollower:
         memory: what they are read from.
         tasks: of the profile.
         spaces: of the profile; filled.
+        programs: gives the symbols of files; None to do without.
     """
 
     def __init__(
-        self, mappings: UserMappings, memory: Memory, tasks: TaskTable, spaces: UserSpaces
+        self,
+        mappings: UserMappings,
+        memory: Memory,
+        tasks: TaskTable,
+        spaces: UserSpaces,
+        programs: UserPrograms | None = None,
     ) -> None:
+        self._programs = programs
         self._mappings = mappings
         self._memory = memory
         self._tasks = tasks
@@ -81,6 +89,8 @@ class UserFollower:
         """Nothing that waits is there any more, as after a reset."""
         self._waiting.clear()
         self._mappings.forget()
+        if self._programs is not None:
+            self._programs.forget()
 
     def _read(self) -> None:
         free = not isinstance(self._memory, StubMemory)
@@ -89,11 +99,15 @@ class UserFollower:
                 return
             space, _ = self._waiting.popitem()  # the last seen is the likeliest to be alive
             before = _cost_ns(self._memory)
-            found = self._mappings.of(self._mm_of[space])
+            mm = self._mm_of[space]
+            found = self._mappings.of(mm)
+            images = images_of(found or ())
+            if found and self._programs is not None:
+                images = self._programs.with_symbols(found, images)
             cost = _cost_ns(self._memory) - before
             self._rest_until_ns = time.monotonic_ns() + _RESTS * cost
-            if found:
-                self._spaces.fill(space, images_of(found))
+            if images:
+                self._spaces.fill(space, images)
 
 
 def images_of(mappings: Sequence[UserMapping]) -> list[LoadedImage]:

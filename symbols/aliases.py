@@ -10,18 +10,22 @@ from numpy.typing import NDArray
 
 from symbols.names import Names
 
-#: Compilers' and assemblers' marks, local labels, linkers' thunks: never a function's name.
-#: scripts/mksysmap and scripts/kallsyms.c of Linux, and tools/perf/util/symbol.h
-#: (is_ignored_kernel_symbol).
-IGNORED_PREFIXES = (
+#: Compilers' and assemblers' marks and local labels: they lie within functions, and riscv64 has
+#: modules full of them.
+LABEL_PREFIXES = (
     b"$",
     b".L",
     b"L0",
-    b"__efistub_",
     b"__kvm_nvhe_$",
     b"__kvm_nvhe_.L",
     b"__pi_$",
     b"__pi_.L",
+)
+#: Those, and linkers' thunks and the like: never a function's name. scripts/mksysmap and
+#: scripts/kallsyms.c of Linux, and tools/perf/util/symbol.h (is_ignored_kernel_symbol).
+IGNORED_PREFIXES = (
+    *LABEL_PREFIXES,
+    b"__efistub_",
     b"__kcfi_typeid_",
     b"__AArch64ADRPThunk_",
     b"__ARMV5PILongThunk_",

@@ -106,8 +106,9 @@ class Image:
             Init text is included: its symbols have sizes, and a guest that boots runs it.
     """
 
-    def __init__(self, path: str, fd: int) -> None:
+    def __init__(self, path: str, fd: int, *, dynamic: bool = False) -> None:
         self.path = path
+        self._dynamic = dynamic
         self._fd = fd
         self._close = weakref.finalize(self, os.close, fd)
         self._file_size = os.fstat(fd).st_size
@@ -121,8 +122,12 @@ class Image:
                 ) from None
 
     @classmethod
-    def open(cls, path: str | os.PathLike[str]) -> Image:
+    def open(cls, path: str | os.PathLike[str], *, dynamic: bool = False) -> Image:
         """The ELF file at `path`.
+
+        Args:
+            path: of the file.
+            dynamic: of a stripped file take the symbols that other files use, as a library has.
 
         Raises:
             ImageError: it is missing, unreadable, no ELF file, cut short, or without symbols.
@@ -140,7 +145,7 @@ class Image:
         except BaseException:
             os.close(fd)
             raise
-        return cls(shown, fd)
+        return cls(shown, fd, dynamic=dynamic)
 
     @cached_property
     def table(self) -> SymbolTable:
@@ -298,6 +303,8 @@ class Image:
 
     def _read_symbols(self) -> ElfSymbols:
         table = next((s for s in self.sections if s.kind == "SHT_SYMTAB"), None)
+        if table is None and self._dynamic:
+            table = next((s for s in self.sections if s.kind == "SHT_DYNSYM"), None)
         if table is None or table.size < 2 * ENTRY_SIZE[self.bits]:
             raise ImageError(f"{self.path} has no symbol table: it was stripped", _WITH_SYMBOLS)
         if not table.link < len(self.sections):

@@ -71,7 +71,7 @@ class LoadedModules:
     Attributes:
         listed: the kernel's list of them, in its order.
         images: each with its functions, by name.
-        symbols: what the kernel knows of each one's symbols, where it does.
+        symbols: what the kernel knows of the symbols of each one that was read, where it does.
         complete: the list was walked to its end.
     """
 
@@ -149,7 +149,10 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
 
 
 def loaded_modules(
-    structures: Structures, address_of: AddressOf, files: ModuleFiles | None = None
+    structures: Structures,
+    address_of: AddressOf,
+    files: ModuleFiles | None = None,
+    before: LoadedModules | None = None,
 ) -> LoadedModules:
     """The modules that the guest has loaded, with the functions of each.
 
@@ -158,6 +161,8 @@ def loaded_modules(
         address_of: runtime address of a symbol.
         files: where files of modules may be; a module's own file is preferred if its build id
             is that of the one loaded.
+        before: what was loaded a while ago in the same boot; of what is still there the functions
+            are not read again.
 
     Raises:
         IntrospectionError: the list is not to be found.
@@ -171,7 +176,11 @@ def loaded_modules(
     found = list_modules(structures, head)
     images: dict[str, LoadedImage] = {}
     symbols: list[ModuleSymbols] = []
+    known = {(m.name, m.address, m.text): m for m in before.listed} if before is not None else {}
     for module in found.modules:
+        if before is not None and (module.name, module.address, module.text) in known:
+            images[module.name] = before.images[module.name]
+            continue
         own = module_symbols(structures, module)
         if own is not None:
             symbols.append(own)

@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symbols.aliases import IGNORED_PREFIXES, best_aliases, starts_with
+from symbols.aliases import IGNORED_PREFIXES, LABEL_PREFIXES, best_aliases, starts_with
 from symbols.errors import KallsymsError
 from symbols.file_kinds import HEAD, looks_like
 from symbols.files import read_bounded
@@ -51,14 +51,14 @@ class Kallsyms:
     """What one text says.
 
     Attributes:
-        kernel: functions of the kernel proper. Init text is left out: it is freed after boot,
-            though still listed.
+        kernel: functions of the kernel proper, without init text.
         modules: functions of each module, and of each kind of text made at run time
             (`bpf`, `__builtin__ftrace`, ...), by the name between the brackets.
         path: where the text came from, as shown to people.
         names: every listed symbol, data included.
         addresses: of each of `names`.
         in_kernel: which of `names` are of the kernel proper.
+        initial: functions that run while the kernel boots, and are freed then.
     """
 
     kernel: SymbolTable
@@ -67,6 +67,7 @@ class Kallsyms:
     names: Names
     addresses: NDArray[np.uint64]
     in_kernel: NDArray[np.bool_]
+    initial: SymbolTable = field(default_factory=SymbolTable.empty)
 
     @classmethod
     def open(cls, path: str | os.PathLike[str]) -> Kallsyms:
@@ -99,14 +100,20 @@ class Kallsyms:
     @classmethod
     def of(cls, lines: SymbolLines, *, path: str) -> Kallsyms:
         """The symbols of lines from elsewhere, such as the kernel's own tables in memory."""
-        table = _Functions.choose(lines)
+        in_kernel = lines.owner == KERNEL
+        # perf's choice (tools/perf/util/symbol.c, symbol_type__filter), without data.
+        function = np.isin(lines.kind, np.frombuffer(b"tTwW", np.uint8)) & (lines.address != 0)
+        function &= ~starts_with(lines.names, IGNORED_PREFIXES)
+        below, initial = _not_lasting(lines, in_kernel)
+        table = _Functions.choose(lines, function & ~(in_kernel & (below | initial)))
         return cls(
             table.of(KERNEL),
             {name: table.of(i) for i, name in enumerate(lines.owners)},
             path,
             lines.names,
             lines.address,
-            lines.owner == KERNEL,
+            in_kernel,
+            _Functions.choose(lines, function & in_kernel & initial).of(KERNEL),
         )
 
     @property
@@ -141,14 +148,9 @@ class _Functions:
     owner: NDArray[np.int64]
 
     @classmethod
-    def choose(cls, lines: SymbolLines) -> _Functions:
-        """The functions among the lines: one name an address, and where each ends."""
-        # perf's choice (tools/perf/util/symbol.c, symbol_type__filter), without data.
-        function = np.isin(lines.kind, np.frombuffer(b"tTwW", np.uint8)) & (lines.address != 0)
-        function &= ~starts_with(lines.names, IGNORED_PREFIXES)
-        in_kernel = lines.owner == KERNEL
-        function &= ~in_kernel | _lasting(lines, in_kernel)
-        rows = np.flatnonzero(function)
+    def choose(cls, lines: SymbolLines, wanted: NDArray[np.bool_]) -> _Functions:
+        """The functions that are wanted of the lines: one name an address, where each ends."""
+        rows = np.flatnonzero(wanted)
         rows = rows[
             best_aliases(
                 lines.names.take(rows),
@@ -168,36 +170,40 @@ class _Functions:
         return SymbolTable(table.start[rows], table.end[rows], table.names.take(rows))
 
 
-def _lasting(lines: SymbolLines, in_kernel: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Which lines lie where the kernel's text is once it runs: not below it, not in init text.
+def _not_lasting(
+    lines: SymbolLines, in_kernel: NDArray[np.bool_]
+) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+    """Which lines lie below the kernel's text, and which in text that is freed after booting.
 
-    Per-cpu symbols are offsets from 0 (x86 before 6.15); init text and exit text are freed.
+    Per-cpu symbols are offsets from 0 (x86 before 6.15).
     """
 
     def at(name: str) -> int | None:
         found = [i for i in lines.names.find(name) if in_kernel[i] and lines.address[i]]
         return int(lines.address[found[0]]) if found else None
 
-    lasting = np.ones(len(lines.address), np.bool_)
+    below = np.zeros(len(lines.address), np.bool_)
+    initial = below.copy()
     heads = [head for head in (at("_text"), at("_stext")) if head is not None]
     if heads:
-        lasting &= lines.address >= np.uint64(min(heads))
+        below |= lines.address < np.uint64(min(heads))
     for first, last in (("__init_begin", "__init_end"), ("_sinittext", "_einittext")):
         begin, end = at(first), at(last)
         if begin is not None and end is not None:
-            lasting &= (lines.address < np.uint64(begin)) | (lines.address >= np.uint64(end))
-    return lasting
+            initial |= (lines.address >= np.uint64(begin)) & (lines.address < np.uint64(end))
+    return below, initial & ~below
 
 
 def _ends(
     lines: SymbolLines, start: NDArray[np.uint64], owner: NDArray[np.int64]
 ) -> NDArray[np.uint64]:
-    """Where each function ends: at the next symbol of any kind, but not too far.
+    """Where each function ends: at the next symbol of any kind but a label, and not too far.
 
     As perf (tools/perf/util/symbol.c, symbols__fixup_end) where the next symbol is of another
     owner or there is none: at the end of the page after the function's first.
     """
-    placed = np.flatnonzero((lines.kind | 0x20) != ord("a"))
+    labels = starts_with(lines.names, LABEL_PREFIXES)
+    placed = np.flatnonzero(((lines.kind | 0x20) != ord("a")) & ~labels)
     ordered = placed[np.argsort(lines.address[placed], kind="stable")]
     boundary = lines.address[ordered]
     after = np.searchsorted(boundary, start, side="right")

@@ -135,11 +135,14 @@ def _kernel(image: Image | None, kallsyms: Kallsyms | None, slide: int) -> Itera
         name = "[kernel]" if image.banner else _file_name(image)
         yield from _slid(image, name, ImageKind.KERNEL, slide % _WRAP)
     elif kallsyms is not None and len(kallsyms.kernel):
-        start, end = kallsyms.text
-        path = kallsyms.path
-        yield from _range(
-            LoadedImage("[kernel]", ImageKind.KERNEL, start, end, kallsyms.kernel, slide, path=path)
-        )
+        for table in (kallsyms.kernel, kallsyms.initial):
+            if len(table):
+                start, end = int(table.start[0]), int(table.end.max())
+                yield from _range(
+                    LoadedImage(
+                        "[kernel]", ImageKind.KERNEL, start, end, table, slide, path=kallsyms.path
+                    )
+                )
 
 
 def _slid(image: Image, name: str, kind: ImageKind, slide: int) -> Iterator[LoadedImage]:

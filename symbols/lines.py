@@ -51,6 +51,7 @@ class SourceLines:
         self._finders: Iterator[Finder] | None = None
         self._finder: Finder | None = None
         self._refusals: list[str] = []
+        self._closed = False
         self._lock = threading.Lock()
 
     @property
@@ -79,10 +80,17 @@ class SourceLines:
                 missing = [address for address in missing if address not in self._known]
             if missing:
                 self._ask(missing)
-            return {address: self._known[address] for address in distinct}
+            return {address: self._known.get(address, ()) for address in distinct}
 
     def close(self) -> None:
-        """End what was started. What is asked afterwards is answered from memory."""
+        """End what was started, at once: a thread that waits for an answer gets none.
+
+        What is asked afterwards is answered from memory.
+        """
+        self._closed = True
+        finder = self._finder
+        if finder is not None:
+            finder.stop()
         with self._lock:
             if self._finder is not None:
                 self._finder.close()
@@ -92,20 +100,21 @@ class SourceLines:
         if self._finders is None:
             self._finders = self._available()
             self._finder = next(self._finders, None)
-        while self._finder is not None:
+        while self._finder is not None and not self._closed:
             try:
                 found = dict(zip(addresses, self._finder.find(addresses), strict=True))
             except FinderFailed as failed:
                 self._refusals.append(str(failed))
                 self._finder.close()
-                self._finder = next(self._finders, None)
+                self._finder = None if self._closed else next(self._finders, None)
                 continue
             self._known |= found
             # A file without debugging information must not hide one that has it.
             if self._cache is not None and any(found.values()):
                 self._cache.put(self._build_id, found)
             return
-        self._known |= dict.fromkeys(addresses, ())
+        if not self._closed:
+            self._known |= dict.fromkeys(addresses, ())
 
     def _available(self) -> Iterator[Finder]:
         """What can tell lines of this file, the best first: measured in decision 7."""

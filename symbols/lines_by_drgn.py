@@ -90,6 +90,8 @@ class Drgn:
         ]
         return tuple(one for one in frames if one is not None)
 
+    def stop(self) -> None:
+        """See `Finder`; it never waits for long."""
+
     def close(self) -> None:
-        """Let go of the file."""
-        del self._program
+        """See `Finder`; the file is let go of with this."""

@@ -55,6 +55,10 @@ class Symbolizer:
             found += [_chain_of(self._talk.line(), address) for address in some]
         return found
 
+    def stop(self) -> None:
+        """See `Finder`."""
+        self._talk.stop()
+
     def close(self) -> None:
         """End the program."""
         self._talk.close()
@@ -102,6 +106,11 @@ class Addr2line:
             section, offset = self._place(address)
             found.append(self._ask(section, offset) if section is not None else ())
         return found
+
+    def stop(self) -> None:
+        """See `Finder`."""
+        for talk in list(self._talks.values()):
+            talk.stop()
 
     def close(self) -> None:
         """End the programs."""
@@ -185,6 +194,11 @@ class _Conversation:
         self._process, self._input, self._output = process, process.stdin, process.stdout
         self._heard = bytearray()
         self.close = weakref.finalize(self, _end, process)
+
+    def stop(self) -> None:
+        """End the program; the pipes stay, since another thread may be reading from them."""
+        with contextlib.suppress(OSError):
+            self._process.kill()
 
     def say(self, text: str) -> None:
         """Hand over a few lines; no more than a pipe holds."""

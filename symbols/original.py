@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -113,13 +114,16 @@ class Original:
         # ppc64 alone is of either order.
         order = self.image.little_endian if architecture == "ppc64" else None
         originals = disassemble(file, start, architecture, syntax=syntax, little_endian=order)
+        starts = [one.address - start for one in originals]
         found = {}
         for instruction in running:
             first = instruction.address - start
             after = first + instruction.size
             if not different[first:after].any():
                 continue
-            before = tuple(o for o in originals if first <= o.address - start < after)
+            before = tuple(
+                originals[bisect.bisect_left(starts, first) : bisect.bisect_left(starts, after)]
+            )
             kind = self._kind(instruction, before)
             found[instruction.address] = Patch(kind, before)
         return found

@@ -103,6 +103,15 @@ def _entry(physical: Memory, table: int, index: int, order: str = "little") -> i
 
 
 @dataclass(frozen=True, slots=True)
+class NoTables:
+    """A processor without paging: every address is physical."""
+
+    def walk(self, physical: Memory, address: int) -> Mapped | None:  # noqa: ARG002
+        """See `PageTables.walk`."""
+        return Mapped(address, (1 << _PAGE_BITS) - address % (1 << _PAGE_BITS))
+
+
+@dataclass(frozen=True, slots=True)
 class X86Tables:
     """x86-64.
 

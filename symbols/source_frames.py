@@ -47,7 +47,7 @@ class FinderFailed(Exception):
 
 
 class Finder(Protocol):
-    """Tells chains of one file's addresses. One thread at a time."""
+    """Tells chains of one file's addresses. One thread at a time, but for `stop`."""
 
     #: What answers: the name of a program or a library.
     name: str
@@ -61,6 +61,10 @@ class Finder(Protocol):
         Raises:
             FinderFailed: it does not answer, or not sensibly.
         """
+        ...
+
+    def stop(self) -> None:
+        """Have `find`, which another thread may wait in, fail soon. Any thread may call it."""
         ...
 
     def close(self) -> None:

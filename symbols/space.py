@@ -35,12 +35,20 @@ class Reason(IntEnum):
     NO_SYMBOLS = 3
     BETWEEN_SYMBOLS = 4
     USER_SPACE = 5
+    STARTING = 6
+    FIRMWARE = 7
+    BEFORE_KERNEL = 8
     USER_PROGRAM = 9
 
     @property
     def sentence(self) -> str:
         """The reason as shown to people."""
         return _SENTENCES[self]
+
+    @property
+    def expected(self) -> bool:
+        """Nothing failed: what runs there is not the kernel's."""
+        return self in _EXPECTED
 
 
 _SENTENCES = {
@@ -50,8 +58,25 @@ _SENTENCES = {
     Reason.NO_SYMBOLS: "its image has no symbols",
     Reason.BETWEEN_SYMBOLS: "between the symbols of its image",
     Reason.USER_SPACE: "guest user space",
+    Reason.STARTING: "the guest was starting, and its kernel was not found yet",
+    Reason.FIRMWARE: "firmware or a boot loader, without paging",
+    Reason.BEFORE_KERNEL: "before the kernel: firmware, a boot loader or a decompressor",
     Reason.USER_PROGRAM: "a program of the guest, whose symbols are not known",
 }
+
+
+_EXPECTED = frozenset(
+    {Reason.USER_SPACE, Reason.USER_PROGRAM, Reason.FIRMWARE, Reason.BEFORE_KERNEL}
+)
+
+
+class Running(IntEnum):
+    """How a processor ran the code at an address: what an address means may depend on it."""
+
+    UNKNOWN = 0
+    USER = 1  # with a user's rights
+    PRIVILEGED = 2  # with a kernel's rights: never user space
+    BARE = 3  # with a kernel's rights and without paging
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,10 +133,16 @@ class Resolved:
 class AddressSpace:
     """Everything loaded in one guest. What is loaded later wins over what lay there before.
 
+    A space holds from `since_ns` on; `earlier` are those that held before, which a reset, another
+    kernel or an unloaded module ended. Together they are the guest's eras.
+
     Args:
         images: what is loaded, in order of loading.
         kernel_half: first and last address of the half that belongs to the kernel, inclusive;
             outside it an address that no image holds is user space.
+        since_ns: from when on it holds; see `SampleBatch.time`. Nobody asks it of the first.
+        earlier: what held before, the oldest first.
+        starting: the guest has just been started; its kernel may not even be there yet.
     """
 
     def __init__(
@@ -119,8 +150,16 @@ class AddressSpace:
         images: Iterable[LoadedImage] = (),
         *,
         kernel_half: tuple[int, int] = (1 << 63, _WRAP - 1),
+        since_ns: int = 0,
+        earlier: tuple[AddressSpace, ...] = (),
+        starting: bool = False,
     ) -> None:
+        if len(earlier) > 1 and since_ns < earlier[-1].since_ns:
+            raise ValueError("an era begins before the one that it follows")
         self.kernel_half = kernel_half
+        self.since_ns: int = since_ns
+        self.earlier = earlier
+        self.starting = starting
         self._images: list[LoadedImage] = []
         self._tree = IntervalTree()
         self._flat: tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32]] | None = None
@@ -131,6 +170,29 @@ class AddressSpace:
     def images(self) -> tuple[LoadedImage, ...]:
         """Every image ever loaded, in order; a `Resolved.image` indexes this."""
         return tuple(self._images)
+
+    @property
+    def eras(self) -> tuple[AddressSpace, ...]:
+        """The spaces that held one after the other, this one last."""
+        return (*self.earlier, self)
+
+    def era_at(self, times: NDArray[np.int64]) -> NDArray[np.intp]:
+        """For each time the index in `eras` of the space that held then."""
+        starts = np.array([era.since_ns for era in self.eras[1:]], np.int64)
+        return np.searchsorted(starts, times, side="right")
+
+    def following(
+        self, earlier: tuple[AddressSpace, ...], since_ns: int, *, starting: bool | None = None
+    ) -> AddressSpace:
+        """The same images as an era that begins at a time, after others."""
+        space = AddressSpace(
+            kernel_half=self.kernel_half,
+            since_ns=since_ns,
+            earlier=earlier,
+            starting=self.starting if starting is None else starting,
+        )
+        space._images, space._tree = list(self._images), self._tree.copy()
+        return space
 
     def loaded(self) -> Iterator[LoadedImage]:
         """The images that still hold some of their range, by address."""
@@ -159,9 +221,21 @@ class AddressSpace:
         found = self._tree.at(address)
         return self._images[next(iter(found)).data] if found else None
 
-    def resolve(self, addresses: NDArray[np.uint64]) -> Resolved:
-        """What each address means. Costs most by the number of addresses: pass distinct ones."""
+    def resolve(
+        self, addresses: NDArray[np.uint64], running: Running = Running.UNKNOWN
+    ) -> Resolved:
+        """What each address means. Costs most by the number of addresses: pass distinct ones.
+
+        Args:
+            addresses: of instructions.
+            running: how the processor ran all of them. User space may use the addresses that
+                firmware has before there is a kernel; and a processor without paging sees
+                neither a kernel's addresses nor a user's.
+        """
         image = self._image_of(addresses)
+        if running is Running.USER and any(i.kind is ImageKind.FIRMWARE for i in self._images):
+            firmware = np.array([i.kind is ImageKind.FIRMWARE for i in self._images])
+            image[(image >= 0) & firmware[image]] = -1
         symbol = np.full(len(addresses), -1, np.int64)
         offset = addresses.copy()
         reason = np.full(len(addresses), Reason.NO_IMAGE, np.uint8)
@@ -169,7 +243,11 @@ class AddressSpace:
         in_kernel = (addresses >= np.uint64(low)) & (addresses <= np.uint64(high))
         reason[~in_kernel] = Reason.USER_SPACE
         if not any(loaded.kind == ImageKind.KERNEL for loaded in self._images):
-            reason[in_kernel] = Reason.NO_KERNEL_SYMBOLS
+            reason[in_kernel] = Reason.STARTING if self.starting else Reason.NO_KERNEL_SYMBOLS
+        if running is Running.PRIVILEGED:
+            reason[~in_kernel] = Reason.BEFORE_KERNEL
+        elif running is Running.BARE:
+            reason[:] = Reason.FIRMWARE
         for number in np.unique(image[image >= 0]):
             loaded = self._images[number]
             here = np.flatnonzero(image == number)
@@ -207,6 +285,22 @@ class AddressSpace:
             ),
             loaded,
         )
+
+    def counterpart(self, at: SymbolAt) -> SymbolAt | None:
+        """The same function of the same image, where this space has it; None where it does not.
+
+        Args:
+            at: from another era.
+        """
+        for loaded in self.loaded():
+            if (loaded.name, loaded.kind, loaded.build_id) != (
+                at.image.name, at.image.kind, at.image.build_id
+            ):  # fmt: skip
+                continue
+            found = self.symbol_at((at.symbol.start - at.image.start + loaded.start) % _WRAP)
+            if found is not None and found.symbol.name == at.symbol.name:
+                return found
+        return None
 
     def find(self, name: str) -> list[SymbolAt]:
         """Every symbol of that name in what is loaded now, by address."""

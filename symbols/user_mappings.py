@@ -12,7 +12,7 @@ is left out.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from symbols.errors import BtfError, IntrospectionError
 from symbols.memory import MemoryFault, gather
@@ -47,12 +47,14 @@ class UserMapping:
         offset: where it begins in the file, in bytes.
         path: of the file as the guest's root has it; `[vdso]` or `[anon]` where there is none.
             Safe to show.
+        file: address of the kernel's `struct file`; 0 where there is none.
     """
 
     start: int
     end: int
     offset: int
     path: str
+    file: int = field(default=0, compare=False)
 
     @property
     def name(self) -> str:
@@ -127,7 +129,8 @@ class UserMappings:
             path = files.get(area.file, "[unknown file]") if area.file else "[anon]"
             if not area.file and area.start == special:
                 path = "[vdso]"
-            found.append(UserMapping(area.start, area.end, area.page * _PAGE % _WRAP, path))
+            offset = area.page * _PAGE % _WRAP
+            found.append(UserMapping(area.start, area.end, offset, path, area.file))
         return tuple(found)
 
     def forget(self) -> None:

@@ -171,10 +171,7 @@ def _module(row: Row) -> Piece:
 
 
 def _with_reason(label: str, row: Row) -> Piece:
-    if row.reason in {
-        Reason.USER_SPACE,
-        Reason.USER_PROGRAM,
-    }:  # nothing failed, and the label says it
+    if row.reason.expected:  # nothing failed, and the label says it
         return label, _MODE_TONES.get(row.mode, Tone.OTHER)
     return f"{label} ({row.reason.sentence})", Tone.DIM
 

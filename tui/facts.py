@@ -5,7 +5,6 @@ from __future__ import annotations
 from gprof.profile.profile import Profile
 from gprof.profile.view import Table
 from gprof.sampling.source import SourceFacts
-from symbols.space import Reason
 from tui.toned import Piece, Tone
 
 #: A rate that falls short of the one asked for by more than this share is worth a colour.
@@ -19,9 +18,6 @@ _MUCH_STEAL = 5.0
 _MANY_CUT = 1.0
 
 Item = list[Piece]
-
-#: User space is counted where its functions are not known; nothing is missing.
-_USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 
 
 def guest_items(profile: Profile) -> list[Item]:
@@ -94,8 +90,8 @@ def trouble_items(facts: SourceFacts, table: Table) -> list[Item]:
 
 
 def unresolved_item(table: Table) -> Item:
-    """The share of samples without a symbol, user space apart, and the most frequent reason."""
-    counted = {r: n for r, n in table.unresolved.items() if n and r not in _USER}
+    """The share of kernel samples without a symbol, and the most frequent reason."""
+    counted = {r: n for r, n in table.unresolved.items() if n and not r.expected}
     percent = 100.0 * sum(counted.values()) / table.samples if table.samples else 0.0
     item: Item = [
         ("unresolved ", Tone.DIM),

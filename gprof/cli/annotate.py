@@ -15,6 +15,7 @@ from gprof.cli.options import (
     given_symbols,
     live_choice,
     live_options,
+    mount_option,
     refuse_several,
     symbol_options,
 )
@@ -42,6 +43,7 @@ _MEASURES = ("local-period", "global-period", "local-hits", "global-hits")
               help="A recording; without it a live guest is sampled for 10 s.")  # fmt: skip
 @live_options
 @symbol_options
+@mount_option
 @source_options
 @click.option("--lines/--no-lines", default=True,
               help="Look up source lines and inlined functions. On by default.")  # fmt: skip
@@ -84,15 +86,15 @@ def command(symbol: str, path: Path | None, **given: Any) -> int:
         from gprof.cli.running import begin, run_with_progress, tell_end
 
         options = replace(options, duration_s=options.duration_s or _DEFAULT_DURATION)
-        live, attached = begin(options, symbols.only())
-        annotator = looks.annotator({0: attached.code}, tree)
+        live, guest = begin(options, symbols.only())
+        annotator = looks.annotator(guest.code, tree)
         try:
             # Before sampling: a wrong name must not cost ten seconds, and what was read once is
             # kept when the guest has been let go.
             first = choose_symbol(live.snapshot(), symbol)
             annotator.of_symbol(live.snapshot(), 0, first.at)
         except BaseException:
-            attached.close()
+            guest.attached.close()
             raise
         run_with_progress(live)
         profile = live.snapshot()

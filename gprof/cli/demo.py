@@ -13,6 +13,7 @@ from gprof.cli.options import POSITIVE, LiveOptions, call_graph_option
 
 if TYPE_CHECKING:
     from gprof.recording.writer import Writer
+    from symbols.source_tree import SourceTree
 
 #: How long the demo goes on where nobody can end it with a key.
 _PLAIN_DURATION = 10.0
@@ -76,13 +77,14 @@ def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plai
         # Where its socket lies is of no interest to anybody.
         address = Address("the bundled guest", path=guest.gdb_address)
         sources = Sources.open(guest.image, None, None)
-        live, attached = begin(options, sources, address=address, writer=writer, name="demo")
+        live, followed = begin(options, sources, address=address, writer=writer, name="demo")
         look(
             live,
-            {0: attached.code},
+            followed.code,
             plain=plain,
             budget_percent=options.max_halted_percent,
             leave_at_end=duration is not None,
+            tree=_sources(),
         )
 
 
@@ -94,7 +96,8 @@ def _replay(writer: Writer | None, duration: float | None, *, plain: bool) -> No
     from gprof.live import Live
     from gprof.sampling.replay import Replay
 
-    loaded = load(demo_file("demo.gprof"), GivenSymbols())
+    image = str(demo_file("demo.elf"))  # of which the recording has the names, not the lines
+    loaded = load(demo_file("demo.gprof"), GivenSymbols.of(vmlinux=[image]))
     profile = loaded.profile
     live = Live(
         Replay(profile),
@@ -104,4 +107,12 @@ def _replay(writer: Writer | None, duration: float | None, *, plain: bool) -> No
         memories=loaded.code,
         stacks=profile.stacks,
     )
-    look(live, loaded.code, plain=plain, leave_at_end=duration is not None)
+    look(live, loaded.code, plain=plain, leave_at_end=duration is not None, tree=_sources())
+
+
+def _sources() -> SourceTree:
+    """The bundled guest's own source."""
+    from gprof.guest.demo import demo_file
+    from symbols.source_tree import SourceTree
+
+    return SourceTree([demo_file("workload.c").parent])

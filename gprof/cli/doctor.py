@@ -8,12 +8,19 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import given_symbols, live_choice, live_options, symbol_options
+from gprof.cli.options import (
+    given_symbols,
+    live_choice,
+    live_options,
+    mount_option,
+    symbol_options,
+)
 
 
 @click.command("doctor")
 @live_options
 @symbol_options
+@mount_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")
 def command(as_json: bool, **given: Any) -> int:
     """Say what can be sampled here, what it costs, and what is missing.
@@ -34,6 +41,9 @@ def command(as_json: bool, **given: Any) -> int:
         hz=options.hz,
         max_halted=options.max_halted_percent / 100,
         monitor=options.monitor,
+        max_latency_ns=options.max_latency_ns,
+        named=symbols.named,
+        directories=symbols.all_directories,
     )
     if as_json:
         click.echo(json.dumps({"checks": [asdict(check) for check in checks]}, indent=2))

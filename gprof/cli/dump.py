@@ -8,7 +8,14 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import call_graph_option, given_symbols, guest_options, symbol_options
+from gprof.cli.options import (
+    call_graph_option,
+    given_symbols,
+    guest_options,
+    mount_option,
+    symbol_options,
+)
+from gprof.cli.source_options import kept_lines
 from gprof.errors import UsageError
 
 
@@ -31,6 +38,7 @@ from gprof.errors import UsageError
     help="Show inlined functions and source lines, where the vmlinux tells them.",
 )
 @symbol_options
+@mount_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")  # fmt: skip
 def command(
     *,
@@ -53,14 +61,12 @@ def command(
     from gprof.cli.waiting import telling_if_slow
     from gprof.dump import lines_of, take
     from gprof.guest.address import Address
-    from symbols.lines_cache import LineCache, default_cache
-    from symbols.lines_of_space import SpaceLines
     from symbols.unwinding.unwind import Way
 
     if core is not None and (gdb or qmp):
         raise UsageError("--core is given together with a running guest", "Choose one of them.")
     sources = given_symbols(given).only()
-    lines = SpaceLines(LineCache(default_cache())) if inline else None
+    lines = kept_lines() if inline else None
     if core is not None:
         attached = attach_core(core, sources)
     else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import closing, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import click
 
 from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options, task_option
 from gprof.cli.report import GROUPS
+from gprof.cli.source_options import kept_lines
+from gprof.errors import UsageError
 from gprof.export.formats import FORMATS, format_of
 
 _HELP = """Write a recording in the format of another tool.
@@ -39,6 +42,9 @@ The ending of OUT chooses the format where -f does not; a further .gz compresses
 @click.option("--no-idle", is_flag=True, help="Leave idle vcpus out.")
 @click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3.")
 @task_option
+@click.option("--inline", is_flag=True,
+              help="Inlined functions as frames of their own, with source lines where the format "
+                   "has them: pprof, firefox, speedscope. Wants a vmlinux with DWARF.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
     *,
@@ -49,6 +55,7 @@ def command(
     no_idle: bool,
     vcpus: tuple[int, ...] | None,
     task: tuple[str, ...],
+    inline: bool,
     force: bool,
     **given: Any,
 ) -> int:
@@ -66,8 +73,12 @@ def command(
         vcpus=None if vcpus is None else frozenset(vcpus),
         tasks=task or None,
     )
+    if inline and not FORMATS[form].inlining:
+        able = ", ".join(name for name, format_ in FORMATS.items() if format_.inlining)
+        raise UsageError(f"--inline is not for {form}", f"Formats that can: {able}.")
     profile = load(path, given_symbols(given)).profile
-    export(profile, output, form, chosen=chosen, group=Group(group), force=force)
+    with closing(kept_lines()) if inline else nullcontext() as lines:
+        export(profile, output, form, chosen=chosen, group=Group(group), lines=lines, force=force)
     if str(output) != "-":
         click.echo(f"Wrote {output}: {form} ({FORMATS[form].about}).", err=True)
         sys.stderr.flush()

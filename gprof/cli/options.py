@@ -52,6 +52,11 @@ class LiveOptions:
     max_halt_latency_ms: float | None = None
 
     @property
+    def max_latency_ns(self) -> int | None:
+        """The longest that one stop in a hundred may take, in nanoseconds."""
+        return None if self.max_halt_latency_ms is None else round(self.max_halt_latency_ms * 1e6)
+
+    @property
     def monitor(self) -> Address | Domain | None:
         """Where the monitor is; None to do without it.
 
@@ -110,7 +115,7 @@ POSITIVE = click.FloatRange(min=0, min_open=True)
 
 
 def symbol_options(command: _Command) -> _Command:
-    """`--guestvmlinux`, `--guestkallsyms`, `--guestmodules`, as perf names them."""
+    """`--guestvmlinux`, `--guestkallsyms`, `--guestmodules`, `--symfs`, as perf names them."""
     for option in reversed((
         click.option("--guestvmlinux", multiple=True, metavar="[PID=]FILE",
                      help="The guest kernel's vmlinux, with symbols."),
@@ -118,16 +123,23 @@ def symbol_options(command: _Command) -> _Command:
                      help="A copy of the guest's /proc/kallsyms, of this boot."),
         click.option("--guestmodules", multiple=True, metavar="[PID=]FILE",
                      help="A copy of the guest's /proc/modules."),
+        click.option("--symbols", "named", multiple=True, metavar="FILE[@ADDR]",
+                     help="Firmware, a boot loader, a unikernel: an ELF file, a binary at an "
+                          "address, the debug log of EDK2."),
+        click.option("--symfs", multiple=True, type=_PATH, metavar="DIR",
+                     help="Where files of modules are: a root with lib/modules or "
+                          "usr/lib/debug, or a directory of .ko files."),
     )):  # fmt: skip
         command = option(command)
     return command
 
 
 def mount_option(command: _Command) -> _Command:
-    """`--guestmount`, for recordings of several guests."""
+    """`--guestmount`: the guest's files, or those of several guests."""
     return click.option(
         "--guestmount", type=_PATH, metavar="DIR",
-        help="A directory with <pid>/proc/kallsyms and modules of each guest.",
+        help="The root of the guest's files; with perf, a directory with <pid>/proc/kallsyms and "
+             "modules of each guest.",
     )(command)  # fmt: skip
 
 
@@ -193,8 +205,8 @@ def call_graph_option(command: _Command) -> _Command:
     """`--call-graph`, with the stub as the source."""
     return click.option(
         "--call-graph", type=click.Choice(CALL_GRAPHS), default="auto", show_default=True,
-        help="With the stub, take call stacks: by the kernel's ORC tables, by frame pointers, "
-             "or none; auto takes what the kernel has.",
+        help="Take call stacks: by the kernel's ORC tables, by frame pointers, or none; auto takes "
+             "what the kernel has. Without the stub, orc and fp take those that hold (x86_64).",
     )(command)  # fmt: skip
 
 
@@ -220,6 +232,8 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
         given.pop("guestkallsyms"),
         given.pop("guestmodules"),
         given.pop("guestmount", None),
+        directories=given.pop("symfs"),
+        named=given.pop("named"),
     )
 
 

@@ -12,10 +12,11 @@ from types import FrameType
 
 import click
 
-from gprof.attach import Attached, Sources, attach, source_of
+from gprof.attach import Sources, attach, require_both, source_of
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
+from gprof.followed_guest import FollowedGuest, said_of
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.live import Live
@@ -29,7 +30,7 @@ from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
 from gprof.task_following import follow_tasks
-from symbols.unwinding.unwind import Unwinding, Way
+from symbols.unwinding.unwind import Way
 
 
 def begin(
@@ -39,7 +40,7 @@ def begin(
     address: Address | None = None,
     writer: Writer | None = None,
     name: str = "",
-) -> tuple[Live, Attached]:
+) -> tuple[Live, FollowedGuest]:
     """Attach to the guest and make a session over it, not yet started.
 
     Args:
@@ -49,6 +50,9 @@ def begin(
         writer: takes everything down.
         name: of the guest; its address where empty.
 
+    Returns:
+        The session, and the guest as it changes meanwhile.
+
     Raises:
         GprofError: the guest cannot be reached, or its symbols are of another kernel.
     """
@@ -56,12 +60,17 @@ def begin(
         options = find(options)
     stub = address or (Address.parse(options.gdb) if options.gdb else None)
     monitor = options.monitor
+    if options.max_latency_ns is not None:
+        require_both(stub=stub is not None, monitor=monitor is not None)
     with telling_if_slow("Reading the symbols of the guest from its memory..."):
         attached = attach(stub, sources, name, monitor=monitor)
     stacks, tasks, user_spaces = StackTable(), TaskTable(), UserSpaces()
     try:
-        unstacking, unwinding = attached.unstacking(Way(options.call_graph), stacks)
-        following, no_tasks = follow_tasks(attached, tasks, user_spaces)
+        way = Way(options.call_graph)
+        unstacking, following, no_tasks = None, None, ""
+        if not attached.starting:
+            unstacking, unwinding = attached.unstacking(way, stacks)
+            following, no_tasks = follow_tasks(attached, tasks, user_spaces)
         source = source_of(
             attached,
             hz=options.hz,
@@ -71,39 +80,32 @@ def begin(
             stacks_if_cheap=options.call_graph == Way.AUTO,
             following=following,
             by_running=options.weight == "running",
-            max_latency_ns=_nanoseconds(options.max_halt_latency_ms),
+            max_latency_ns=options.max_latency_ns,
         )
         if attached.monitored is not None:
             source.note(attached.monitored.monitor_client.remark)
         if attached.stub_samples:
             source.note(attached.hazards())
-        source.note(_said_of(unwinding, asked=options.call_graph != Way.NONE))
-        source.note(no_tasks)
+        if not attached.starting:
+            source.note(said_of(unwinding, asked=way is not Way.NONE))
+            source.note(no_tasks)
+        guest = FollowedGuest(
+            attached, source, way, stacks=stacks, tasks=tasks, user_spaces=user_spaces
+        )
     except BaseException:
         attached.close()
         raise
     live = Live(
-        source,
-        lambda: ({0: attached.guest}, {0: attached.space}),
+        guest,
+        guest.known,
         recorder=writer,
         duration_s=options.duration_s,
-        memories={0: attached.memory},
+        memories={0: guest.memory},
         stacks=stacks,
         tasks=tasks,
         user_spaces=user_spaces,
     )
-    return live, attached
-
-
-def _nanoseconds(milliseconds: float | None) -> int | None:
-    return None if milliseconds is None else round(milliseconds * 1e6)
-
-
-def _said_of(unwinding: Unwinding, *, asked: bool) -> str:
-    """What a person must know of the call stacks; empty where everything is as expected."""
-    if unwinding.unwinder is None and asked:
-        return f"No call stacks: {unwinding.why}."
-    return f"Call {unwinding.missing}." if unwinding.missing else ""
+    return live, guest
 
 
 def begin_perf(

@@ -10,6 +10,7 @@ import click
 
 if TYPE_CHECKING:
     from gprof.annotator import Annotator
+    from symbols.lines_of_space import SpaceLines
     from symbols.memory import Memory
     from symbols.source_tree import SourceTree
 
@@ -56,8 +57,13 @@ def annotator_of(
         bits: of x86 code.
     """
     from gprof.annotator import Annotator
+
+    return Annotator(code, lines=kept_lines() if lines else None, tree=tree, bits=bits)
+
+
+def kept_lines() -> SpaceLines:
+    """What tells source lines, and keeps them in the user's cache directory; close it."""
     from symbols.lines_cache import LineCache, default_cache
     from symbols.lines_of_space import SpaceLines
 
-    found = SpaceLines(LineCache(default_cache())) if lines else None
-    return Annotator(code, lines=found, tree=tree, bits=bits)
+    return SpaceLines(LineCache(default_cache()))

@@ -8,12 +8,19 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import given_symbols, guest_options, monitor_of, symbol_options
+from gprof.cli.options import (
+    given_symbols,
+    guest_options,
+    monitor_of,
+    mount_option,
+    symbol_options,
+)
 
 
 @click.command("symbols")
 @guest_options
 @symbol_options
+@mount_option
 @click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
               metavar="FILE", help="The text; - writes it to stdout.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")

@@ -78,10 +78,10 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
         look(live, code, plain=plain, leave_at_end=options.duration_s is not None, tree=tree)
         return 0
-    live, attached = begin(options, symbols.only())
+    live, guest = begin(options, symbols.only())
     look(
         live,
-        {0: attached.code},
+        guest.code,
         plain=plain,
         budget_percent=options.max_halted_percent,
         leave_at_end=options.duration_s is not None,

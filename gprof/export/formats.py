@@ -24,12 +24,14 @@ class Format:
         exporter: module and class of its exporter, `folded:Folded`.
         endings: of file names, with their dot.
         grouped: its rows can be symbols, modules, and so on.
+        inlining: it can show which functions were inlined.
     """
 
     about: str
     exporter: str
     endings: tuple[str, ...]
     grouped: bool = False
+    inlining: bool = False
 
     def make(self, **options: Any) -> Exporter:
         """An exporter of this format.
@@ -46,9 +48,10 @@ FORMATS: Mapping[str, Format] = {
     "folded": Format("stacks in lines, for flame graph tools", "folded:Folded",
                      (".folded", ".collapsed", ".collapsedstack.txt")),
     "speedscope": Format("www.speedscope.app", "speedscope:Speedscope",
-                         (".speedscope.json", ".speedscope")),
-    "firefox": Format("profiler.firefox.com", "firefox:Firefox", (".firefox.json", ".firefox")),
-    "pprof": Format("go tool pprof", "pprof:Pprof", (".pb.gz", ".pprof")),
+                         (".speedscope.json", ".speedscope"), inlining=True),
+    "firefox": Format("profiler.firefox.com", "firefox:Firefox", (".firefox.json", ".firefox"),
+                      inlining=True),
+    "pprof": Format("go tool pprof", "pprof:Pprof", (".pb.gz", ".pprof"), inlining=True),
     "perf-script": Format("whatever reads perf script", "perf_script:PerfScript",
                           (".linux-perf.txt", ".perf.txt", ".perf")),
     "callgrind": Format("KCachegrind", "callgrind:Callgrind", (".callgrind",)),

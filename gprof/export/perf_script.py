@@ -22,7 +22,6 @@ from gprof.profile.profile import Profile
 from gprof.profile.tasks import GuestTask
 from gprof.profile.traces import Thread, Traces, traces
 from symbols.names import printable
-from symbols.space import Reason
 
 _EVENT = "cpu-clock"
 _PIECE = 10_000  # samples written at once
@@ -96,7 +95,7 @@ def _stacks(found: Traces) -> list[bytes]:
         number, pc = frame
         place = found.places[number]
         # Readers strip an offset, and a nameless page is called by one: it gets its own.
-        known = place.reason is not Reason.USER_SPACE
+        known = not place.reason.expected
         offset = f"+{pc - place.address:#x}" if known else ""
         return f"\t{pc:16x} {named[number]}{offset} ({images[number]})\n".encode()
 

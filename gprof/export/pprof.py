@@ -9,15 +9,18 @@ from __future__ import annotations
 import gzip
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from itertools import chain, repeat
 from typing import BinaryIO
 
 from gprof import __version__
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.inlining import Chains, chains_of, inside
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.traces import Thread, Traces, images_of, traces
 from gprof.sampling.source import Mode
+from symbols.lines_of_space import SpaceLines
 from symbols.names import printable
 from symbols.space import ImageKind, LoadedImage
 
@@ -34,13 +37,17 @@ class Pprof:
 
     Attributes:
         chosen: which samples count.
+        lines: tells source lines and inlined functions; None to do without.
     """
 
     chosen: Filter = EVERYTHING
+    lines: SpaceLines | None = None
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
-        message = _Message(profile, traces(profile, self.chosen, exact=True)).encoded()
+        found = traces(profile, self.chosen, exact=True)
+        chains = chains_of(profile, found, self.lines) if self.lines is not None else {}
+        message = _Message(profile, found, chains).encoded()
         out.write(gzip.compress(message, 6, mtime=0))
 
 
@@ -79,14 +86,16 @@ def _packed(number: int, values: Iterable[int]) -> bytes:
 class _Message:
     """One profile.proto in the making. Ids count from 1; 0 means none.
 
-    `_locations` has the id of each place and address, encoded, in the order of the ids.
+    `_locations` has the id of each place, address and whether it is that of a caller, encoded,
+    in the order of the ids.
     """
 
     profile: Profile
     found: Traces
+    chains: Chains
     _strings: dict[str, int] = field(default_factory=lambda: {"": 0})
     _mappings: dict[tuple[int, str, int], int] = field(default_factory=dict)
-    _locations: dict[tuple[int, int], bytes] = field(default_factory=dict)
+    _locations: dict[tuple[int, int, bool], bytes] = field(default_factory=dict)
     _parts: list[bytes] = field(default_factory=list)
 
     def encoded(self) -> bytes:
@@ -154,10 +163,10 @@ class _Message:
                 1,
                 b"".join(
                     known.get(frame) or known.setdefault(frame, _varint(len(known) + 1))
-                    for frame in zip(*both, strict=True)
+                    for frame in zip(places, pcs, chain((False,), repeat(True)), strict=False)
                 ),
             )
-            for both in zip(found.stacks, found.pcs, strict=True)
+            for places, pcs in zip(found.stacks, found.pcs, strict=True)
         ]
         labels: dict[tuple[int, int, int], bytes] = {}
         values: dict[tuple[int, int], bytes] = {}
@@ -184,24 +193,30 @@ class _Message:
         return labels
 
     def _write_locations(self) -> None:
-        functions: dict[int, int] = {}
-        for number, (place, pc) in enumerate(self._locations, 1):
-            function = functions.setdefault(place, len(functions) + 1)
+        functions: dict[tuple[int, str, str], int] = {}
+        for number, (place, pc, calls) in enumerate(self._locations, 1):
             at = self.found.places[place]
             mapping = self._mappings.get((at.guest, at.module, at.image_start), 0)
-            line = _bytes(4, _number(1, function))
-            content = _number(1, number) + _number(2, mapping) + _number(3, pc) + line
+            content = _number(1, number) + _number(2, mapping) + _number(3, pc)
+            # The function inlined deepest comes first; the last one is the place's own.
+            source = self.chains.get((at.guest, inside(pc, calls)), ())
+            lines = [(one.function, one.file, one.line) for one in source[:-1]]
+            lines.append(("", source[-1].file, source[-1].line) if source else ("", "", 0))
+            for name, file, line in lines:
+                function = functions.setdefault((place, name, file), len(functions) + 1)
+                content += _bytes(4, _number(1, function) + _number(2, line))
             self._parts.append(_bytes(4, content))
-        for place, number in functions.items():
-            self._parts.append(_bytes(5, self._function(number, self.found.places[place])))
+        for (place, name, file), number in functions.items():
+            own = self.found.places[place]
+            self._parts.append(_bytes(5, self._function(number, own, name, file)))
 
-    def _function(self, number: int, place: Place) -> bytes:
-        name = self._text(printable(place.name) or "[nameless]")
+    def _function(self, number: int, place: Place, inlined: str, file: str) -> bytes:
+        name = self._text(inlined or printable(place.name) or "[nameless]")
         return (
             _number(1, number)
             + _number(2, name)
             + _number(3, name)
-            + _number(4, self._text(printable(place.module)))
+            + _number(4, self._text(file or printable(place.module)))
         )
 
 

@@ -18,9 +18,11 @@ from gprof import __version__
 from gprof.export.json_text import dumped, joined
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.inlining import with_inlined
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.traces import Thread, Traces, traces
+from symbols.lines_of_space import SpaceLines
 from symbols.names import printable
 
 SCHEMA = "https://www.speedscope.app/file-format-schema.json"
@@ -35,13 +37,17 @@ class Speedscope:
 
     Attributes:
         chosen: which samples count.
+        lines: tells which functions were inlined; None to do without.
     """
 
     chosen: Filter = EVERYTHING
+    lines: SpaceLines | None = None
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
-        found = traces(profile, self.chosen)
+        found = traces(profile, self.chosen, exact=self.lines is not None)
+        if self.lines is not None:
+            found = with_inlined(profile, found, self.lines)
         guests = ", ".join(describe(guest) for _, guest in sorted(profile.guests.items()))
         head = {
             "$schema": SCHEMA,

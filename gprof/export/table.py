@@ -26,7 +26,10 @@ _REMEDIES = {
     Reason.NO_SYMBOLS: "give --guestkallsyms {file}, which names the symbols of modules too",
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
-    Reason.USER_PROGRAM: "programs are named, their functions are not",
+    Reason.STARTING: "sample for longer: its symbols are looked for until they are found",
+    Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.BEFORE_KERNEL: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.USER_PROGRAM: "--guestmount DIR with the guest's files, when recording, names them",
 }
 _USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
 _OF_HOST = "gprof names guests; `perf report` names what the host does"
@@ -283,6 +286,7 @@ def _vcpu_times(facts: SourceFacts) -> dict[str, Any] | None:
     if not facts.vcpu_times:
         return None
     return {
+        "ran_percent": round(facts.ran_percent, 6),
         "steal_percent": round(facts.steal_percent, 6),
         "vcpus": [
             {"vcpu": vcpu, "ran_s": time.ran_ns / 1e9, "waited_s": time.waited_ns / 1e9}
@@ -302,9 +306,10 @@ def _host(facts: SourceFacts) -> str:
     )
     most = ", ".join(f"vcpu {vcpu} {share:.1f} %" for share, vcpu in shares[:_MOST_VCPUS])
     more = ", ..." if len(shares) > _MOST_VCPUS else ""
+    ran, steal = facts.ran_percent, facts.steal_percent
     return (
-        f"steal    {facts.steal_percent:.1f} % of the time a vcpu waited for the host's "
-        f"processors: {most}{more}"
+        f"host     vcpus ran {ran:.1f} %, waited {steal:.1f} % for its processors (steal), slept "
+        f"{max(0.0, 100 - ran - steal):.1f} %; waited most: {most}{more}"
     )
 
 

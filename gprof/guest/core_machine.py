@@ -97,6 +97,9 @@ class CoreMachine:
         table = self.register("idt_base")
         return first_handler(self.memory, table) if table else None
 
+    def forget(self) -> None:
+        """Nothing is kept that could change."""
+
     def close(self) -> None:
         """There is nothing to let go of."""
 

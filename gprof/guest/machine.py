@@ -8,11 +8,13 @@ from dataclasses import dataclass, replace
 from gprof.errors import ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.current_tasks import CurrentTasks
+from gprof.guest.entries import Entries
 from gprof.guest.gdbstub import Exchange, Stop, Stub, Vcpu
 from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.memory import Memory
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -27,6 +29,7 @@ class Sampled:
         state: where it stood; None where the stub could not tell.
         registers: to unwind its stack from; None where it was not in a kernel, or not asked for.
         memory: address and bytes of each piece of its stack that was read.
+        again: the same, read a second time; of a vcpu that ran meanwhile.
         reply: all its registers as the stub sent them; see `Machine.values`.
         task: address of the structure of the task that it runs; 0 where unknown or not asked for.
     """
@@ -35,6 +38,7 @@ class Sampled:
     state: VcpuState | None
     registers: Registers | None = None
     memory: tuple[tuple[int, bytes], ...] = ()
+    again: tuple[tuple[int, bytes], ...] = ()
     reply: bytes = b""
     task: int = 0
 
@@ -56,6 +60,8 @@ class Machine:
         self._registers: dict[bytes, RegisterFile] = {}
         self._tasks: CurrentTasks | None = None
         self.architecture = self._learn_registers()
+        # Only an emulated vcpu stops where it takes interrupts.
+        self._entries = Entries("" if stub.accelerated else self.architecture.name)
         self.memory = StubMemory(stub)
 
     def fresh_memory(self) -> Memory:
@@ -103,16 +109,18 @@ class Machine:
             )
         return tuple(known[index] for index in (sorted(set(indices)) if indices else known))
 
-    def follow_tasks(self, places: CurrentPlaces) -> None:
+    def follow_tasks(self, places: CurrentPlaces | None) -> None:
         """Ask in every sample from now on which task each vcpu runs, too.
 
         That costs a packet a vcpu, on AArch64 two or three; the first sample of each vcpu tells
         none.
 
         Args:
-            places: where the guest's kernel keeps that.
+            places: where the guest's kernel keeps that; None to ask no more.
         """
-        self._tasks = CurrentTasks(self.architecture.name, places)
+        self._tasks = None
+        if places is not None:
+            self._tasks = CurrentTasks(self.architecture.name, places)
 
     def sample(
         self, vcpus: Sequence[Vcpu], *, timed: bool = False
@@ -143,6 +151,8 @@ class Machine:
             unwinding = None
             if one.state is not None and one.state.mode in {Mode.KERNEL, Mode.IDLE}:
                 unwinding = self.architecture.unwinding(self._registers[vcpu.cluster], answers[1])
+                if unwinding is not None and unwinding.pc != one.state.pc:
+                    unwinding = replace(unwinding, pc=one.state.pc)  # that of `Entries`
             found.append(replace(one, registers=unwinding, reply=answers[1]))
         return found
 
@@ -164,6 +174,7 @@ class Machine:
         for vcpu in vcpus:
             # `g` comes first: under KVM only it fetches the registers from the kernel.
             asked += [b"Hg" + vcpu.thread, b"g", b"qThreadExtraInfo," + vcpu.thread]
+            asked += self._entries.questions(self._registers[vcpu.cluster])
             if self._tasks is not None:
                 asked += self._tasks.questions(vcpu, self._registers[vcpu.cluster])
         return asked
@@ -174,7 +185,7 @@ class Machine:
         """The replies to `_questions`, vcpu by vcpu."""
         end = 0
         for vcpu in vcpus:
-            begin, end = end, end + 3
+            begin, end = end, end + 3 + self._entries.count(self._registers[vcpu.cluster])
             if self._tasks is not None:
                 end += self._tasks.count(self._registers[vcpu.cluster])
             yield vcpu, replies[begin:end]
@@ -187,15 +198,25 @@ class Machine:
         halted = b"[halted".hex().encode() in extra  # "CPU#0 [halted ]", as hexadecimal digits
         registers = self._registers[vcpu.cluster]
         state = self.architecture.state(registers, reply, halted=halted)
+        kept = self._entries.count(registers)
+        state = self._entries.state(state, registers, others[:kept])
         task = 0
         if self._tasks is not None:
             user = state.mode is Mode.USER
-            task = self._tasks.pointer(vcpu, registers, reply, others, user=user)
+            task = self._tasks.pointer(vcpu, registers, reply, others[kept:], user=user)
         return Sampled(vcpu.index, state, task=task)
+
+    def forget(self) -> None:
+        """Drop what was kept of its memory, as after a reset."""
+        self.memory.forget()
 
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
         self.stub.close()
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        return VcpuThreads.of_stub(self.monitor("info cpus"), self.stub.address)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor; empty where the stub has none."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import threading
 import time
 from collections import OrderedDict
 from collections.abc import Sequence
@@ -63,6 +64,7 @@ class StubMemory:
         self._packets = _FIRST_PACKETS
         self._seen: int | None = None
         self._last_ns = 0
+        self._turn = threading.RLock()  # of what is kept: a screen reads while pages are dropped
         self.cost = ReadingCost()
 
     def read(self, address: int, size: int) -> bytes:
@@ -82,11 +84,12 @@ class StubMemory:
         # In parts that the pages kept can hold, however much is asked for.
         for part in range(first, last + 1, _MOST_PAGES // 2):
             numbers = range(part, min(part + _MOST_PAGES // 2, last + 1))
-            if not self._fetch([n * _PAGE for n in numbers]):
-                raise MemoryFault(address, size)
-            found += [self._pages[n * _PAGE] for n in numbers]
-            while len(self._pages) > _MOST_PAGES:
-                self._pages.popitem(last=False)
+            with self._turn:
+                if not self._fetch([n * _PAGE for n in numbers]):
+                    raise MemoryFault(address, size)
+                found += [self._pages[n * _PAGE] for n in numbers]
+                while len(self._pages) > _MOST_PAGES:
+                    self._pages.popitem(last=False)
         return b"".join(found)[address - first * _PAGE :][:size]
 
     def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
@@ -123,7 +126,8 @@ class StubMemory:
 
     def forget(self) -> None:
         """Drop what was kept, as after a reset."""
-        self._pages.clear()
+        with self._turn:
+            self._pages.clear()
 
     def _fetch(self, pages: Sequence[int]) -> bool:
         """Keep some pages; whether all of them are now known."""

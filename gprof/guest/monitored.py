@@ -8,24 +8,35 @@ import re
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
-from gprof.guest.architectures import Architecture, described
+from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.mode import Mode
 from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
 from gprof.guest.monitor_registers.values import hexadecimal, value
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
+from gprof.guest.running_stacks import RunningStacks
+from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.guest.watched_tasks import WatchedTasks
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
-from symbols.paging import AArch64Tables, PagedMemory, PageTables, RiscV64Tables, X86Tables
+from symbols.paging import (
+    AArch64Tables,
+    NoTables,
+    PagedMemory,
+    PageTables,
+    RiscV64Tables,
+    X86Tables,
+)
 from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
+_CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
 _GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
@@ -100,6 +111,7 @@ class MonitoredMachine:
         self.accelerated: bool | None = enabled if isinstance(enabled, bool) else None
         self._stub = LazyStub(monitor)
         self._process: ProcessMemory | None = None
+        self._stacks: RunningStacks | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
         self._last_text = ("", 0)  # of all registers, and when it came
         self._tasks: WatchedTasks | None = None
@@ -186,12 +198,15 @@ class MonitoredMachine:
             )
         return tuple(sorted(set(indices)) if indices else known)
 
-    def follow_tasks(self, places: CurrentPlaces) -> bool:
+    def follow_tasks(self, places: CurrentPlaces | None) -> bool:
         """Tell from now on which task each vcpu runs, too; whether that can be told.
 
         Args:
-            places: where the guest's kernel keeps that.
+            places: where the guest's kernel keeps that; None to tell it no more.
         """
+        self._tasks = None
+        if places is None:
+            return False
         if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
             return False
         vcpus = [vcpu.index for vcpu in self.vcpus]
@@ -206,17 +221,55 @@ class MonitoredMachine:
         text = self.monitor_client.human_monitor(_ALL_REGISTERS)
         answered = time.monotonic_ns()
         self._last_text = text, answered
+        states = read_states(text, self.architecture.name)
+        stacks = self._read_stacks(text, states, vcpus)  # at once: they change
         # One that was there before and after was there in between.
         after = self._running_tasks()
         self._see_bases(text)
-        states = read_states(text, self.architecture.name)
         sampled = []
         for index in vcpus:
             task = before.get(index, 0)
-            sampled.append(
-                Sampled(index, states.get(index), task=task if after.get(index) == task else 0)
-            )
+            same = task if after.get(index) == task else 0
+            sampled.append(replace(stacks.get(index, Sampled(index, states.get(index))), task=same))
         return Look(sampled, asked, answered)
+
+    def read_stacks(self, most: int | None) -> bool:
+        """Read the stack of every vcpu in the kernel with each sample; whether that can be done.
+
+        Args:
+            most: bytes of a stack to read at most; None for none from now on.
+        """
+        self._stacks = None
+        if most is not None and self.why_no_stacks is None:
+            assert self._process is not None
+            self._stacks = RunningStacks(self.architecture, self._process, most)
+        return self._stacks is not None
+
+    @property
+    def why_no_stacks(self) -> str | None:
+        """Why stacks cannot be read while the guest runs; None where they can."""
+        if self.architecture.name != "x86_64":
+            return f"through the monitor none are taken of {self.architecture.name}"
+        if self._process is None:
+            return "through the monitor none are taken where QEMU's memory cannot be read"
+        return None
+
+    def _read_stacks(
+        self, text: str, states: Mapping[int, VcpuState | None], vcpus: Sequence[int]
+    ) -> dict[int, Sampled]:
+        found: dict[int, Sampled] = {}
+        if self._stacks is None:
+            return found
+        tables = self.tables()
+        said = blocks(text)
+        for index in vcpus:
+            state = states.get(index)
+            if state is None or state.mode not in {Mode.KERNEL, Mode.IDLE}:
+                continue
+            read = self._stacks.read(said[index], tables)
+            if read is not None:
+                found[index] = Sampled(index, state, *read)
+        return found
 
     def _running_tasks(self) -> Mapping[int, int]:
         if self._tasks is None:
@@ -232,6 +285,12 @@ class MonitoredMachine:
         for index, block in blocks(text).items():
             if base := value(_GS_BASE, block):
                 self._tasks.seen_base(index, base)
+
+    def threads(self) -> VcpuThreads:
+        """The threads of this host that run the vcpus, as far as they are to be seen."""
+        peer = self.monitor_client.peer()
+        running = {vcpu.index: vcpu.thread for vcpu in self.vcpus}
+        return VcpuThreads.of_process(peer[0] if peer else 0, running)
 
     def monitor(self, command: str) -> str:
         """The output of a command of QEMU's monitor."""
@@ -263,14 +322,18 @@ class MonitoredMachine:
             roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
             return [RiscV64Tables(root) for root in roots if root]
         found: list[PageTables] = []
+        unpaged = False
         for block in self._blocks(fresh=fresh):
+            if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
+                unpaged = True
+                continue
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
                 levels = 5 if control & _CR4_FIVE_LEVELS else 4
                 for one in (root & ~_USER_TABLE, root):
                     if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
                         found.append(tables)
-        return found
+        return [*found, NoTables()] if unpaged else found
 
     def _blocks(self, *, fresh: bool) -> list[str]:
         text, answered_ns = self._last_text

@@ -43,32 +43,51 @@ class RegisterFile:
             does not.
         by_name: every register.
         byte_order: of register values, `little` or `big`.
+        order_by: a register that tells the order of all in a reply, its own too: they are as the
+            guest's memory is at that instant, little-endian if its lowest bit is set.
     """
 
     architecture: str
     by_name: dict[str, Register]
     byte_order: str = "little"
+    order_by: str = ""
 
     def value(self, name: str, reply: bytes) -> int | None:
         """A register's value in the digits of a `g` reply; None if it is not in there."""
         register = self.by_name.get(name)
         if register is None:
             return None
-        start = 2 * register.offset
-        return self.parse(register, reply[start : start + register.bits // 4])
+        return self._parse(register, _digits(register, reply), self._order(reply))
 
     def parse(self, register: Register, digits: bytes) -> int | None:
         """A register's value from its own digits, as `p` replies; None if they are something else.
 
         A stub that knows a register but not its value sends `x` for every digit.
         """
+        return self._parse(register, digits, self.byte_order)
+
+    def _order(self, reply: bytes) -> str:
+        register = self.by_name.get(self.order_by)
+        if register is None:
+            return self.byte_order
+        # As a big-endian number it has a zero there (Power ISA 3.1, book III, 4.2.1: MSR).
+        lowest = self._parse(register, _digits(register, reply), "little") or 0
+        return "little" if lowest & 1 else "big"
+
+    @staticmethod
+    def _parse(register: Register, digits: bytes, order: str) -> int | None:
         if len(digits) != register.bits // 4:
             return None
         try:
             raw = bytes.fromhex(digits.decode("ascii"))
         except ValueError:
             return None
-        return int.from_bytes(raw, "big" if self.byte_order == "big" else "little")
+        return int.from_bytes(raw, "big" if order == "big" else "little")
+
+
+def _digits(register: Register, reply: bytes) -> bytes:
+    start = 2 * register.offset
+    return reply[start : start + register.bits // 4]
 
 
 def read_description(read: Callable[[str], bytes | None]) -> RegisterFile:
@@ -85,8 +104,10 @@ def read_description(read: Callable[[str], bytes | None]) -> RegisterFile:
     if not reader.found:
         raise ProtocolError("the stub describes no registers")
     architecture = reader.architecture.strip()
-    order = "big" if architecture.startswith("s390") else "little"
-    return RegisterFile(architecture, reader.found, order)
+    order = "big" if architecture.startswith(("s390", "powerpc")) else "little"
+    # ppc_maybe_bswap_register of target/ppc/gdbstub.c.
+    order_by = "msr" if architecture.startswith("powerpc") else ""
+    return RegisterFile(architecture, reader.found, order, order_by)
 
 
 class _Reader:

@@ -22,6 +22,8 @@ _MIGRATING = frozenset({
     "postcopy-recover-setup", "pre-switchover", "device", "wait-unplug", "cancelling",
 })  # fmt: skip
 _REMEMBERED = 200
+#: An event is read no later than this after it was sent.
+_LATEST_REPORT_NS = 500_000_000
 _ENOUGH = 10
 _ENOUGH_TO_JUDGE = 100
 
@@ -43,10 +45,7 @@ _WHY = {
     "io-error": "QEMU has stopped the guest because of an I/O error of a disk: gprof waits.",
     "suspended": "The guest sleeps: gprof waits until somebody wakes it.",
 }
-RESET = (
-    "The guest was reset. Where its kernel moves at every boot (KASLR), symbols of the boot "
-    "before no longer fit: start gprof again."
-)
+RESET = "The guest was reset."
 MIGRATING = "The guest is being migrated: gprof waits until that is over."
 
 
@@ -61,6 +60,7 @@ class RunState:
         stopped_ns: how long the guest has stood since this began, in stops that are over and
             were not disowned.
         resets: how often it was reset.
+        reset_ns: when it was reset last, by CLOCK_MONOTONIC; 0 where it was not.
         shut_down: it was told that the guest shuts down.
     """
 
@@ -71,9 +71,10 @@ class RunState:
         self.status = ""
         self.stopped_ns = 0
         self.resets = 0
+        self.reset_ns = 0
         self.shut_down = False
         self._stopped_at_us = -1
-        self._disowned = False
+        self._disowned = self._panicked = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
         self._asking_due = 0.0
         self._switched_on = False
@@ -140,6 +141,8 @@ class RunState:
         """Why no samples can be taken, in a sentence."""
         if self.migrating and self.status != "postmigrate":
             return MIGRATING
+        if self._panicked and not self.running:
+            return _WHY["guest-panicked"]  # whoever has stopped it again since
         return _WHY.get(self.status, f"The guest stands still ({self.status}): gprof waits.")
 
     def forget_costs(self) -> None:
@@ -181,8 +184,16 @@ class RunState:
             elif event.name == "RESUME":
                 self.running = True
                 self._close(event.time_us)
+            elif event.name == "SUSPEND":
+                self.running = False  # without a STOP; when it wakes, its status tells
             elif event.name == "RESET":
+                # QEMU's clock is the time of day, and may be another host's.
+                ago = time.time_ns() - 1000 * event.time_us
+                self.reset_ns = time.monotonic_ns() - min(max(ago, 0), _LATEST_REPORT_NS)
                 self.resets += 1
+                self._panicked = False
+            elif event.name == "GUEST_PANICKED":
+                self._panicked = True
             elif event.name == "SHUTDOWN":
                 self.shut_down = True
             elif event.name == "MIGRATION":

@@ -9,30 +9,61 @@ through the stub is such a stop.
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Protocol
 
+from gprof.guest.local import command_line
+from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.names import printable
 
 #: `d0 (#block168): a.img (raw)`, where `(raw, read-only)` is one that nobody writes to.
 _DISK = re.compile(r"^(?P<name>[^\s:][^:]*?)(?: \(#block[0-9]+\))?: (?P<medium>.*)$")
 _UNFLUSHED = "ignore flushes"
-_DEVICE = re.compile(r"\b(vfio-[a-z0-9-]+|vhost-[a-z0-9-]+|vhost-vdpa)\b")
+_DEVICE = re.compile(r"\b((?:vfio|vhost)-[a-z0-9-]+)\b")
+_PLUGGED = re.compile(r"^\s*dev: ((?:vfio|vhost)-[a-z0-9-]+),", re.MULTILINE)
 #: `-netdev tap,…,vhost=on`, as text and as libvirt writes it.
 _VHOST_NET = re.compile(r"\bvhost=(?:on|true)\b|\bvhostfds?=|\"vhost(?:fds?)?\":(?:true|\")")
 _MOST_NAMED = 4
 
 
-def hazards(monitor: Callable[[str], str], words: Sequence[str] = ()) -> list[str]:
+class Known(Protocol):
+    """A guest whose monitor answers, and whose process may be seen."""
+
+    def monitor(self, command: str) -> str:
+        """The output of a command of QEMU's monitor; empty where it knows none."""
+        ...
+
+    def threads(self) -> VcpuThreads:
+        """The threads of its vcpus."""
+        ...
+
+
+def hazards_of(guest: Known, tree: str = "") -> str:
+    """What every stop of a guest does besides, as a sentence; empty where that is nothing.
+
+    Args:
+        guest: asked.
+        tree: see `hazards`.
+    """
+    threads = guest.threads()
+    threads.close()
+    words = command_line(Path(f"/proc/{threads.process}")) if threads.process else []
+    found = hazards(guest.monitor("info block"), words, tree)
+    return f"Every stop also {', '.join(found)}." if found else ""
+
+
+def hazards(disks: str, words: Sequence[str] = (), tree: str = "") -> list[str]:
     """What every stop of this guest does besides, each in a few words.
 
     Args:
-        monitor: gives the output of a command of QEMU's monitor; empty where it knows none.
+        disks: what `info block` prints.
         words: QEMU's command line, where that can be seen.
+        tree: what `info qtree` prints, which knows of devices that were plugged in later.
     """
     found = []
     devices = set(_DEVICE.findall(" ".join(words)))
-    if not words:  # the tree of devices is long, and through the stub it costs a stop
-        devices = set(_DEVICE.findall(monitor("info qtree")))
+    devices |= set(_PLUGGED.findall(tree))
     if any(_VHOST_NET.search(word) for word in words):
         devices.add("vhost-net")
     vfio = {device for device in devices if device.startswith("vfio")}
@@ -40,9 +71,9 @@ def hazards(monitor: Callable[[str], str], words: Sequence[str] = ()) -> list[st
         found.append(f"changes the state of devices of the host ({_named(vfio)})")
     if devices - vfio:
         found.append(f"stops and starts the backend of {_named(devices - vfio)}")
-    disks = flushed_disks(monitor("info block"))
-    if disks:
-        found.append(f"waits for its disks and flushes what was written ({_named(disks)})")
+    flushed = flushed_disks(disks)
+    if flushed:
+        found.append(f"waits for its disks and flushes what was written ({_named(flushed)})")
     return found
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -97,19 +98,27 @@ def _lanes(jumps: Sequence[Jump], most: int) -> list[list[tuple[int, tuple[int, 
     def span(target: int) -> tuple[int, int]:
         return min(target, *sources[target]), max(target, *sources[target])
 
-    lanes: list[list[tuple[int, int]]] = []
+    spans = {target: span(target) for target in sources}
+    lanes: list[list[tuple[int, int]]] = []  # of each the spans, ascending
     found: list[list[tuple[int, tuple[int, ...]]]] = []
-    for target in sorted(sources, key=lambda t: (span(t)[1] - span(t)[0], t)):
-        first, last = span(target)
+    for target in sorted(spans, key=lambda t: (spans[t][1] - spans[t][0], t)):
+        first, last = spans[target]
         free = next(
-            (n for n, taken in enumerate(lanes) if all(b < first or last < a for a, b in taken)),
-            len(lanes),
+            (n for n, taken in enumerate(lanes) if _is_free(taken, first, last)), len(lanes)
         )
         if free == len(lanes):
             if free == most:
                 continue
             lanes.append([])
             found.append([])
-        lanes[free].append((first, last))
+        bisect.insort(lanes[free], (first, last))
         found[free].append((target, tuple(sources[target])))
     return found
+
+
+def _is_free(taken: Sequence[tuple[int, int]], first: int, last: int) -> bool:
+    """Whether none of some spans, ascending and apart, touches another one."""
+    after = bisect.bisect_left(taken, (first, first))
+    if after < len(taken) and taken[after][0] <= last:
+        return False
+    return not after or taken[after - 1][1] < first

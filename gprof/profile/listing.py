@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
+from gprof.profile.hits import Hits, Totals, blocks_of
+from gprof.profile.one_place import in_one_place
 from gprof.profile.profile import Profile
 from symbols.disassembly import Flow, Instruction, Syntax, disassemble
 from symbols.errors import SymbolsError
@@ -22,6 +21,7 @@ LARGEST = 1 << 16
 
 _BLOCK_STARTS = "samples lie on starts of translation blocks: shares are of whole blocks"
 _SKID = "a vcpu stops late: the time may be that of the instruction before (skid)"
+_ONLY_BELOW = "no samples lie in it, only below its calls"
 _NO_SAMPLES = "no samples lie in it: this is its code"
 
 
@@ -78,25 +78,6 @@ class Line:
     was: str = ""
     chain: Chain = ()
     note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Totals:
-    """What percentages are taken of: samples, and their weight.
-
-    Attributes:
-        samples: how many lie in the symbol.
-        weight: theirs.
-        all_samples: how many the guest has.
-        all_weight: theirs.
-        inclusive: weight of the samples in the symbol or in what it calls.
-    """
-
-    samples: int = 0
-    weight: int = 0
-    all_samples: int = 0
-    all_weight: int = 0
-    inclusive: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -165,7 +146,8 @@ def annotate(
     """Disassemble a symbol and count the samples on its instructions.
 
     A pc inside an instruction is counted on that instruction. Samples that lie on none, because
-    the symbol is too long to be listed whole, are told in a note, and belong to the total.
+    the symbol is too long to be listed whole, are told in a note, and belong to the total. Where
+    the guest had the function elsewhere in other eras, its samples of then are counted too.
 
     Args:
         profile: whose samples to count.
@@ -180,6 +162,13 @@ def annotate(
         SymbolsError: the code cannot be read, or the architecture's instructions not be shown.
     """
     symbol = at.symbol
+    space = profile.space(guest)
+    if space.earlier and space.image_at(symbol.start) is not at.image:
+        raise SymbolsError(
+            f"The code of {symbol.name} was in the guest before it was reset, or before a module "
+            "was unloaded.",
+            "Functions that are still there can be listed.",
+        )
     size = symbol.end - symbol.start
     notes = []
     if size > LARGEST:
@@ -194,16 +183,16 @@ def annotate(
     # ppc64 alone is of either order; arm64 reads instructions in one, whatever its data's is.
     order = original.image.little_endian if original and architecture == "ppc64" else None
     instructions = disassemble(code, symbol.start, architecture, syntax=syntax, little_endian=order)
-    hits = _Hits.of(profile, at, guest)
+    hits = Hits.of(in_one_place(profile, at, guest), at, guest)
     blocks = profile.facts.block_starts
     counted = hits.counted(instructions)
-    block = _blocks(instructions, set(hits.pcs.tolist()) if blocks else set())
+    block = blocks_of(instructions, set(hits.pcs.tolist()) if blocks else set())
     if blocks:
         counted = counted.by_block(block)
     if hits.totals.samples:
         notes.insert(0, _BLOCK_STARTS if blocks else _SKID)
     else:
-        notes.append(_NO_SAMPLES)
+        notes.append(_ONLY_BELOW if hits.below else _NO_SAMPLES)
     if counted.elsewhere:
         notes.append(f"{counted.elsewhere:,} samples lie on no instruction that is listed")
     patches = original.patches(instructions, architecture, syntax) if original else {}
@@ -241,135 +230,6 @@ def annotate(
         for i, one in enumerate(instructions)
     )
     return Listing(at, guest, lines, hits.totals, blocks, tuple(notes))
-
-
-@dataclass(frozen=True, slots=True)
-class _Counted:
-    """Samples and weight on each instruction, how many past its first byte, and on none."""
-
-    samples: list[int]
-    weights: list[int]
-    inside: list[int]
-    elsewhere: int
-
-    def by_block(self, block: Sequence[int]) -> _Counted:
-        """The same, all of a block on its first instruction."""
-        samples, weights = [0] * len(block), [0] * len(block)
-        first = 0
-        for i, number in enumerate(block):
-            if number != block[first]:
-                first = i
-            samples[first] += self.samples[i]
-            weights[first] += self.weights[i]
-        return replace(self, samples=samples, weights=weights)
-
-
-@dataclass(frozen=True, slots=True)
-class _Hits:
-    """The samples of a symbol.
-
-    Attributes:
-        pcs: the distinct addresses in it, ascending.
-        samples: how many are at each.
-        weights: what they weigh.
-        below: by return address inside the symbol, the weight of the samples below that call.
-        totals: all of them.
-    """
-
-    pcs: NDArray[np.uint64]
-    samples: NDArray[np.int64]
-    weights: NDArray[np.int64]
-    below: Mapping[int, int]
-    totals: Totals
-
-    @classmethod
-    def of(cls, profile: Profile, at: SymbolAt, guest: int) -> _Hits:
-        samples = profile.samples
-        start, end = at.symbol.start, at.symbol.end
-        # The end may be 2^64, which no u64 holds.
-        ours = samples.guest == guest
-        inside = (samples.pc >= np.uint64(start)) & (samples.pc <= np.uint64(end - 1)) & ours
-        pcs, which = np.unique(samples.pc[inside], return_inverse=True)
-        # Weights sum as doubles: exact below 2^53.
-        weights = np.bincount(which, samples.weight[inside], len(pcs)).astype(np.int64)
-        below, called = _below(profile, ours, inside, start, end)
-        weight = int(weights.sum())
-        totals = Totals(
-            int(inside.sum()),
-            weight,
-            int(ours.sum()),
-            int(samples.weight[ours].sum(dtype=np.int64)),
-            weight + called,
-        )
-        return cls(pcs, np.bincount(which, minlength=len(pcs)), weights, below, totals)
-
-    def counted(self, instructions: Sequence[Instruction]) -> _Counted:
-        """The samples on each instruction."""
-        starts = np.array([instruction.address for instruction in instructions], np.uint64)
-        sizes = np.array([instruction.size for instruction in instructions], np.uint64)
-        index = np.searchsorted(starts, self.pcs, side="right") - 1
-        hit = index >= 0
-        hit[hit] = self.pcs[hit] - starts[index[hit]] < sizes[index[hit]]
-        past = hit.copy()
-        past[hit] = self.pcs[hit] != starts[index[hit]]
-
-        def summed(which: NDArray[np.bool_], amounts: NDArray[np.int64]) -> list[int]:
-            on = np.bincount(index[which], amounts[which], len(instructions))
-            return [int(amount) for amount in on]
-
-        return _Counted(
-            summed(hit, self.samples),
-            summed(hit, self.weights),
-            summed(past, self.samples),
-            int(self.samples[~hit].sum()),
-        )
-
-
-def _below(
-    profile: Profile, ours: NDArray[np.bool_], inside: NDArray[np.bool_], start: int, end: int
-) -> tuple[dict[int, int], int]:
-    """Weight by return address in a range, and the weight of all that came through it.
-
-    A function that calls itself is below its call, and counts once for each call.
-    """
-    samples = profile.samples
-    taken = ours & (samples.stack > 0)
-    found: dict[int, int] = {}
-    through = 0
-    if not taken.any():
-        return found, through
-    count = len(profile.stacks)
-    weight = np.bincount(samples.stack[taken], samples.weight[taken], count)
-    leaf = np.bincount(samples.stack[taken & inside], samples.weight[taken & inside], count)
-    for number, pcs in profile.stacks.since(1):
-        if number >= count:
-            break  # was added meanwhile
-        if not weight[number]:
-            continue
-        returns = {pc for pc in pcs[1:] if start < pc <= end}
-        for pc in returns:
-            found[pc] = found.get(pc, 0) + int(weight[number])
-        if returns:
-            through += int(weight[number] - leaf[number])
-    return found, through
-
-
-def _blocks(instructions: Sequence[Instruction], sampled: set[int]) -> list[int]:
-    """The number of each instruction's basic block.
-
-    A block begins where something jumps to or returns to, and where the emulator began one:
-    `sampled` has where samples lie.
-    """
-    begins = sampled | {one.target for one in instructions if one.target is not None}
-    numbers: list[int] = []
-    number = -1
-    after = True
-    for one in instructions:
-        if after or one.address in begins:
-            number += 1
-        numbers.append(number)
-        after = one.flow is not Flow.NEXT
-    return numbers
 
 
 def _namer(

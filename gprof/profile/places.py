@@ -27,7 +27,10 @@ class Place:
         module: the image's name; `[user]` or `[unknown]` where there is no image.
         kind: of the image; USER for user space, None where there is no image.
         reason: why there is no symbol.
-        address: runtime start of the symbol, or of the page; 0 for all of user space.
+        address: runtime start of the symbol, or of the page; 0 for all of user space, and of what
+            ran before the kernel.
+        era: index of the guest's `AddressSpace.eras` in which the address is that; of a function
+            that several have, the last one with a sample.
         image_start: runtime start of the image; the address where there is no image.
         idle: a kernel function in which a vcpu waits.
     """
@@ -41,6 +44,7 @@ class Place:
     address: int
     image_start: int
     idle: bool
+    era: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Placement:
         return replace(self, own=self.own[mask], mode=self.mode[mask], path=self.path[mask])
 
 
-def function(guest: int, image: LoadedImage, name: str, start: int) -> Place:
+def function(guest: int, image: LoadedImage, name: str, start: int, era: int = 0) -> Place:
     """The place of a symbol at its runtime start."""
     kernel = image.kind in {ImageKind.KERNEL, ImageKind.MODULE}
     return Place(
@@ -83,10 +87,23 @@ def function(guest: int, image: LoadedImage, name: str, start: int) -> Place:
         address=start,
         image_start=image.start,
         idle=kernel and is_idle(name),
+        era=era,
     )
 
 
-def nameless(guest: int, image: LoadedImage | None, reason: Reason, page: int) -> Place:
+#: What all addresses of a reason together are called.
+_WHOLE = {
+    Reason.USER_SPACE: ("[user]", ImageKind.USER),
+    Reason.FIRMWARE: ("[firmware]", ImageKind.FIRMWARE),
+    Reason.BEFORE_KERNEL: ("[boot]", ImageKind.FIRMWARE),
+}
+#: Reasons whose addresses are not told apart.
+WHOLE = frozenset(_WHOLE)
+
+
+def nameless(
+    guest: int, image: LoadedImage | None, reason: Reason, page: int, era: int = 0
+) -> Place:
     """The place of addresses without a symbol.
 
     Args:
@@ -94,11 +111,13 @@ def nameless(guest: int, image: LoadedImage | None, reason: Reason, page: int) -
         image: the image that holds them.
         reason: why they have no symbol.
         page: number of their page, counted from the image's start, or from 0 without an image.
+        era: see `Place`.
     """
     offset = page << PAGE_BITS
     kind: ImageKind | None
-    if reason is Reason.USER_SPACE:
-        name, module, kind, address = "[user]", "[user]", ImageKind.USER, 0
+    if reason in _WHOLE:
+        name, kind = _WHOLE[reason]
+        module, address = name, 0
     elif image is not None:
         name, module, kind = f"[{image.name.strip('[]')}]+{offset:#x}", image.name, image.kind
         address = image.start + offset
@@ -114,4 +133,5 @@ def nameless(guest: int, image: LoadedImage | None, reason: Reason, page: int) -
         address=address,
         image_start=image.start if image is not None else address,
         idle=False,
+        era=era,
     )

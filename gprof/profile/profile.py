@@ -10,7 +10,7 @@ from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.source import SampleBatch, SourceFacts
 from symbols.memory import BytesMemory
-from symbols.space import AddressSpace
+from symbols.space import AddressSpace, SymbolAt
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +44,8 @@ class Profile:
         samples: the columns, ordered by arrival.
         facts: how the samples were taken.
         guests: by id.
-        spaces: what the addresses of each guest mean, by guest id.
+        spaces: what the addresses of each guest mean, by guest id: the last of its eras, which
+            knows the earlier ones.
         stacks: the stacks that `samples.stack` numbers.
         tasks: the tasks that `samples.task` numbers.
         user_spaces: what the user spaces of tasks have mapped.
@@ -63,5 +64,13 @@ class Profile:
     user_spaces: UserSpaces = field(default_factory=UserSpaces)
 
     def space(self, guest: int) -> AddressSpace:
-        """The address space of a guest; an empty one where nothing is known of it."""
+        """The address space of a guest now; an empty one where nothing is known of it."""
         return self.spaces.get(guest) or AddressSpace()
+
+    def symbol_at(self, guest: int, address: int, era: int = 0) -> SymbolAt | None:
+        """The symbol of a `Row` or `Place`: where it is now, else where it was in that era."""
+        space = self.space(guest)
+        found = space.eras[era].symbol_at(address) if era < len(space.eras) else None
+        if found is None or era == len(space.earlier):
+            return found
+        return space.counterpart(found) or found

@@ -3,18 +3,30 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.places import PAGE_BITS, Place, Placement, function, nameless
+from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
-from gprof.sampling.source import Mode, SampleBatch, UInt64s
-from symbols.space import Reason
+from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
+from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
+#: How a processor ran the code of a sample in each mode; an idle one waits in a kernel.
+_RUNNING = np.full(256, Running.UNKNOWN, "u1")
+_RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
+    Running.PRIVILEGED,
+    Running.USER,
+    Running.PRIVILEGED,
+    Running.BARE,
+)
+#: A context is what the meaning of an address depends on: the layout of its user space, where
+#: that counts, the guest, its era, how the processor ran; each shifted left by so much.
+_LAYOUT, _GUEST, _ERA = 32, 16, 2
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
 #: Patterns whose matches are kept.
@@ -52,8 +64,8 @@ class Resolution:
 
     One thread at a time. A screen keeps one and passes it to every `tabulate`; then only new
     addresses and stacks cost time. It starts over by itself when it is given another profile,
-    or when a guest's space was replaced or has loaded an image. An image that is unloaded keeps
-    its name for the samples that were taken while it was there.
+    or when a guest's space was replaced, has a new era or has loaded an image. An image that is
+    unloaded keeps its name for the samples that were taken while it was there.
 
     Attributes:
         tasks: of the last profile.
@@ -92,17 +104,18 @@ class _Lineage:
         self._samples = SampleBatch.empty()
         self._placement: Placement | None = None  # of those samples
         self._stacks = first.stacks
-        self._spaces = {g: (space, len(space.images)) for g, space in first.spaces.items()}
+        self._spaces = {guest: _known_eras(space) for guest, space in first.spaces.items()}
         self._places: list[Place] = []
-        self._place_by_key: dict[tuple[int, int, int, int], int] = {}
-        # By layout << 16 | guest: where a process's own mappings count, else layout 0.
+        self._place_by_key: dict[tuple[object, ...], int] = {}
+        # By context.
         self._pcs: dict[int, Numbering] = {}
         self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
         self._user_spaces = first.user_spaces
-        self._where = np.empty(0, np.int64)  # of each sample
+        self._context = np.empty(0, np.int64)  # of each sample
         self._own = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
-        self._paths = Numbering()  # of guest << 32 | stack
+        self._paths: dict[int, Numbering] = {}  # by context; of stack ids
+        self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
         self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
@@ -117,8 +130,7 @@ class _Lineage:
             and self._user_spaces is profile.user_spaces
             and self._spaces.keys() == profile.spaces.keys()
             and all(
-                space is profile.spaces[guest] and images == len(space.images)
-                for guest, (space, images) in self._spaces.items()
+                eras == _known_eras(profile.spaces[guest]) for guest, eras in self._spaces.items()
             )
             and (
                 profile.samples is self._samples  # a screen asks twice for one look
@@ -168,36 +180,44 @@ class _Lineage:
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""
         known = len(self._samples)
-        where = _where(profile)
-        pc = profile.samples.pc
+        pc, stack = profile.samples.pc, profile.samples.stack
+        leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
+        self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
         own = np.concatenate([self._own, np.zeros(len(pc) - known, np.int32)])
+        path = np.concatenate([self._path, np.full(len(pc) - known, -1, np.int32)])
+        contexts = _contexts(profile)
         new = np.ones(len(pc), bool)
-        new[:known] = where[:known] != self._where  # their process was read meanwhile
-        self._where = where
-        for number in np.unique(where[new]).tolist():
-            here = np.flatnonzero(new & (where == number))
+        new[:known] = contexts[:known] != self._context  # their process was read meanwhile
+        self._context = contexts
+        for context in np.unique(contexts[new]).tolist():
+            here = np.flatnonzero(new & (contexts == context))
             for first in range(0, len(here), _AT_ONCE):
                 some = here[first : first + _AT_ONCE]
-                own[some] = self._places_of(profile, number, pc[some])
-        self._own = own
-        self._path = np.concatenate([self._path, self._paths_of(profile, known)])
+                own[some] = self._places_of(profile, context, pc[some])
+            has = here[(stack[here] > 0) & (stack[here] < len(self._leaf))]
+            # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
+            has = has[self._leaf[stack[has]] == pc[has]]
+            path[has] = self._paths_of(profile, context, stack[has].astype(np.uint64))
+        self._own, self._path = own, path
         self._samples = profile.samples
 
-    def _places_of(self, profile: Profile, where: int, pcs: UInt64s) -> NDArray[np.int32]:
-        numbering = self._pcs.setdefault(where, Numbering())
+    def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
+        numbering = self._pcs.setdefault(context, Numbering())
         numbers, fresh = numbering.number(pcs)
-        places = self._place_of_pc.get(where, np.empty(0, np.int32))
+        places = self._place_of_pc.get(context, np.empty(0, np.int32))
         if len(fresh):
-            looked_up = self._look_up(profile, where, fresh)
-            places = self._place_of_pc[where] = np.concatenate([places, looked_up])
+            looked_up = self._look_up(profile, context, fresh)
+            places = self._place_of_pc[context] = np.concatenate([places, looked_up])
         found: NDArray[np.int32] = places[numbers]
         return found
 
-    def _look_up(self, profile: Profile, where: int, pcs: UInt64s) -> NDArray[np.int32]:
+    def _look_up(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
-        layout, guest = where >> 16, where & 0xFFFF
-        space = profile.user_spaces.layouts[layout] if layout else profile.space(guest)
-        resolved = space.resolve(pcs)
+        layout, guest, era, running = _parts(context)
+        space = profile.space(guest).eras[era]
+        if layout:
+            space = profile.user_spaces.layouts[layout]
+        resolved = space.resolve(pcs, running)
         if layout:
             resolved.reason[resolved.reason == Reason.NO_SYMBOLS] = Reason.USER_PROGRAM
         detail = np.where(
@@ -205,77 +225,114 @@ class _Lineage:
             resolved.symbol,
             (resolved.offset >> np.uint64(PAGE_BITS)).astype(np.int64),
         )
-        detail[resolved.reason == Reason.USER_SPACE] = 0
+        detail[np.isin(resolved.reason, list(WHOLE))] = 0
         order = np.lexsort((detail, resolved.reason, resolved.image))
         columns = (resolved.image[order], resolved.reason[order], detail[order])
         first = np.ones(len(order), bool)
         first[1:] = np.logical_or.reduce([column[1:] != column[:-1] for column in columns])
         numbers = np.empty(int(first.sum()), np.int32)
         images = space.images
+        lowest = _lowest(images)
         distinct = zip(*(column[first].tolist() for column in columns), strict=True)
         for i, (image, reason, value) in enumerate(distinct):
-            # What lies in no image is the same in every process.
-            key = (where if image >= 0 else guest, image, reason, value)
-            number = self._place_by_key.get(key)
-            if number is None:
-                number = self._place_by_key[key] = len(self._places)
-                loaded = images[image] if image >= 0 else None
-                if loaded is not None and reason == Reason.RESOLVED:
-                    symbol = space.symbol(image, value).symbol
-                    self._places.append(function(guest, loaded, symbol.name, symbol.start))
-                else:
-                    self._places.append(nameless(guest, loaded, Reason(reason), value))
+            loaded = images[image] if image >= 0 else None
+            if loaded is not None and reason == Reason.RESOLVED:
+                symbol = space.symbol(image, value).symbol
+                place = function(guest, loaded, symbol.name, symbol.start, era)
+            else:
+                place = nameless(guest, loaded, Reason(reason), value, era)
+            # In another era the same function of the same image may be elsewhere.
+            at = place.address
+            identity = None if loaded is None else _identity(loaded)
+            key = (guest, reason, place.name, identity, at - lowest.get(identity, 0))
+            number = self._place_by_key.setdefault(key, len(self._places))
+            if number == len(self._places):
+                self._places.append(place)
             numbers[i] = number
         places = np.empty(len(pcs), np.int32)
         places[order] = numbers[np.cumsum(first) - 1]
         return places
 
-    def _paths_of(self, profile: Profile, known: int) -> NDArray[np.int32]:
-        """The path of each sample from `known` on."""
-        samples = profile.samples
-        stack, pc = samples.stack[known:], samples.pc[known:]
-        path = np.full(len(stack), -1, np.int32)
-        new = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
-        self._leaf = np.concatenate([self._leaf, np.array(new, np.uint64)])
-        has = np.flatnonzero((stack > 0) & (stack < len(self._leaf)))
-        # A stack's leaf is its sample's pc. Where a file says otherwise the stack is not its own.
-        has = has[self._leaf[stack[has]] == pc[has]]
-        key = (samples.guest[known:][has].astype(np.uint64) << np.uint64(32)) | stack[has]
-        path[has], fresh = self._paths.number(key)
-        # New paths come ordered by guest, then stack.
-        for guest in np.unique(fresh >> np.uint64(32)).tolist():
-            ours = fresh[fresh >> np.uint64(32) == guest]
-            stacks = [profile.stacks[number & 0xFFFFFFFF] for number in ours.tolist()]
-            depth = np.array([len(frames) for frames in stacks], np.int64)
-            pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
-            # A call may be the last instruction of its function: the return address is not in it.
-            is_caller = np.ones(len(pcs), bool)
-            is_caller[np.cumsum(depth) - depth] = False
-            pcs -= is_caller & (pcs > 0)
-            places = self._places_of(profile, guest, pcs)
-            packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-            self._pairs = np.concatenate([self._pairs, np.unique(packed)])
-            ends = np.cumsum(depth).tolist()
-            flat = places.tolist()
-            starts = [0, *ends[:-1]]
-            self._frames += [
-                tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)
-            ]
-        return path
+    def _paths_of(self, profile: Profile, context: int, stacks: UInt64s) -> NDArray[np.int32]:
+        """The path of each stack."""
+        numbers, fresh = self._paths.setdefault(context, Numbering()).number(stacks)
+        paths = self._path_of_stack.get(context, np.empty(0, np.int32))
+        if len(fresh):
+            first = len(self._frames)
+            self._add_paths(profile, context, [profile.stacks[i] for i in fresh.tolist()])
+            added = np.arange(first, len(self._frames), dtype=np.int32)
+            paths = self._path_of_stack[context] = np.concatenate([paths, added])
+        found: NDArray[np.int32] = paths[numbers]
+        return found
+
+    def _add_paths(self, profile: Profile, context: int, stacks: list[tuple[int, ...]]) -> None:
+        depth = np.array([len(frames) for frames in stacks], np.int64)
+        pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+        # A call may be the last instruction of its function: the return address is not in it.
+        is_caller = np.ones(len(pcs), bool)
+        is_caller[np.cumsum(depth) - depth] = False
+        pcs -= is_caller & (pcs > 0)
+        places = np.empty(len(pcs), np.int32)
+        places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
+        # How the processor ran the callers is not known: a stack may begin in user space.
+        _, guest, era, _ = _parts(context)
+        of_callers = guest << _GUEST | era << _ERA | Running.UNKNOWN
+        places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
+        packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
+        self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+        ends = np.cumsum(depth).tolist()
+        flat = places.tolist()
+        starts = [0, *ends[:-1]]
+        self._frames += [tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _where(profile: Profile) -> NDArray[np.int64]:
-    """For each sample what its address belongs to: layout << 16 | guest.
+def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
+    """What the meaning of addresses in a space depends on."""
+    return [(era, era.since_ns, len(era.images)) for era in space.eras]
+
+
+def _contexts(profile: Profile) -> Int64s:
+    """The context of each sample.
 
     The layout is that of its process in user mode, where that was read; else 0.
     """
     samples = profile.samples
-    where = samples.guest.astype(np.int64)
+    context = samples.guest.astype(np.int64) << _GUEST
+    for number, space in profile.spaces.items():
+        if space.earlier:
+            ours = samples.guest == number
+            context[ours] |= space.era_at(samples.time[ours]) << _ERA
+    context |= _RUNNING[samples.mode]
     layouts = profile.user_spaces.layouts_of()
     if layouts.any():
         task = profile.tasks.known(samples.task)
-        space = profile.tasks.spaces()[task]
-        space[space >= len(layouts)] = 0
+        space_of = profile.tasks.spaces()[task]
+        space_of[space_of >= len(layouts)] = 0
         user = samples.mode == Mode.USER
-        where[user] |= layouts[space[user]] << 16
-    return where
+        context[user] |= layouts[space_of[user]] << _LAYOUT
+    return context
+
+
+def _parts(context: int) -> tuple[int, int, int, Running]:
+    """Layout, guest, era and manner of running of a context."""
+    return (
+        context >> _LAYOUT,
+        context >> _GUEST & 0xFFFF,
+        context >> _ERA & (1 << _GUEST - _ERA) - 1,
+        Running(context & (1 << _ERA) - 1),
+    )
+
+
+def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes, str]:
+    # Programs of one name may be different files; a kernel's symbols may be of several.
+    path = image.path if image.kind is ImageKind.USER else ""
+    return image.name, image.kind, image.build_id, path
+
+
+def _lowest(images: Sequence[LoadedImage]) -> dict[object, int]:
+    """Where each image begins; one may be loaded in several pieces."""
+    lowest: dict[object, int] = {}
+    for image in images:
+        identity = _identity(image)
+        lowest[identity] = min(lowest.get(identity, image.start), image.start)
+    return lowest

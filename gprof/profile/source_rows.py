@@ -94,9 +94,9 @@ class Sum:
 def folded(listing: Listing, text_of: SourceText, *, by_line: bool = True) -> tuple[Sum, ...]:
     """The symbol's own function and those inlined into it, the heaviest first, and their lines.
 
-    Each function is followed by its lines in the order of its source, those that have no samples
-    left out. Where samples are told by block, those of a block count for the line of its first
-    instruction.
+    Each function is followed by its lines in the order of its source. What has no samples is left
+    out, unless nothing has any: then all functions are there. Where samples are told by block,
+    those of a block count for the line of its first instruction.
 
     Args:
         listing: with sources.
@@ -117,8 +117,11 @@ def folded(listing: Listing, text_of: SourceText, *, by_line: bool = True) -> tu
             numbers = lines.setdefault(key, {})
             numbers.setdefault(frame.line, _Counter(line.address)).add(line, innermost=depth == 0)
     found: list[Sum] = []
+    sampled = any(line.samples for line in listing.lines)
     for key in sorted(functions, key=lambda key: (key not in own, -functions[key].total_weight)):
         function, file = key
+        if sampled and not functions[key].total_samples:
+            continue
         inlined = key not in own
         found.append(functions[key].sum(SourceFrame(function, file, 0), None, inlined=inlined))
         for number in sorted(lines[key]) if by_line else ():

@@ -162,7 +162,8 @@ def images_of(profile: Profile) -> dict[tuple[int, str, int], LoadedImage]:
     return {
         (guest, image.name, image.start): image
         for guest, space in sorted(profile.spaces.items())
-        for image in space.images
+        for era in space.eras
+        for image in era.images
     }
 
 

@@ -3,14 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from typing import TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
-from symbols.space import AddressSpace, LoadedImage
+from symbols.space import AddressSpace, ImageKind, LoadedImage
 
 #: What a process may have mapped in the course of its life.
 _MOST_IMAGES = 4096
+
+
+#: What makes an image the same: its symbols are by being the same table.
+_Key: TypeAlias = tuple[str, ImageKind, int, int, int, bytes, str, int]
+
+
+def _key(image: LoadedImage) -> _Key:
+    start, end, table = image.start, image.end, id(image.table)
+    return image.name, image.kind, start, end, image.slide, image.build_id, image.path, table
 
 
 class UserSpaces:
@@ -31,7 +41,7 @@ class UserSpaces:
         self._layout_of: list[int] = [0]
         self._layouts: list[AddressSpace] = [AddressSpace()]
         self._images: list[tuple[LoadedImage, ...]] = [()]
-        self._numbers: dict[tuple[LoadedImage, ...], int] = {(): 0}
+        self._numbers: dict[tuple[_Key, ...], int] = {(): 0}
         self.changes = 0
 
     def __len__(self) -> int:
@@ -59,20 +69,19 @@ class UserSpaces:
 
     def fill(self, space: int, images: Iterable[LoadedImage]) -> None:
         """Say what is mapped in a space now; what was before it stays where nothing else is."""
-        new = tuple(images)
+        new = {_key(image): image for image in images}
         before = self._images[self._layout_of[space]]
-        kept = (*(image for image in before if image not in new), *new)[-_MOST_IMAGES:]
-        if kept != before:
-            self.lay_out(space, self.layout(kept))
+        kept = [*(image for image in before if _key(image) not in new), *new.values()]
+        self.lay_out(space, self.layout(kept[-_MOST_IMAGES:]))
 
     def layout(self, images: Sequence[LoadedImage]) -> int:
         """The number of a layout, new or known; 0 is the empty one."""
-        key = tuple(images)
+        key = tuple(map(_key, images))
         found = self._numbers.get(key)
         if found is None:
             found = len(self._layouts)
-            self._layouts.append(AddressSpace(key))
-            self._images.append(key)
+            self._images.append(tuple(images))
+            self._layouts.append(AddressSpace(images))
             self._numbers[key] = found
         return found
 

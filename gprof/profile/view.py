@@ -76,6 +76,7 @@ class Row:
         self_weight: weight of the samples whose pc lies here.
         total_weight: weight of the samples with this anywhere on their stack, once each.
         name: what is shown where there is no symbol; the address where this is empty too.
+        era: see `Place.era`.
         task: what all of its samples ran; None where that is unknown, or the row holds several.
     """
 
@@ -89,6 +90,7 @@ class Row:
     self_weight: int
     total_weight: int
     name: str = ""
+    era: int = 0
     task: GuestTask | None = None
 
     @property
@@ -259,6 +261,7 @@ def _rows_of_places(
                 self_weight=own_weight,
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
+                era=place.era,
                 task=profile.tasks[one_task],
             )
         )

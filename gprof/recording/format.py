@@ -52,6 +52,7 @@ class Kind(Enum):
     TASKS = b"TASK"
     LAYOUTS = b"LAYO"
     USER_SPACES = b"USER"
+    USER_SYMBOLS = b"USYM"
     SAMPLES = b"SAMP"
     TEXT = b"TEXT"
     FACTS = b"FACT"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import BinaryIO
@@ -31,6 +31,10 @@ _U8 = np.dtype("u1")
 
 #: Images of one guest, modules that were loaded again and again included.
 _MOST_IMAGES = 1 << 14
+#: Times at which what is loaded in a guest changed.
+_MOST_ERAS = 1 << 12
+#: Images of all its eras together.
+_MOST_LOADED = 1 << 18
 #: User spaces of all guests; a shell that starts ten programs a second needs a week for so many.
 _MOST_SPACES = 1 << 22
 
@@ -92,6 +96,16 @@ class _Image:
         return replace(self.loaded, table=table)
 
 
+@dataclass(slots=True)
+class _Era:
+    """What was loaded in a guest from a time on."""
+
+    since_ns: int
+    kernel_half: tuple[int, int]
+    loaded: list[int]  # numbers of images, in order of loading
+    starting: bool = False
+
+
 class _Recording:
     """What the frames so far add up to."""
 
@@ -100,20 +114,19 @@ class _Recording:
         self.ended = False
         self.guests: dict[int, Guest] = {}
         self.facts = SourceFacts("unknown", "")
-        self._kernel_half: dict[int, tuple[int, int]] = {}
         self._images: dict[int, list[_Image]] = {}
+        self._eras: dict[int, list[_Era]] = {}
         self._stacks = StackTable()
         self._tasks = TaskTable()
-        self._user_spaces = UserSpaces()
+        self._layouts: list[list[_Image]] = [[]]
+        self._layout_of: dict[int, int] = {}  # by user space
         self._samples = SampleTable()
         self._texts: dict[int, dict[int, bytes]] = {}
 
     def profile(self, notes: tuple[str, ...]) -> Profile:
         """Everything, with more notes about the taking."""
         spaces = {
-            guest: AddressSpace(
-                [image.with_symbols() for image in images], kernel_half=self._kernel_half[guest]
-            )
+            guest: _space([image.with_symbols() for image in images], self._eras[guest])
             for guest, images in self._images.items()
         }
         return Profile(
@@ -125,8 +138,20 @@ class _Recording:
             texts={guest: BytesMemory(_apart(texts)) for guest, texts in self._texts.items()},
             started_ns=self.started_ns,
             tasks=self._tasks,
-            user_spaces=self._user_spaces,
+            user_spaces=self._user_spaces(),
         )
+
+    def _user_spaces(self) -> UserSpaces:
+        spaces = UserSpaces()
+        # Layouts that differ in nothing that was recorded are one.
+        numbers = [
+            spaces.layout([image.with_symbols() for image in images]) for images in self._layouts
+        ]
+        for space, layout in sorted(self._layout_of.items()):
+            while len(spaces) <= space:
+                spaces.reserve()
+            spaces.lay_out(space, numbers[layout])
+        return spaces
 
     def take_header(self, fields: Fields) -> None:
         self.started_ns = fields.integer("started_ns", (0, I64[1]))
@@ -149,25 +174,36 @@ class _Recording:
         half = fields.integers("kernel_half", U64)
         if len(half) != 2:
             raise fields.wrong("the kernel half has no two ends")
-        self._kernel_half[guest] = (half[0], half[1])
         new = fields.maps("images")
         if fields.integer("first") != len(images) or len(images) + len(new) > _MOST_IMAGES:
             raise fields.wrong("the images are not numbered in order")
         images += [_Image(_loaded(image)) for image in new]
+        self._take_era(guest, (half[0], half[1]), fields)
+
+    def _take_era(self, guest: int, half: tuple[int, int], fields: Fields) -> None:
+        eras = self._eras.setdefault(guest, [])
+        images = len(self._images[guest])
+        if not fields.has("era"):  # format 1.0: what is loaded later is loaded on top
+            eras[:] = [_Era(0, half, list(range(images)))]
+            return
+        number, since = fields.integer("era"), fields.integer("time", I64)
+        loaded = list(fields.integers("loaded", U64))
+        if number > len(eras) or number >= _MOST_ERAS:
+            raise fields.wrong(f"era {number} comes after {len(eras)}")
+        if number > 1 and since < eras[number - 1].since_ns:
+            raise fields.wrong("an era begins before the one that it follows")
+        if any(image >= images for image in loaded):
+            raise fields.wrong("an era has an image that is not there")
+        eras[number:] = [_Era(since, half, loaded, fields.flag("starting"))]
+        if sum(len(era.loaded) for era in eras) > _MOST_LOADED:
+            raise fields.wrong("its eras have too many images")
 
     def take_symbols(self, fields: Fields) -> None:
         images = self._images.get(fields.integer("guest", U16), [])
         number = fields.integer("image")
         if number >= len(images):
             raise fields.wrong(f"symbols belong to image {number}, which is not there")
-        start, end = fields.column("start", _U64), fields.column("end", _U64)
-        names = _names(fields)
-        if names is None or not len(start) == len(end) == len(names):
-            raise fields.wrong("the columns of symbols have different lengths")
-        image = images[number]
-        image.start.append(start)
-        image.end.append(end)
-        image.names += names
+        _add_symbols(fields, images[number])
 
     def take_stacks(self, fields: Fields) -> None:
         depth, pcs = fields.column("depth", _U32), fields.column("pc", _U64).tolist()
@@ -206,22 +242,24 @@ class _Recording:
         images = fields.maps("images")
         if len(images) > _MOST_IMAGES:
             raise fields.wrong("a user space has too many images")
-        expected = len(self._user_spaces.layouts)
-        number = self._user_spaces.layout([_loaded(image) for image in images])
-        if not fields.integer("number") == number == expected:
+        if fields.integer("number") != len(self._layouts):
             raise fields.wrong("the layouts of user spaces are not numbered in order")
+        self._layouts.append([_Image(_loaded(image)) for image in images])
+
+    def take_user_symbols(self, fields: Fields) -> None:
+        layout, image = fields.integer("layout"), fields.integer("image")
+        if layout >= len(self._layouts) or image >= len(self._layouts[layout]):
+            raise fields.wrong("symbols belong to no image of a user space")
+        _add_symbols(fields, self._layouts[layout][image])
 
     def take_user_spaces(self, fields: Fields) -> None:
         space, layout = fields.column("space", _U32), fields.column("layout", _U32)
         if len(space) != len(layout):
             raise fields.wrong("the columns of user spaces have different lengths")
-        known = len(self._user_spaces.layouts)
         for one, number in zip(space.tolist(), layout.tolist(), strict=True):
-            if not 0 < one < _MOST_SPACES or number >= known:
+            if not 0 < one < _MOST_SPACES or number >= len(self._layouts):
                 raise fields.wrong("a user space is laid out like none")
-            while len(self._user_spaces) <= one:
-                self._user_spaces.reserve()
-            self._user_spaces.lay_out(one, number)
+            self._layout_of[one] = number
 
     def take_samples(self, fields: Fields) -> None:
         columns = {name: fields.column(name, dtype) for name, dtype in COLUMN_TYPES.items()}
@@ -274,11 +312,28 @@ _TAKE: dict[Kind, Callable[[_Recording, Fields], None]] = {
     Kind.TASKS: _Recording.take_tasks,
     Kind.LAYOUTS: _Recording.take_layout,
     Kind.USER_SPACES: _Recording.take_user_spaces,
+    Kind.USER_SYMBOLS: _Recording.take_user_symbols,
     Kind.SAMPLES: _Recording.take_samples,
     Kind.TEXT: _Recording.take_text,
     Kind.FACTS: _Recording.take_facts,
     Kind.END: _Recording.take_end,
 }
+
+
+def _space(images: Sequence[LoadedImage], eras: Sequence[_Era]) -> AddressSpace:
+    """The last of a guest's eras, which knows the earlier ones."""
+    spaces: list[AddressSpace] = []
+    for era in eras:
+        spaces.append(
+            AddressSpace(
+                [images[number] for number in era.loaded],
+                kernel_half=era.kernel_half,
+                since_ns=era.since_ns if spaces else 0,
+                earlier=tuple(spaces),
+                starting=era.starting,
+            )
+        )
+    return spaces[-1]
 
 
 def _loaded(image: Fields) -> LoadedImage:
@@ -298,6 +353,17 @@ def _loaded(image: Fields) -> LoadedImage:
         build_id=image.build_id("build_id"),
         path=image.text("file"),
     )
+
+
+def _add_symbols(fields: Fields, image: _Image) -> None:
+    """Take in symbols of an image."""
+    start, end = fields.column("start", _U64), fields.column("end", _U64)
+    names = _names(fields)
+    if names is None or not len(start) == len(end) == len(names):
+        raise fields.wrong("the columns of symbols have different lengths")
+    image.start.append(start)
+    image.end.append(end)
+    image.names += names
 
 
 def _names(fields: Fields) -> list[bytes] | None:

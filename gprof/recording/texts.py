@@ -26,15 +26,18 @@ def hot_texts(
         most: how many functions.
     """
     wanted = {
-        (row.guest, row.address): None
+        (row.guest, row.address, row.era): None
         for row in tabulate(profile).rows
         if row.symbol is not None and row.self_weight
     }
-    for guest, address in list(wanted)[:most]:
-        found = profile.space(guest).symbol_at(address)
+    for guest, place, era in list(wanted)[:most]:
+        found = profile.symbol_at(guest, place, era)
         memory = memories.get(guest)
         if found is None or memory is None:
             continue
+        if profile.space(guest).image_at(found.symbol.start) is not found.image:
+            continue  # it was of an era that is over, and something else may be there now
+        address = found.symbol.start
         size = min(found.symbol.end - found.symbol.start, LONGEST_TEXT)
         try:
             yield guest, address, memory.read(address, size)

@@ -22,7 +22,15 @@ from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
-from gprof.sampling.source import COLUMN_TYPES, Int64s, SampleBatch, SourceFacts, UInt32s, UInt64s
+from gprof.sampling.source import (
+    COLUMN_TYPES,
+    Int64s,
+    Mode,
+    SampleBatch,
+    SourceFacts,
+    UInt32s,
+    UInt64s,
+)
 from symbols.memory import Memory
 from symbols.names import LONGEST
 from symbols.space import AddressSpace, LoadedImage, Reason
@@ -44,21 +52,55 @@ _Stacks: TypeAlias = list[tuple[int, tuple[int, ...]]]
 
 @dataclass(slots=True)
 class _Map:
-    """What was written of one guest's address space.
+    """What was written of one guest's address spaces.
 
     Attributes:
-        space: the space when it was last looked at, and how many images it had.
-        numbers: for each of its images the recorded number.
+        eras: each space as it was written.
         images: every image written, by recorded number.
-        pcs: addresses that were looked up in it, ascending.
+        pcs: addresses that were sampled, ascending.
         symbols: by recorded number the table, and the ascending indices written of it.
     """
 
-    space: tuple[AddressSpace, int]
-    numbers: list[int] = field(default_factory=list)
+    eras: list[_Era] = field(default_factory=list)
     images: list[LoadedImage] = field(default_factory=list)
     pcs: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
     symbols: dict[int, tuple[SymbolTable, Int64s]] = field(default_factory=dict)
+
+    def number_of(self, image: LoadedImage, first: int, after: int, *, proven: bool) -> int | None:
+        """The number of an image that was written already; None where it was not.
+
+        Args:
+            image: as it is loaded now.
+            first: the least number that will do.
+            after: the number behind the last that will do.
+            proven: an image of another boot that looks the same is not the same without proof.
+        """
+        for number in range(first, after):
+            written = self.images[number]
+            if (written.name, written.start) != (image.name, image.start):
+                continue  # at once, since there are many
+            if proven and not image.build_id and written.table is not image.table:
+                continue
+            if _image_fields(written) == _image_fields(image):
+                return number
+        return None
+
+
+@dataclass(slots=True)
+class _Era:
+    """One era of a guest as it was written.
+
+    Attributes:
+        space: what held then, and how many images it had.
+        since_ns: when it began.
+        numbers: for each of its images the recorded number.
+        pcs: addresses that were looked up in it, ascending.
+    """
+
+    space: tuple[AddressSpace, int]
+    since_ns: int
+    numbers: list[int] = field(default_factory=list)
+    pcs: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 class Writer:
@@ -85,6 +127,11 @@ class Writer:
         self._tasks_written = 1
         self._layouts_written = 1
         self._layouts_of = np.zeros(1, np.int64)
+        self._user_pcs: dict[int, UInt64s] = {}  # by user space
+        # By user space the layout, and of how many addresses, that symbols were written for.
+        self._looked_up: dict[int, tuple[int, int]] = {}
+        # By layout and image the symbols that were written, ascending.
+        self._user_symbols: dict[tuple[int, int], Int64s] = {}
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
         self._maps: dict[int, _Map] = {}
@@ -172,9 +219,10 @@ class Writer:
         for number, guest in guests.items():
             if self._guests.get(number) != guest:
                 self._append_guest(guest)
-        at = int(samples.time[0]) if len(samples) else 0
         for number, space in spaces.items():
-            known = self._append_images(number, space, at)
+            known = self._maps.setdefault(number, _Map())
+            for place, era in enumerate(space.eras):
+                self._append_era(number, era, place, known)
             ours = samples.guest == number
             used = np.unique(samples.stack[ours]).tolist()
             # The names of callers are looked up at the byte before their return addresses.
@@ -182,11 +230,14 @@ class Writer:
             pcs = np.unique(
                 np.concatenate([samples.pc[ours], np.fromiter(callers, np.uint64, len(callers))])
             )
-            self._append_symbols(number, space, known, pcs)
+            known.pcs = np.union1d(known.pcs, pcs)
+            for written in known.eras:
+                self._append_symbols(number, known, written)
         self._append_stacks()
         self._append_tasks()
         if user_spaces is not None:
             self._append_user_spaces(user_spaces)
+            self._append_user_symbols(user_spaces, samples)
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
@@ -247,50 +298,55 @@ class Writer:
             },
         )
 
-    def _append_images(self, guest: int, space: AddressSpace, at: int) -> _Map:
-        """Write the images that are new.
+    def _append_era(self, guest: int, space: AddressSpace, era: int, known: _Map) -> None:
+        """Write what an era has, if that is not written yet.
 
-        What is loaded later wins, when recorded as in the space itself. So a space that replaces
-        another one continues it: its images are those known, as far as they come in that order,
-        and the others are loaded on top.
+        An era may be written again, better known. What is loaded later wins: so in the first
+        one, which readers of format 1.0 take for all there is, images are those known as far as
+        they come in that order, and the others are loaded on top.
         """
         now = (space, len(space.images))
-        known = self._maps.get(guest)
-        if known is not None and known.space[0] is space and known.space[1] == now[1]:
-            return known
-        if known is None:
-            known = self._maps[guest] = _Map(now)
+        since = space.since_ns if era else 0
+        if era < len(known.eras):
+            before = known.eras[era]
+            if before.space[0] is space and before.space[1:] == now[1:]:
+                return
         first = len(known.images)
-        fields = [_image_fields(image) for image in known.images]
         numbers: list[int] = []
         for image in space.images:
-            after = numbers[-1] + 1 if numbers else 0
-            try:
-                numbers.append(fields.index(_image_fields(image), after, first))
-            except ValueError:
-                numbers.append(len(known.images))
+            after = numbers[-1] + 1 if numbers and not era else 0
+            number = known.number_of(image, after, first, proven=era > 0)
+            if number is None:
+                number = len(known.images)
                 known.images.append(image)
+            numbers.append(number)
         self._append(
             Kind.IMAGES,
             {
                 "guest": guest,
-                "time": at,
+                "time": since,
                 "kernel_half": list(space.kernel_half),
                 "first": first,
                 "images": [_image_fields(image) for image in known.images[first:]],
+                "era": era,
+                "loaded": numbers,
+                "starting": space.starting,
             },
         )
-        known.space, known.numbers = now, numbers
-        known.pcs = np.empty(0, np.uint64)  # they may mean something else now
-        return known
+        # What was looked up may mean something else now, also if it is long ago.
+        known.eras[era:] = [_Era(now, since, numbers)]
 
-    def _append_symbols(self, guest: int, space: AddressSpace, known: _Map, pcs: UInt64s) -> None:
-        """Write the symbols of addresses that were not looked up before."""
-        fresh = np.setdiff1d(pcs, known.pcs, assume_unique=True)
-        known.pcs = np.union1d(known.pcs, fresh)
+    def _append_symbols(self, guest: int, known: _Map, era: _Era) -> None:
+        """Write the symbols of addresses that were not looked up in an era before.
+
+        In which era an address was sampled does not matter: that may be known too late.
+        """
+        space = era.space[0]
+        fresh = np.setdiff1d(known.pcs, era.pcs, assume_unique=True)
+        era.pcs = known.pcs
         resolved = space.resolve(fresh)
         for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
-            table, number = space.images[image].table, known.numbers[image]
+            table, number = space.images[image].table, era.numbers[image]
             if table is None or not len(table):
                 continue
             written_of, written = known.symbols.get(number, (table, np.empty(0, np.int64)))
@@ -301,20 +357,25 @@ class Writer:
             wanted = np.union1d(resolved.symbol[here], np.zeros(1, np.int64))
             new = np.setdiff1d(wanted, written, assume_unique=True)
             known.symbols[number] = (table, np.union1d(written, new))
-            for at in range(0, len(new), _FRAME_SYMBOLS):
-                part = new[at : at + _FRAME_SYMBOLS]
-                names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
-                self._append(
-                    Kind.SYMBOLS,
-                    {
-                        "guest": guest,
-                        "image": number,
-                        "start": table.start[part].astype("<u8").tobytes(),
-                        "end": table.end[part].astype("<u8").tobytes(),
-                        "length": np.array([len(name) for name in names], "<u4").tobytes(),
-                        "names": b"".join(names),
-                    },
-                )
+            self._append_names(Kind.SYMBOLS, {"guest": guest, "image": number}, table, new)
+
+    def _append_names(
+        self, kind: Kind, whose: Mapping[str, int], table: SymbolTable, symbols: Int64s
+    ) -> None:
+        """Write some symbols of a table."""
+        for at in range(0, len(symbols), _FRAME_SYMBOLS):
+            part = symbols[at : at + _FRAME_SYMBOLS]
+            names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
+            self._append(
+                kind,
+                {
+                    **whose,
+                    "start": table.start[part].astype("<u8").tobytes(),
+                    "end": table.end[part].astype("<u8").tobytes(),
+                    "length": np.array([len(name) for name in names], "<u4").tobytes(),
+                    "names": b"".join(names),
+                },
+            )
 
     def _append_stacks(self) -> None:
         part: _Stacks = []
@@ -366,6 +427,42 @@ class Writer:
                 },
             )
         self._layouts_of = now
+
+    def _append_user_symbols(self, spaces: UserSpaces, samples: SampleBatch) -> None:
+        """Write the symbols of addresses in user spaces.
+
+        A space may be read, or found to have more, long after it was sampled: so the addresses of
+        each are kept.
+        """
+        of_task = self._tasks.spaces()
+        space = of_task[samples.task]
+        user = (samples.mode == Mode.USER) & (space > 0) & (space < len(self._layouts_of))
+        for number in np.unique(space[user]).tolist():
+            new = np.unique(samples.pc[user & (space == number)])
+            kept = self._user_pcs.get(number)
+            self._user_pcs[number] = new if kept is None else np.union1d(kept, new)
+        for number, pcs in self._user_pcs.items():
+            layout = int(self._layouts_of[number])
+            looked_up = self._looked_up.get(number)
+            if layout and looked_up != (layout, len(pcs)):
+                self._append_names_in(spaces, layout, pcs)
+                self._looked_up[number] = (layout, len(pcs))
+
+    def _append_names_in(self, spaces: UserSpaces, layout: int, pcs: UInt64s) -> None:
+        space = spaces.layouts[layout]
+        resolved = space.resolve(pcs)
+        for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
+            table = space.images[image].table
+            if table is None or not len(table):
+                continue
+            wanted = resolved.symbol[(resolved.image == image) & (resolved.symbol >= 0)]
+            # As in other images, the first shows that there are some.
+            wanted = np.union1d(wanted, np.zeros(1, np.int64))
+            written = self._user_symbols.get((layout, image), np.empty(0, np.int64))
+            new = np.setdiff1d(wanted, written, assume_unique=True)
+            self._user_symbols[layout, image] = np.union1d(written, new)
+            whose = {"layout": layout, "image": image}
+            self._append_names(Kind.USER_SYMBOLS, whose, table, new)
 
     def _append_samples(self, samples: SampleBatch) -> None:
         for at in range(0, len(samples), _FRAME_SAMPLES):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from gprof.guest.machine import Sampled
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.task_numbers import TaskNumbers
-from symbols.unwinding.stack import CapturedWords, Ending, Unwinder
+from symbols.unwinding.stack import CapturedWords, Ending, Stack, Unwinder
 
 _USER_PAGE = ~0xFFF & (1 << 64) - 1
 
@@ -24,6 +24,7 @@ class Unstacking:
         number: the id of a stack, leaf first; `StackTable.add`.
         most: bytes of a stack to read from the guest at most.
         big_endian: the byte order of the guest.
+        held: of two readings of one stack, what holds; None where the guest stands meanwhile.
     """
 
     unwinder: Unwinder
@@ -31,6 +32,7 @@ class Unstacking:
     number: Callable[[Sequence[int]], int]
     most: int
     big_endian: bool = False
+    held: Callable[[Stack, Stack], Stack] | None = None
 
 
 class Gathered:
@@ -46,6 +48,8 @@ class Gathered:
         tasks: numbers the tasks of samples; None where they have none.
 
     Attributes:
+        unstacking: as above; may be replaced.
+        tasks: as above; may be replaced.
         endings: how many stacks ended in which way.
     """
 
@@ -56,8 +60,8 @@ class Gathered:
         tasks: TaskNumbers | None = None,
     ) -> None:
         self._guest = guest
-        self._numbers = tasks
-        self._unstacking = unstacking
+        self.tasks = tasks
+        self.unstacking = unstacking
         self.endings: Counter[Ending] = Counter()
         self._clear()
 
@@ -68,17 +72,18 @@ class Gathered:
         self._modes: list[int] = []
         self._stacks: list[int] = []
         self._tasks: list[int] = []  # addresses of their structures
-        self._captured: deque[tuple[int, Sampled]] = deque()
+        self._captured: deque[tuple[int, Sampled, Unstacking]] = deque()
 
     def add(self, time_ns: int, sampled: Sequence[Sampled]) -> int:
         """Take in one stop; the number of vcpus that gave nothing."""
         missing = 0
+        unstacking = self.unstacking
         for one in sampled:
             if one.state is None:
                 missing += 1
                 continue
-            if one.registers is not None and self._unstacking is not None:
-                self._captured.append((len(self._pcs), one))
+            if one.registers is not None and unstacking is not None:
+                self._captured.append((len(self._pcs), one, unstacking))
             self._times.append(time_ns)
             self._pcs.append(one.state.pc)
             self._vcpus.append(one.vcpu)
@@ -89,12 +94,15 @@ class Gathered:
 
     def unwind_one(self) -> bool:
         """Unwind one captured stack; whether there was one."""
-        if not self._captured or self._unstacking is None:
+        if not self._captured:
             return False
-        place, one = self._captured.popleft()
+        place, one, unstacking = self._captured.popleft()
         assert one.registers is not None
-        words = CapturedWords(one.memory, big_endian=self._unstacking.big_endian)
-        stack = self._unstacking.unwinder.unwind(one.registers, words)
+        words = CapturedWords(one.memory, big_endian=unstacking.big_endian)
+        stack = unstacking.unwinder.unwind(one.registers, words)
+        if unstacking.held is not None:
+            words = CapturedWords(one.again, big_endian=unstacking.big_endian)
+            stack = unstacking.held(stack, unstacking.unwinder.unwind(one.registers, words))
         self.endings[stack.ending] += 1
         frames = list(stack.after)
         frames[0] = self._pcs[place]  # a stack's leaf is its sample's pc
@@ -102,7 +110,7 @@ class Gathered:
             # Where user space entered the kernel is kept to the page: with the address itself
             # nearly every stack would be another one, and a day of them fill the memory.
             frames[-1] &= _USER_PAGE
-        self._stacks[place] = self._unstacking.number(frames)
+        self._stacks[place] = unstacking.number(frames)
         return True
 
     def batch(self) -> SampleBatch:
@@ -110,8 +118,8 @@ class Gathered:
         while self.unwind_one():
             pass
         tasks: list[int] | int = 0
-        if self._numbers is not None:
-            tasks = self._numbers.of_samples(self._tasks, self._pcs, self._modes)
+        if self.tasks is not None:
+            tasks = self.tasks.of_samples(self._tasks, self._pcs, self._modes)
         batch = SampleBatch.of(
             self._pcs,
             time=self._times,

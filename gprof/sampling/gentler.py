@@ -7,9 +7,11 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from gprof.guest.vcpu_threads import VcpuTime
+from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingSource
 from gprof.sampling.monitor import MonitorSource
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.task_numbers import Following
 
 
 class GentlerSource:
@@ -25,6 +27,7 @@ class GentlerSource:
         self._successor = successor
         self._current: HaltingSource | MonitorSource = halting
         self._closing = False
+        self._following: list[Following | None] = []  # the last word, if there was any
         self._turn = threading.Lock()
 
     def batches(self) -> Iterator[SampleBatch]:
@@ -34,6 +37,8 @@ class GentlerSource:
             return
         with self._turn:
             successor = self._current = self._successor()
+            for following in self._following:
+                successor.tell_tasks(following)
             if self._closing:
                 successor.close()
                 return
@@ -42,6 +47,20 @@ class GentlerSource:
     def note(self, sentence: str) -> None:
         """See `Sampler.note`."""
         self._current.note(sentence)
+
+    def tell_tasks(self, following: Following | None) -> None:
+        """See `Sampler.tell_tasks`."""
+        with self._turn:
+            self._following = [following]
+            self._current.tell_tasks(following)
+
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """See `Sampler.unstack`."""
+        self._current.unstack(unstacking)
+
+    def count_halted(self, halted_ns: int) -> None:
+        """See `Sampler.count_halted`."""
+        self._current.count_halted(halted_ns)
 
     def facts(self) -> SourceFacts:
         """See `Source.facts`: those of both, as one."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass, replace
+from functools import partial
 
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
@@ -101,6 +102,8 @@ class HaltingSource(Sampler):
         if options.unstacking is not None:
             self._ask = StackReader(machine, options.unstacking.most).sample
         self._stacks_may_go = options.unstacking is not None and options.stacks_if_cheap
+        self._stacks_given_up = False
+        self._unwound_by = options.unstacking.name if options.unstacking is not None else ""
         # Until it is known what they cost they are thrown away: a profile that has stacks for
         # its first moments only would mislead.
         self._trying_stacks = self._stacks_may_go
@@ -133,11 +136,33 @@ class HaltingSource(Sampler):
         return self._machine.stub.other_stop()
 
     def _forget(self) -> None:
-        self._machine.memory.forget()
-        if self._monitored is not None:
-            self._monitored.forget()
         if self._tasks is not None:
             self._tasks.forget()
+
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """See `Sampler.unstack`. Stacks that were given up because of their cost stay so."""
+        self._order(partial(self._unstack, unstacking))
+
+    def _unstack(self, unstacking: Unstacking | None) -> None:
+        if self._stacks_given_up:
+            return
+        self._gathered.unstacking = unstacking
+        self._ask = self._machine.sample
+        if unstacking is not None:
+            self._unwound_by = unstacking.name
+            self._stacks_may_go = self._options.stacks_if_cheap
+            self._ask = StackReader(self._machine, unstacking.most).sample
+
+    def _tell_tasks(self, following: Following | None) -> None:
+        if self._tasks is not None:
+            self._halted_ns += self._tasks.halted_ns
+        self._tasks = TaskNumbers(following) if following is not None else None
+        self._gathered.tasks = self._tasks
+        self._machine.follow_tasks(following.places if following is not None else None)
+
+    def count_halted(self, halted_ns: int) -> None:
+        """See `Sampler.count_halted`."""
+        self._halted_ns += halted_ns
 
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
         if self._state is not None and self._must_wait():
@@ -221,6 +246,7 @@ class HaltingSource(Sampler):
             "--call-graph fp or orc takes them anyway."
         )
         self._stacks_may_go = self._trying_stacks = False
+        self._stacks_given_up = True
         self._ask = self._machine.sample
         self._cost = StopCost()
         if self._state is not None:
@@ -235,13 +261,12 @@ class HaltingSource(Sampler):
 
     def facts(self) -> SourceFacts:
         """See `Source.facts`."""
-        unstacking = self._options.unstacking
         return self._facts(
             "gdbstub",
             self._machine.stub.address.text,
             halted_ns=self._stood_ns(),
             block_starts=self._machine.stub.accelerated is False,
-            unwound_by=unstacking.name if unstacking is not None else "",
+            unwound_by=self._unwound_by,
         )
 
     def _stood_ns(self) -> int:

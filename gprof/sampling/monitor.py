@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import random
 from dataclasses import dataclass
+from functools import partial
 
 from gprof.guest.monitored import MonitoredMachine
-from gprof.sampling.gathering import Gathered
+from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.sampler import Sampler
 from gprof.sampling.source import SourceFacts
 from gprof.sampling.task_numbers import Following, TaskNumbers
@@ -27,12 +28,14 @@ class MonitorOptions:
         vcpus: indices to sample; None for all.
         guest: id of the guest in the profile.
         following: tell which tasks run, like this.
+        unstacking: take call stacks too, as far as they hold, and unwind them like this.
     """
 
     hz: float = 99.0
     vcpus: tuple[int, ...] | None = None
     guest: int = 0
     following: Following | None = None
+    unstacking: Unstacking | None = None
 
 
 class MonitorSource(Sampler):
@@ -61,6 +64,7 @@ class MonitorSource(Sampler):
         if options.following is not None and machine.follow_tasks(options.following.places):
             self._tasks = TaskNumbers(options.following)
         gathered = Gathered(options.guest, tasks=self._tasks)
+        self._unwound_by = ""
         super().__init__(options.hz, gathered, machine.run_state, weighing, rng)
         if machine.accelerated is False:
             self.note(
@@ -68,6 +72,8 @@ class MonitorSource(Sampler):
                 "a pc lies on the start of a translation block, the last that the vcpu has "
                 "written down."
             )
+
+        self._unstack(options.unstacking)
 
     def _begin(self) -> None:
         self._machine.run_state.ask()
@@ -90,9 +96,28 @@ class MonitorSource(Sampler):
         return not self._must_wait()
 
     def _forget(self) -> None:
-        self._machine.forget()
         if self._tasks is not None:
             self._tasks.forget()
+
+    def _tell_tasks(self, following: Following | None) -> None:
+        self._tasks = None
+        told = self._machine.follow_tasks(following.places if following is not None else None)
+        if following is not None and told:
+            self._tasks = TaskNumbers(following)
+        self._gathered.tasks = self._tasks
+
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """See `Sampler.unstack`."""
+        self._order(partial(self._unstack, unstacking))
+
+    def _unstack(self, unstacking: Unstacking | None) -> None:
+        read = self._machine.read_stacks(unstacking.most if unstacking is not None else None)
+        self._gathered.unstacking = unstacking if read else None
+        if unstacking is not None and read:
+            self._unwound_by = unstacking.name
+
+    def count_halted(self, halted_ns: int) -> None:
+        """Nothing: the monitor tells of every stop."""
 
     def _let_go(self) -> None:
         self._machine.close()
@@ -104,4 +129,5 @@ class MonitorSource(Sampler):
             self._machine.monitor_client.name,
             halted_ns=self._machine.run_state.stopped_ns if self._machine.stops_it else 0,
             block_starts=self._machine.accelerated is False,
+            unwound_by=self._unwound_by,
         )

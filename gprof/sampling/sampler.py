@@ -8,17 +8,20 @@ how that is.
 from __future__ import annotations
 
 import contextlib
+import queue
 import random
 import threading
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from gprof.errors import TargetGone
 from gprof.guest.run_state import RESET, STOPPED, RunState
-from gprof.sampling.gathering import Gathered
+from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling.task_numbers import Following
 from gprof.sampling.weighing import Weighing
 
 _SECOND = 1_000_000_000
@@ -57,6 +60,7 @@ class Sampler(ABC):
         self._weighing = weighing
         self._rng = rng or random.Random()  # noqa: S311 - spacing, not a secret
         self._closing = threading.Event()
+        self._orders: queue.SimpleQueue[Callable[[], None]] = queue.SimpleQueue()
         self._iterating = False
         self._started_ns = self._now_ns = time.monotonic_ns()
         self._batch_due = self._started_ns + _BATCH_NS
@@ -83,7 +87,11 @@ class Sampler(ABC):
 
     @abstractmethod
     def _forget(self) -> None:
-        """Drop what was kept of the guest's memory: it was reset."""
+        """Believe nothing that was read of the guest: it was reset."""
+
+    @abstractmethod
+    def _tell_tasks(self, following: Following | None) -> None:
+        """Tell tasks in another way, or not at all."""
 
     @abstractmethod
     def _let_go(self) -> None:
@@ -128,6 +136,7 @@ class Sampler(ABC):
             yield from self._sleep_until(due)
             if self._closing.is_set():
                 break
+            self._carry_out()
             self._take(due, schedule.mean_interval_ns)
             schedule.hz = self._hz
         yield self._batch()
@@ -186,6 +195,30 @@ class Sampler(ABC):
     def _why(self) -> str:
         known = self._state is not None and (not self._state.running or self._state.migrating)
         return self._state.why() if self._state is not None and known else STOPPED
+
+    def tell_tasks(self, following: Following | None) -> None:
+        """Tell tasks in another way from now on, or not at all; any thread may call it."""
+        self._order(partial(self._tell_tasks, following))
+
+    @abstractmethod
+    def unstack(self, unstacking: Unstacking | None) -> None:
+        """Take and unwind stacks in another way from now on, or none; any thread may call it.
+
+        A kernel that moves takes its unwind tables with it.
+        """
+
+    @abstractmethod
+    def count_halted(self, halted_ns: int) -> None:
+        """Count stops that somebody made for us, where no monitor tells of them."""
+
+    def _order(self, what: Callable[[], None]) -> None:
+        """Have something done in the sampler's thread, between two samples."""
+        self._orders.put(what)
+
+    def _carry_out(self) -> None:
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._orders.get_nowait()()
 
     def note(self, sentence: str) -> None:
         """Add a sentence to the facts; not an empty one, nor the same twice in a row."""

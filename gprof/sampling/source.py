@@ -162,10 +162,16 @@ class SourceFacts:
     @property
     def steal_percent(self) -> float:
         """Share of the time covered in which a vcpu could have run and waited for the host."""
-        if not self.vcpu_times or not self.covered_ns:
-            return 0.0
-        waited = sum(time.waited_ns for time in self.vcpu_times.values())
-        return 100.0 * waited / (self.covered_ns * len(self.vcpu_times))
+        return self._of_vcpus(sum(time.waited_ns for time in self.vcpu_times.values()))
+
+    @property
+    def ran_percent(self) -> float:
+        """Share of the time covered in which a vcpu had a processor of the host."""
+        return self._of_vcpus(sum(time.ran_ns for time in self.vcpu_times.values()))
+
+    def _of_vcpus(self, time_ns: int) -> float:
+        all_ns = self.covered_ns * len(self.vcpu_times)
+        return 100.0 * time_ns / all_ns if all_ns else 0.0
 
     @property
     def halted_percent(self) -> float:

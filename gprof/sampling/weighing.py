@@ -9,9 +9,11 @@ sample: the kernel adds a wait to its counter when it is over.
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Self
 
 import numpy as np
 
+from gprof.errors import UsageError
 from gprof.guest.mode import Mode
 from gprof.guest.vcpu_threads import VcpuThreads, VcpuTime
 from gprof.sampling.source import SampleBatch
@@ -32,6 +34,23 @@ class Weighing:
         self._threads = threads
         self._by_running = by_running
         self._first = self._last = threads.read()
+
+    @classmethod
+    def of(cls, threads: VcpuThreads, *, by_running: bool) -> Self | None:
+        """By these threads; None where there are none, and nobody insists.
+
+        Raises:
+            UsageError: there are none to weigh by running time.
+        """
+        if threads.vcpus:
+            return cls(threads, by_running=by_running)
+        if by_running:
+            raise UsageError(
+                "the threads that run the vcpus are not to be seen from here",
+                "--weight running needs gprof on the host of the guest, and a kernel that counts "
+                "(/proc/self/schedstat). Leave it out to weigh every sample alike.",
+            )
+        return None
 
     def begin(self) -> None:
         """Count from now on."""

@@ -1,10 +1,9 @@
-"""Unwinding along frame pointers: x86-64 code that keeps them, aarch64, riscv64.
+"""Unwinding along frame pointers: x86-64 code that keeps them, and aarch64.
 
-A frame pointer points to two words, the caller's frame pointer and the return address. Their
-place differs: x86-64 and aarch64 have them at the pointer, riscv64 below it (the kernel's
-arch/*/kernel/stacktrace.c). A function that has just been entered has not made its frame yet; on
-aarch64 and riscv64 one that calls nothing never does. There the frame pointer is still the
-caller's, and one frame would be lost. The instructions tell: see `_Prologue`.
+A frame pointer points to two words, the caller's frame pointer and the return address (the
+kernel's arch/*/kernel/stacktrace.c). A function that has just been entered has not made its frame
+yet; on aarch64 one that calls nothing never does. There the frame pointer is still the caller's,
+and one frame would be lost. The instructions tell: see `_Prologue`.
 """
 
 from __future__ import annotations
@@ -101,24 +100,19 @@ class FramePointerUnwinder:
     """Follows frame pointers.
 
     Attributes:
-        below: bytes from a frame pointer down to its two words: 0, or 16 on riscv64.
         text: runtime ranges of code; a return address outside them ends the walk.
         roots: tell where a stack came from.
         prologue: for the innermost frame; None where nothing is known of it.
         strip: takes a signature out of a code address.
         encoded: a frame pointer with bit 0 set points to saved registers instead
             (ENCODE_FRAME_POINTER of arch/x86/include/asm/frame.h).
-        leaf: riscv64: a function that calls nothing saves the frame pointer alone, in the place
-            of the return address.
     """
 
-    below: int = 0
     text: tuple[tuple[int, int], ...] = ()
     roots: Roots = field(default_factory=Roots)
     prologue: _Prologue | None = None
     strip: Callable[[int], int] = lambda pc: pc
     encoded: bool = False
-    leaf: bool = False
 
     def unwind(self, registers: Registers, word: Word) -> Stack:
         """See `Unwinder`."""
@@ -128,6 +122,8 @@ class FramePointerUnwinder:
             ending = self._walk(registers, word, pcs, exact)
         except MemoryFault:
             ending = Ending.NO_MEMORY
+        if len(pcs) == 1 and self.roots.enters(registers.pc) and not ending.whole:
+            ending = Ending.USER  # the frame pointer is user space's still, or again
         return Stack(tuple(pcs), ending, tuple(exact))
 
     def _walk(self, registers: Registers, word: Word, pcs: list[int], exact: list[int]) -> Ending:
@@ -138,12 +134,6 @@ class FramePointerUnwinder:
                 if not self._is_code(caller):
                     return Ending.BAD_FRAME
                 pcs.append(caller)
-        if self.leaf and fp and word(fp - 16) & 7:
-            link = registers.others.get("link")
-            if link is None or not self._is_code(link):
-                return Ending.BAD_FRAME
-            pcs.append(link)
-            fp = word(fp - 8)
         low = registers.sp
         switches = 0
         while len(pcs) < MOST_FRAMES:
@@ -163,8 +153,7 @@ class FramePointerUnwinder:
                 switches += 1
                 if switches > _MOST_SWITCHES:
                     return Ending.BAD_FRAME
-            at = (fp - self.below) & _MASK
-            next_fp, pc = word(at), self.strip(word(at + 8))
+            next_fp, pc = word(fp), self.strip(word((fp + 8) & _MASK))
             if pc == 0 and next_fp == 0:
                 return self.roots.ending(pcs[-1])
             if not self._is_code(pc):

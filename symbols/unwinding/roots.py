@@ -12,12 +12,14 @@ from symbols.unwinding.stack import Ending
 _IDLE = (
     "secondary_startup_64", "secondary_startup_64_no_verify", "__primary_switched",
     "__secondary_switched", "start_secondary", "rest_init", "smp_callin", "start_kernel",
+    "arch_call_rest_init", "smp_start_secondary",
 )  # fmt: skip
 #: What an exception from user space enters: arch/arm64/kernel/entry-common.c since 5.11, and
-#: el0_sync, el0_irq before.
+#: el0_sync, el0_irq before; arch/s390/kernel/entry.S.
 _USER = (
     "el0t_64_sync", "el0t_64_irq", "el0t_64_fiq", "el0t_64_error",
     "el0t_32_sync", "el0t_32_irq", "el0t_32_fiq", "el0t_32_error", "el0_sync", "el0_irq",
+    "system_call", "pgm_check_handler", "ext_int_handler", "io_int_handler", "mcck_int_handler",
 )  # fmt: skip
 
 
@@ -45,6 +47,10 @@ class Roots:
             if any(start <= pc <= end for start, end in ranges):
                 return ending
         return Ending.START
+
+    def enters(self, pc: int) -> bool:
+        """Whether a pc is in a function that user space enters the kernel through."""
+        return any(start <= pc < end for start, end in self.user)
 
 
 def _ranges(space: AddressSpace, names: Iterable[str]) -> tuple[tuple[int, int], ...]:

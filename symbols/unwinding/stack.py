@@ -28,6 +28,7 @@ class Ending(IntEnum):
     UNDEFINED = 6
     BAD_FRAME = 7
     TOO_DEEP = 8
+    TORN = 9
 
     @property
     def whole(self) -> bool:
@@ -49,6 +50,7 @@ _SENTENCES = {
     Ending.UNDEFINED: "cut: the unwind table says nothing of this code",
     Ending.BAD_FRAME: "cut: a frame makes no sense",
     Ending.TOO_DEEP: f"cut: more than {MOST_FRAMES} frames",
+    Ending.TORN: "cut: it changed while it was read",
 }
 
 

@@ -13,7 +13,7 @@ from symbols.elf import Image
 from symbols.errors import SymbolsError, UnwindError
 from symbols.memory import Memory, MemoryFault, SlidMemory
 from symbols.space import AddressSpace, ImageKind
-from symbols.unwinding.backchain import ppc64, s390x
+from symbols.unwinding.backchain import S390xFrames, ppc64, s390x
 from symbols.unwinding.frame_pointer import (
     FramePointerUnwinder,
     LinkPrologue,
@@ -23,6 +23,7 @@ from symbols.unwinding.frame_pointer import (
 from symbols.unwinding.module_orc import ModuleLayout, module_tables
 from symbols.unwinding.orc import OrcUnwinder
 from symbols.unwinding.orc_table import OrcTable
+from symbols.unwinding.riscv64 import RiscV64Unwinder, RiscVFrames
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import Unwinder
 from symbols.unwinding.thunks import Thunks
@@ -182,10 +183,14 @@ def _by_frames(
         )
         return Unwinding(unwinder, "fp", "the kernel of aarch64 always keeps frame pointers")
     if architecture == "riscv64":
-        unwinder = FramePointerUnwinder(below=16, text=text, roots=roots, leaf=True)
+        unwinder = RiscV64Unwinder.of(space, RiscVFrames(start_of, code), text)
         return Unwinding(unwinder, "fp", "the kernel of riscv64 keeps frame pointers")
     if architecture in {"s390x", "ppc64"}:
-        unwinder = (s390x if architecture == "s390x" else ppc64)(text, roots)
+        unwinder = (
+            s390x(text, roots, S390xFrames(start_of, code))
+            if architecture == "s390x"
+            else ppc64(text, roots)
+        )
         return Unwinding(unwinder, "backchain", f"frames of {architecture} have back chains")
     raise UnwindError(f"no way is known to unwind the stacks of {architecture}")
 

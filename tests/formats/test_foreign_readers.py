@@ -146,8 +146,14 @@ def test_firefox_reads_perf_script(
             "thread", "functions", "--include-idle", "--thread", thread["threadHandle"]
         )["functions"]
         samples += sum(function["selfSamples"] for function in functions)
-    assert len(threads) == len(tabulate(profile, group=Group.VCPU).rows)
-    assert samples == len(profile.samples)
+    taken = profile.samples
+    ran = zip(taken.guest.tolist(), taken.vcpu.tolist(), taken.task.tolist(), strict=True)
+    # A thread of its own for each task; for each vcpu where the task is not known.
+    known = [(guest, vcpu, profile.tasks[task]) for guest, vcpu, task in ran]
+    assert len(threads) == len(
+        {(guest, "", task.pid) if task else (guest, "vcpu", vcpu) for guest, vcpu, task in known}
+    )
+    assert samples == len(taken)
 
 
 @every_profile

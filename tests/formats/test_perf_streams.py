@@ -378,7 +378,6 @@ def test_exits_without_a_guest_say_so(fake_perf: Callable[..., None]) -> None:
         (("record", "--host", "-o", "x"), "are for samples of perf"),
         (("top", "--perf", "--exits", "-e", "cycles"), "--exits and --event"),
         (("top", "--perf", "--gdb", ":1234"), "--gdb and --perf"),
-        (("top", "--guestmount", "."), "--guestmount is for guests that perf samples"),
     ],
 )
 def test_options_that_nothing_would_heed_are_refused(

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -86,10 +86,19 @@ class DrgnStacks:
         vmlinux: with DWARF.
         slide: where it runs.
         memory: the guest's; of it only what does not change is read.
+        text: ranges of the kernel's code, where addresses alone do not tell user space.
     """
 
-    def __init__(self, vmlinux: Image, slide: int, memory: Memory) -> None:
+    def __init__(
+        self,
+        vmlinux: Image,
+        slide: int,
+        memory: Memory,
+        *,
+        text: Sequence[tuple[int, int]] = (),
+    ) -> None:
         self._memory = memory
+        self._text = text
         self._platform = _PLATFORMS[vmlinux.architecture]
         self._chunks: tuple[tuple[int, bytes], ...] = ()
         self._everything = True  # until the modules are known
@@ -138,5 +147,9 @@ class DrgnStacks:
 
     def without_repeats(self, pcs: Iterable[int]) -> list[int]:
         """The pcs of the kernel, of neighbours that are equal only one."""
-        kernel = (pc for pc in pcs if pc >= self._platform.kernel)
-        return [pc for pc, _ in itertools.groupby(kernel)]
+        return [pc for pc, _ in itertools.groupby(filter(self._of_kernel, pcs))]
+
+    def _of_kernel(self, pc: int) -> bool:
+        if self._text:
+            return any(start <= pc < end for start, end in self._text)
+        return pc >= self._platform.kernel

@@ -160,12 +160,16 @@ class LinuxGuest(Emulator):
         super().__enter__()
         try:
             self._wait_ready()
-            self.kallsyms.write_bytes(self.run("cat /proc/kallsyms"))
-            self.modules.write_bytes(self.run("cat /proc/modules"))
+            self.read_symbols()
         except BaseException:
             self.close()
             raise
         return self
+
+    def read_symbols(self) -> None:
+        """Copy its kallsyms and modules, as they are now."""
+        self.kallsyms.write_bytes(self.run("cat /proc/kallsyms"))
+        self.modules.write_bytes(self.run("cat /proc/modules"))
 
     def extra_arguments(self) -> Sequence[str]:
         initramfs = self.directory / "initramfs"
@@ -239,6 +243,10 @@ class LinuxGuest(Emulator):
         self._line.settimeout(self._boot_patience)
         self._line.connect(str(self.directory / "line"))
         self._answers = self._line.makefile("rb")
+        self._wait_line()
+
+    def _wait_line(self) -> None:
+        """Wait until its init has everything set up."""
         if self._read_line("the guest does not get ready") != b"ready":
             raise self._failure("the guest began with something else than `ready`")
 

@@ -6,7 +6,7 @@ import re
 import shutil
 import signal
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -268,9 +268,8 @@ def test_what_the_guest_rewrote_in_a_module(booted_linux_guest: LinuxGuest) -> N
     """Every return went through a thunk when the module was built; nothing else is odd."""
     with booted_linux_guest.awake() as guest:
         sources = Sources.open(guest.vmlinux, None, None)
-        attached = attach(
-            Address.parse(guest.gdb_address), sources, directories=[guest.kernel.modules]
-        )
+        sources = replace(sources, directories=(guest.kernel.modules,))
+        attached = attach(Address.parse(guest.gdb_address), sources)
         try:
             profile = Profile(
                 SampleBatch.empty(), SourceFacts("", ""), {0: attached.guest}, {0: attached.space}

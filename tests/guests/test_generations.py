@@ -25,14 +25,16 @@ from gprof.guest.emulator import find_qemu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
+from gprof.profile.view import Group, tabulate
 from symbols.elf import Image
 from symbols.modules import open_modules
 from symbols.space import AddressSpace
-from symbols.unwinding.stack import CapturedWords, Stack
+from symbols.unwinding.stack import CapturedWords, Ending, Stack
 from symbols.unwinding.unwind import Way
 from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import PLATFORMS, LinuxGuest, boot, find_busybox
+from tests.guests.test_guest_tasks import listed, sampled, spinning
 
 pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
 
@@ -51,6 +53,8 @@ class Expected:
         same: the share of them that must be identical.
         lists_data: the kernel's table of symbols has data too (CONFIG_KALLSYMS_ALL), without
             which its memory alone does not tell where the list of modules is.
+        types: its vmlinux describes its types (BTF), without which a copy of /proc/modules has to
+            tell where modules are.
         drgn: drgn can unwind this architecture.
         patience: seconds that it may take to boot.
     """
@@ -58,6 +62,7 @@ class Expected:
     stacks: int = 2000
     same: float = 0.995
     lists_data: bool = True
+    types: bool = True
     drgn: bool = True
     patience: float = 240.0
 
@@ -68,7 +73,7 @@ EXPECTED = {
     "amd64-6.12": Expected(),
     "amd64-sid": Expected(),
     "arm64-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
-    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
+    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, types=False, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
 }
 
@@ -93,7 +98,8 @@ class Generation:
 
     @property
     def by_vmlinux(self) -> Sources:
-        return Sources.open(self.guest.vmlinux, None, None)
+        modules = None if self.expected.types else self.guest.modules
+        return Sources.open(self.guest.vmlinux, None, modules)
 
     @property
     def by_texts(self) -> Sources:
@@ -201,10 +207,22 @@ def _take(attached: Attached, expected: Expected) -> Taken:
     theirs: list[list[int]] = []
     ours: list[list[int]] = []
     if expected.drgn:
-        oracle = DrgnStacks(image, slide.offset, machine.memory)
-        theirs = [oracle.kernel_pcs(machine.values(one), one.memory) for one in samples]
+        # On s390x user space has every address that the kernel has.
+        separate = image.architecture == "s390x"
+        text = [(one.start, one.end) for one in attached.space.loaded()] if separate else []
+        oracle = DrgnStacks(image, slide.offset, machine.memory, text=text)
+        theirs = [oracle.kernel_pcs(_values(machine, one), one.memory) for one in samples]
         ours = [oracle.without_repeats(stack.pcs) for stack in stacks]
     return Taken(attached, tuple(samples), tuple(stacks), tuple(theirs), tuple(ours), modes)
+
+
+def _values(machine: Machine, one: Sampled) -> dict[str, int]:
+    """All registers as they were before an interrupt that came with the stop."""
+    values = machine.values(one)
+    assert one.registers is not None
+    for name in {"rip", "pc", "pswa"} & values.keys():
+        values[name] = one.registers.pc
+    return values
 
 
 def named(space: AddressSpace, pcs: NDArray[np.uint64]) -> list[str]:
@@ -227,11 +245,16 @@ def test_every_source_of_symbols_names_a_sample_alike(
         attached = generation.attach(sources)
         attached.close()
         others = named(attached.space, pcs)
+        # A text has no sizes: to it the jump tables behind a module's functions (aarch64's PLT)
+        # belong to the last of those, and to a vmlinux to none; see `unknown` below.
         differ = Counter(
-            (ours, other) for ours, other in zip(by_vmlinux, others, strict=True) if ours != other
+            (ours, other)
+            for ours, other in zip(by_vmlinux, others, strict=True)
+            if ours != other and not (ours == "?" and generation.expected.types)
         )
         figure(f"vmlinux/{name}", f"{len(pcs) - differ.total()}/{len(pcs)}")
-        if name == "kallsyms" or generation.expected.lists_data:
+        expected = generation.expected
+        if expected.types if name == "kallsyms" else expected.lists_data:
             assert differ.total() <= 0.001 * len(pcs), differ.most_common(10)
         else:
             # Where modules are the kernel's table does not say: of the kernel proper all agree.
@@ -240,14 +263,15 @@ def test_every_source_of_symbols_names_a_sample_alike(
             assert len(wrong) <= 0.001 * sum(kernels), wrong[:10]
     unknown = by_vmlinux.count("?")
     figure("named", f"{len(pcs) - unknown}/{len(pcs)}")
-    assert unknown <= 0.001 * len(pcs)
+    if generation.expected.types:
+        assert unknown <= 0.005 * len(pcs)
     assert any(not name.startswith("[kernel]") for name in by_vmlinux)
 
 
 def test_kallsyms_from_memory_is_that_of_the_guest(
     generation: Generation, awake: LinuxGuest, tmp_path: Path, figure: Figure
 ) -> None:
-    listed = [
+    lines = [
         line for line in awake.kallsyms.read_bytes().splitlines() if not line.endswith(GENERATED)
     ]
     for name, given in (("vmlinux", ["--guestvmlinux", str(awake.vmlinux)]), ("nothing", [])):
@@ -255,9 +279,9 @@ def test_kallsyms_from_memory_is_that_of_the_guest(
         arguments = ["symbols", "--gdb", awake.gdb_address, *given, "-o", str(path)]
         done = CliRunner().invoke(cli, arguments)
         assert done.exit_code == 0, done.output
-        expected = listed
-        if not given and not generation.expected.lists_data:
-            expected = [line for line in listed if b"\t[" not in line]
+        expected = lines
+        if not (generation.expected.lists_data if name == "nothing" else generation.expected.types):
+            expected = [line for line in lines if b"\t[" not in line]
         found = path.read_bytes().splitlines()
         same = (Counter(found) & Counter(expected)).total()
         figure(f"kallsyms from {name}", f"{same}/{len(expected)}")
@@ -269,7 +293,9 @@ def test_modules_are_those_of_the_guest(
 ) -> None:
     expected = open_modules(awake.modules)
     assert len(expected) >= 3
-    ways = [("vmlinux", generation.by_vmlinux)]
+    ways = []
+    if generation.expected.types:
+        ways.append(("vmlinux", generation.by_vmlinux))
     if generation.expected.lists_data:
         ways.append(("nothing", Sources()))
     for name, sources in ways:
@@ -301,25 +327,67 @@ def test_the_slide_is_that_of_the_guest(
     figure("slide", f"{attached.slide.offset:#x} ({', '.join(attached.slide.agreeing)})")
 
 
+def drgn_tells_less(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
+    """Whether `theirs` is `ours` without its end, without the caller of a leaf, or both.
+
+    So drgn does where it has no tables: it stops where s390x changes stacks and in the code of
+    x86-64's indirect calls, and does not look for a return address in a register.
+    """
+    if not stack.ending.whole or not 0 < len(theirs) < len(ours):
+        return False
+    leaves = (0, *stack.exact)
+    callers = [stack.pcs[at + 1] for at in leaves if at + 1 < len(stack.pcs)]
+    shorter = [ours, *([pc for pc in ours if pc != caller] for caller in callers)]
+    return any(one[: len(theirs)] == theirs for one in shorter)
+
+
+def drgn_goes_on(stack: Stack, ours: list[int], theirs: list[int]) -> bool:
+    """Whether `theirs` has one frame more: the registers made for a kernel thread of s390x."""
+    return stack.ending is Ending.START and theirs[:-1] == ours
+
+
 def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: Figure) -> None:
     endings = Counter(stack.ending for stack in taken.stacks)
     whole = sum(count for ending, count in endings.items() if ending.whole)
     figure("whole stacks", f"{whole}/{len(taken.stacks)}")
     if generation.expected.drgn:
         pairs = list(zip(taken.ours, taken.theirs, strict=True))
-        # The kernel has no rules for the code of indirect calls; we know how to get out of it.
-        longer = [
-            stack.ending.whole and ours[: len(theirs)] == theirs and len(theirs) < len(ours)
+        explained = [
+            drgn_tells_less(stack, ours, theirs) or drgn_goes_on(stack, ours, theirs)
             for stack, (ours, theirs) in zip(taken.stacks, pairs, strict=True)
         ]
-        compared = [pair for pair, more in zip(pairs, longer, strict=True) if not more]
+        compared = [pair for pair, known in zip(pairs, explained, strict=True) if not known]
         different = [(ours, theirs) for ours, theirs in compared if ours != theirs]
-        same = len(compared) - len(different)
-        figure("same as drgn's", f"{same}/{len(pairs)}, {sum(longer)} where drgn stops earlier")
+        figure("same as drgn's", f"{len(compared) - len(different)}/{len(compared)}")
+        figure("explained", f"{sum(explained)}/{len(pairs)}")
         space = taken.attached.space
         shown = [
             [named(space, np.array(side, np.uint64)) for side in pair] for pair in different[:5]
         ]
         assert len(different) <= (1 - generation.expected.same) * len(compared), shown
-        assert sum(longer) <= 0.05 * len(pairs)
     assert whole >= 0.99 * len(taken.stacks), endings
+
+
+def test_tasks_are_those_that_the_guest_lists(
+    generation: Generation, awake: LinuxGuest, figure: Figure
+) -> None:
+    if not generation.expected.types:
+        pytest.skip("this kernel's vmlinux does not describe its types: tasks are not told")
+    with spinning(awake, "spinner") as pid:
+        before = listed(awake)
+        profile = sampled(awake, "gdb")
+        after = listed(awake)
+    told = right = spun = 0
+    for row in tabulate(profile, group=Group.TASK).rows:
+        if row.task is None or row.task.idle:
+            continue
+        there = before.get(row.task.pid)
+        # Those that lived all the time are what the guest says they are.
+        if there is not None and there == after.get(row.task.pid):
+            told += row.self_weight
+            same = (row.task.comm, row.task.kernel_thread) == (there.comm, there.kernel_thread)
+            right += row.self_weight * same
+            spun += row.self_weight * (row.task.pid == pid)
+    figure("tasks", f"{right}/{told}")
+    assert right == told
+    assert spun > 0.05 * len(profile.samples)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -138,7 +139,7 @@ def test_current_task_is_one_that_the_guest_runs(linux_guest: LinuxGuest) -> Non
 def test_files_of_modules_are_taken_by_their_build_id(linux_guest: LinuxGuest) -> None:
     sources = Sources.open(linux_guest.vmlinux, None, None)
     address = Address.parse(linux_guest.gdb_address)
-    attached = attach(address, sources, directories=[linux_guest.kernel.modules])
+    attached = attach(address, replace(sources, directories=(linux_guest.kernel.modules,)))
     attached.close()
     by_memory = attached_to(linux_guest, sources).sources.module_images
     by_file = attached.sources.module_images

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import base64
+import gzip
+import platform
 import re
+import shutil
+import subprocess
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 
@@ -18,6 +24,7 @@ from gprof.live import Live
 from gprof.profile.filter import Filter
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import GuestTask, TaskTable
+from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.sampling.source import Mode
 from gprof.task_following import follow_tasks
@@ -59,18 +66,58 @@ def spinning(guest: LinuxGuest, name: str) -> Iterator[int]:
         guest.run(f"kill -9 {pid}")
 
 
-def sampled(guest: LinuxGuest, way: str) -> Profile:
+PROGRAM = """
+static volatile unsigned long total;
+__attribute__((noinline)) void count_up(void) { for (int i = 0; i < 100000; i++) total += i; }
+__attribute__((noinline)) void count_down(void) { for (int i = 100000; i; i--) total -= i; }
+void _start(void) { for (;;) { count_up(); count_up(); count_up(); count_down(); } }
+"""
+
+
+def compiled(root: Path) -> Path:
+    """A program at tmp/counter below a root, with symbols and a build id."""
+    compiler = shutil.which("gcc")
+    if compiler is None or platform.machine() != "x86_64":
+        pytest.skip("no gcc for the guest's architecture is installed (apt-get install gcc)")
+    path = root / "tmp" / "counter"
+    path.parent.mkdir(parents=True)
+    options = ("-O1", "-nostdlib", "-static", "-fno-stack-protector", "-Wl,--build-id", "-xc", "-")
+    subprocess.run([compiler, *options, "-o", path], input=PROGRAM.encode(), check=True)
+    return path
+
+
+@contextmanager
+def counting(guest: LinuxGuest, program: Path, stripped: Path) -> Iterator[int]:
+    """The program, stripped, at work in the guest; its pid."""
+    subprocess.run(["strip", "-o", stripped, program], check=True)
+    packed = base64.b64encode(gzip.compress(stripped.read_bytes())).decode()
+    guest.run(f"echo {packed} | base64 -d | gunzip >/tmp/counter; chmod +x /tmp/counter")
+    pid = int(guest.run("/tmp/counter >/dev/null 2>&1 & echo $!"))
+    try:
+        yield pid
+    finally:
+        guest.run(f"kill -9 {pid}")
+
+
+def sampled(guest: LinuxGuest, way: str, roots: Sequence[Path] = ()) -> Profile:
     stub = Address.parse(guest.gdb_address) if way != "qmp" else None
     monitor = Address.parse(guest.qmp_address) if way != "gdb" else None
-    found = attach(stub, Sources.open(guest.vmlinux, None, None), monitor=monitor)
+    sources = replace(Sources.open(guest.vmlinux, None, None), directories=tuple(roots))
+    found = attach(stub, sources, monitor=monitor)
     tasks = TaskTable()
-    following, why = follow_tasks(found, tasks)
+    spaces = UserSpaces()
+    following, why = follow_tasks(found, tasks, spaces)
     if following is None and isinstance(found.machine, MonitoredMachine):
         found.close()
         pytest.skip(why)
     assert following is not None, why
     source = source_of(found, hz=199, max_halted=1.0, following=following)
-    live = Live(source, lambda: ({0: found.guest}, {0: found.space}), tasks=tasks)
+    live = Live(
+        source,
+        lambda: ({0: found.guest}, {0: found.space}),
+        tasks=tasks,
+        user_spaces=spaces,
+    )
     live.start()
     try:
         deadline = time.monotonic() + PATIENCE_S
@@ -110,12 +157,42 @@ def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str)
             stayed += weight
     assert stayed >= weights[GuestTask(0, pid, pid, "spinner")] > SAMPLES / 20
     # It counts in user space, and whatever of user space was seen belongs to a process.
-    user = tabulate(profile, Filter(modes=frozenset({Mode.USER})), Group.TASK)
+    user_mode = frozenset({Mode.USER})
+    user = tabulate(profile, Filter(modes=user_mode), Group.TASK)
     ours = sum(row.self_weight for row in user.rows if row.task and row.task.pid == pid)
     assert ours > user.weight / 5
     assert not any(row.task.kernel_thread for row in user.rows if row.task)
+    # All of it is busybox, which is linked for one place. Some was not read before it ended.
+    modules = tabulate(profile, Filter(tasks=("spinner",), modes=user_mode), Group.MODULE).rows
+    assert {row.module for row in modules} <= {"busybox", "[vdso]", "[user]"}
+    of_busybox = sum(row.self_weight for row in modules if row.module == "busybox")
+    assert of_busybox > sum(row.self_weight for row in modules) / 2
+    (image,) = {
+        (image.start, image.path)
+        for layout in profile.user_spaces.layouts
+        for image in layout.images
+        if image.name == "busybox"
+    }
+    assert image == (0x40_0000, "/bin/busybox")
     by_name = tabulate(profile, Filter(tasks=("spinner",)))
     assert by_name.weight == weights[GuestTask(0, pid, pid, "spinner")]
     # The first of each vcpu. Through the monitor those too that change while it is asked, which
     # may be many where it answers late.
     assert unknown <= 2 or way == "qmp"
+
+
+@pytest.mark.parametrize("way", ["gdb", "both"])
+def test_functions_of_programs_are_named_by_files_of_their_build(
+    linux_guest: LinuxGuest, tmp_path: Path, way: str
+) -> None:
+    root = tmp_path / "root"
+    program = compiled(root)
+    with counting(linux_guest, program, tmp_path / "stripped") as pid:
+        profile = sampled(linux_guest, way, [root])
+    ours = Filter(tasks=(str(pid),), modes=frozenset({Mode.USER}))
+    rows = tabulate(profile, ours).rows
+    found = {row.label: row.self_weight for row in rows if row.module == "counter"}
+    print(found)  # noqa: T201 - evidence
+    assert found["count_up"] > found["count_down"] > 0
+    named = sum(row.self_weight for row in rows if row.symbol in {"count_up", "count_down"})
+    assert named > sum(row.self_weight for row in rows) * 0.9

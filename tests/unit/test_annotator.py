@@ -51,7 +51,7 @@ def test_what_runs_is_shown_and_what_was_rewritten_is_marked(image: Image) -> No
 def test_bytes_of_the_file_are_told_from_what_runs(image: Image) -> None:
     listing = Annotator({0: Code(None, Original(image))}).at_address(profile_of(image), 0, TEXT)
     assert [line.text for line in listing.lines] == ["nop", "callq +0x6", "retq"]
-    assert f"these are the bytes of {image.path}, not what the guest runs" in listing.notes
+    assert f"these are the bytes of {image.path}: the guest's own are not at hand" in listing.notes
 
 
 def test_the_row_of_a_table(image: Image) -> None:
@@ -77,7 +77,8 @@ def test_a_file_without_sources_says_so(image: Image) -> None:
     profile = profile_of(image)
     annotator = Annotator({0: Code(None, Original(image))}, lines=SpaceLines())
     listing = annotator.with_sources(profile, annotator.at_address(profile, 0, TEXT))
-    assert f"no source lines: {image.path} has no debugging information" in listing.notes
+    (note,) = [note for note in listing.notes if "no source lines" in note]
+    assert note.startswith(f"no source lines: {image.path} has no debugging information; ")
     annotator.close()
 
 

@@ -76,8 +76,22 @@ def test_only_one_guest_needs_only_one_file(tmp_path: Path) -> None:
     assert kernel.kernel.names[0] == "a"
     with pytest.raises(UsageError, match="several guests"):
         GivenSymbols.of(kallsyms=[f"7={one}", f"8={one}"]).only()
-    with pytest.raises(UsageError, match="guests that perf samples"):
-        GivenSymbols.of(mount=tmp_path).only()
+
+
+def test_directories_and_firmware_go_with_every_choice(tmp_path: Path) -> None:
+    (tmp_path / "bios.bin").write_bytes(bytes(16))
+    given = GivenSymbols.of(
+        mount=tmp_path, directories=[tmp_path / "."], named=[f"{tmp_path}/bios.bin@0xf0000"]
+    )
+    assert given
+    only = given.only()
+    assert only.directories == (tmp_path, tmp_path)
+    assert [extra.loaded.start for extra in only.extras] == [0xF0000]
+    # With perf the mount has a directory a guest.
+    assert given.of_guest(7).directories == (tmp_path,)
+    with pytest.raises(UsageError, match="no directory") as caught:
+        GivenSymbols.of(directories=[tmp_path / "bios.bin"])
+    assert "--symfs" in caught.value.remedy
 
 
 @pytest.mark.parametrize(

@@ -117,6 +117,7 @@ class AnnotateScreen(Screen[None]):
         self._listing = message.listing
         self._show()
         if again:
+            self._go(self.table.cursor)
             return
         if self._place.cursor is None:
             self.action_hottest()
@@ -189,14 +190,14 @@ class AnnotateScreen(Screen[None]):
     def action_hottest(self) -> None:
         """Go to the instruction with the most samples."""
         if self._hot:
-            self.table.move_to(self._hot[0])
+            self._go(self._hot[0])
 
     def action_hot(self, step: int) -> None:
         """Go on to the next hottest instruction, around at the ends."""
         if self._hot:
             cursor = self.table.cursor
             at = self._hot.index(cursor) + step if cursor in self._hot else 0
-            self.table.move_to(self._hot[at % len(self._hot)])
+            self._go(self._hot[at % len(self._hot)])
 
     def action_follow(self) -> None:
         """Go where the instruction jumps or what it calls; from a sum to its instructions."""
@@ -240,6 +241,11 @@ class AnnotateScreen(Screen[None]):
         self._place = place
         self._make(place.address, self._choice)
 
+    def _go(self, index: int) -> None:
+        """Put the cursor on a row, with some of what follows in sight."""
+        self.table.move_to(index + self.table.size.height // 2)
+        self.table.move_to(index)
+
     def _move_to_address(self, address: int) -> None:
         """Put the cursor on the instruction that holds an address."""
         found = [
@@ -248,7 +254,7 @@ class AnnotateScreen(Screen[None]):
             if isinstance(row, Line) and row.address <= address < row.address + len(row.bytes)
         ]
         if found:
-            self.table.move_to(found[0])
+            self._go(found[0])
 
     # What is shown
 
@@ -309,7 +315,7 @@ class AnnotateScreen(Screen[None]):
             if sought in text_of(rows[at], self._choice, self._glyphs)[0].lower():
                 self._hint = ""
                 self._notice()
-                self.table.move_to(at)
+                self._go(at)
                 return
         self._say(f"{self._sought!r} is nowhere in this listing.")
 

@@ -10,6 +10,7 @@ from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
 from symbols.unwinding.stack import Registers
 
+_MOST_FRAMES = 128
 _KERNEL_HALF = (0xFF00_0000_0000_0000, 0xFFFF_FFFF_FFFF_FFFF)
 
 
@@ -61,6 +62,11 @@ class RiscV64:
             return None
         return Registers(pc, sp, fp, {"link": link} if link is not None else {})
 
-    def other_stack(self, _fp: int, _start: int, _chunk: bytes, /) -> int | None:
-        """See `Architecture.other_stack`: stacks are cut where they leave the first."""
+    def other_stack(self, fp: int, start: int, chunk: bytes, /) -> int | None:
+        """See `Architecture.other_stack`: where the chain of frames leaves the chunk."""
+        for _ in range(_MOST_FRAMES):
+            at = fp - 16 - start  # the two words of a frame lie below where the pointer points
+            if not 0 <= at <= len(chunk) - 16:
+                return fp - 16 if in_kernel_half(fp) and not fp & 7 else None
+            fp = int.from_bytes(chunk[at : at + 8], "little")
         return None

@@ -8,12 +8,20 @@ from gprof.errors import ProtocolError
 from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
+from symbols.memory import MemoryFault
 from symbols.unwinding.stack import Registers
 
 # Bits of the program status word, counted from the left in z/Architecture Principles of Operation.
 _TRANSLATED = 1 << (63 - 5)
 _WAIT = 1 << (63 - 14)
 _PROBLEM_STATE = 1 << (63 - 15)
+_ADDRESSING = 3 << (63 - 32)  # both bits: addresses of 64 bits
+#: The bits that must be zero, user mode, and the waiting of an idle vcpu.
+_NEVER_IN_KERNEL = 0xB800_00FE_7FFF_FFFF | _PROBLEM_STATE | _WAIT
+#: Assigned storage location of the external new status word.
+_EXTERNAL_NEW = 0x1B0
+_CHAIN, _SAVED_REGISTERS = 152, 168  # see symbols/unwinding/backchain.py
+_MOST_FRAMES = 128
 
 
 def state_of(mask: int, address: int) -> VcpuState:
@@ -37,9 +45,15 @@ class S390X:
     general: tuple[str, ...] = ("pswm", "pswa", *(f"r{i}" for i in range(16)))
 
     def vector(self, probe: Probe) -> int | None:
-        """No register tells; the new status words in lowcore would, by physical address."""
-        del probe
-        return None
+        """Where external interruptions go, by the new status word in the lowcore."""
+        try:
+            word = probe.memory.read(_EXTERNAL_NEW, 16)
+        except MemoryFault:
+            return None
+        mask, address = (int.from_bytes(word[at : at + 8], "big") for at in (0, 8))
+        # Of a vcpu that runs user code, this is some page of a process.
+        of_kernel = mask & _ADDRESSING == _ADDRESSING and not mask & _NEVER_IN_KERNEL
+        return address if of_kernel and address else None
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""
@@ -60,8 +74,26 @@ class S390X:
     def unwinding(self, registers: RegisterFile, reply: bytes) -> Registers | None:
         """See `Architecture.unwinding`; frames are chained from the stack pointer."""
         pc, sp = registers.value("pswa", reply), registers.value("r15", reply)
-        return None if pc is None or sp is None else Registers(pc, sp, sp)
+        link = registers.value("r14", reply)
+        if pc is None or sp is None:
+            return None
+        return Registers(pc, sp, sp, {"link": link} if link is not None else {})
 
-    def other_stack(self, _fp: int, _start: int, _chunk: bytes, /) -> int | None:
-        """See `Architecture.other_stack`: stacks are cut where they leave the first."""
+    def other_stack(self, fp: int, start: int, chunk: bytes, /) -> int | None:
+        """See `Architecture.other_stack`: where the chain of frames leaves the chunk."""
+
+        def word(address: int) -> int:
+            at = address - start
+            return int.from_bytes(chunk[at : at + 8], "big")
+
+        for _ in range(_MOST_FRAMES):
+            if not start <= fp <= start + len(chunk) - _SAVED_REGISTERS:
+                return fp if fp and not fp & 7 else None
+            following = word(fp + _CHAIN)
+            if not following:
+                saved = fp + _SAVED_REGISTERS
+                if word(saved) & _PROBLEM_STATE or not word(saved + 8):
+                    return None
+                following = word(saved + 16 + 8 * 15)
+            fp = following
         return None

@@ -7,6 +7,7 @@ import re
 from gprof.guest.architectures import VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.monitor_registers.values import hexadecimal, value
+from symbols.unwinding.stack import Registers
 
 #: Named by the width of the code that runs; the register itself is 64 bits wide.
 _PC = hexadecimal("[RE]IP")
@@ -16,6 +17,15 @@ _CODE_BASE = re.compile(r"(?<!\w)CS\s*=[0-9a-f]{1,4} ([0-9a-f]{1,16})(?!\w)")
 _LEVEL = re.compile(r"(?<!\w)CPL=([0-3])(?!\w)")
 _HALTED = re.compile(r"(?<!\w)HLT=1(?!\w)")
 _MANAGEMENT = re.compile(r"(?<!\w)SMM=1(?!\w)")
+
+#: Those that unwinding starts from, and those that an ORC rule may count from.
+_STACK_POINTER, _FRAME_POINTER = hexadecimal("RSP"), hexadecimal("RBP")
+_OTHERS = {
+    name: hexadecimal(said)
+    for name, said in (
+        ("rax", "RAX"), ("rdx", "RDX"), ("rdi", "RDI"), ("r10", "R10"), ("r13", "R13"),
+    )
+}  # fmt: skip
 
 _CR0_PROTECTED = 1 << 0
 _CR0_PAGING = 1 << 31
@@ -38,3 +48,13 @@ def state(block: str) -> VcpuState | None:
     if not cr0 & _CR0_PAGING or _MANAGEMENT.search(block):
         return VcpuState(pc, Mode.FIRMWARE)
     return VcpuState(pc, Mode.USER if level[1] == _USER else Mode.KERNEL)
+
+
+def unwinding(block: str) -> Registers | None:
+    """The registers that a stack is unwound from; None where the text does not tell."""
+    pc = value(_PC, block)
+    sp, fp = value(_STACK_POINTER, block), value(_FRAME_POINTER, block)
+    if pc is None or sp is None or fp is None:
+        return None
+    others = {name: value(pattern, block) for name, pattern in _OTHERS.items()}
+    return Registers(pc, sp, fp, {name: one for name, one in others.items() if one is not None})

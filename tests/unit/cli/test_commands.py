@@ -69,6 +69,37 @@ def test_annotate_from_a_recording(
     assert "gprof: the guest has no symbol" in capsys.readouterr().err
 
 
+def test_annotate_with_the_source(run: Run, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path(__file__).parents[3] / "fixtures" / "demo"
+    demo = ("checksum_blocks", "-i", str(folder / "demo.gprof"))
+    given = ("--guestvmlinux", str(folder / "demo.elf"), "--source", str(folder))
+    assert run("annotate", *demo, *given) == 0
+    shown = capsys.readouterr().out
+    if "no source lines" in shown:
+        pytest.skip(next(line for line in shown.splitlines() if "no source lines" in line))
+    assert "low += pages[page][word];" in shown
+    assert "now workload.h:13 < checksum_blocks workload.c:79" in shown
+    assert "shares are of whole blocks" in shown
+    assert run("annotate", *demo, *given, "--fold", "function") == 0
+    assert "now (inlined)" not in capsys.readouterr().out  # it has no samples
+    assert run("annotate", *demo, *given, "--no-lines", "--offsets", "-M", "intel") == 0
+    assert "add rcx, qword ptr [rax]" in capsys.readouterr().out
+    # As the machine that built it had it, and a directory elsewhere.
+    mapped = ("--source-map", f"workload={folder}/workload")
+    assert run("annotate", *demo, *given[:2], *mapped) == 0
+    assert "low += pages[page][word];" in capsys.readouterr().out
+
+
+def test_what_annotate_does_not_understand_is_explained(
+    run: Run, recording: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run("annotate", "clear_page_erms", "-i", recording, "--source", "/none") == 5
+    assert "no directory of sources" in capsys.readouterr().err
+    assert run("annotate", "clear_page_erms", "-i", recording, "--source-map", "x") == 5
+    assert "FROM=TO" in capsys.readouterr().err
+    assert run("annotate", "clear_page_erms", "-i", recording, "--bits", "8") == 2
+
+
 def test_flamegraph_writes_whole_files_and_replaces_none(
     run: Run, recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -106,6 +137,10 @@ def test_plain_top_of_a_recording(
         (["top", "--gdb", "x", "-i", "y"], 2, "given together"),
         (["top", "--qmp", "x", "-i", "y"], 2, "given together"),
         (["top", "--qmp", "x", "--perf"], 2, "given together"),
+        (["top", "--qmp", "x", "--domain", "y"], 2, "given together"),
+        (["top", "--domain", ""], 2, "no name of a domain"),
+        (["doctor", "--max-halt-latency", "0"], 2, "0"),
+        (["record", "--gdb", "/x", "--max-halt-latency", "1", "-o", "{tmp}/x.gprof"], 2, "needs"),
         (["record", "--qmp", "/nonexistent/q", "-o", "{tmp}/x.gprof"], 4, "a QMP monitor"),
         (["report", "-i", "/etc/passwd", "--sort", "nonsense"], 2, "no sort key"),
         (["stat"], 2, "either -i or --perf"),

@@ -11,15 +11,18 @@ from click.testing import CliRunner
 from gprof.cli import finding
 from gprof.cli.finding import find
 from gprof.cli.list import command
-from gprof.cli.options import LiveOptions
+from gprof.cli.options import LiveOptions, monitor_of
 from gprof.errors import UsageError
 from gprof.guest import local
+from gprof.guest.address import Address
+from gprof.guest.libvirt import Domain
 from gprof.guest.local import LocalGuest
 
 NOBODY = LiveOptions(None, 99.0, None, None, 1.0)
 STUB = LocalGuest(10, "qemu-system-x86_64", "web1", ("/run/g",), ("/run/q",))
 MONITOR = LocalGuest(11, "qemu-kvm", "db\x1b[31m", (), ("/run/q",))
 CLOSED = LocalGuest(12, "qemu-kvm")
+DOMAIN = LocalGuest(13, "qemu-system-x86_64", "mail\x1b[31m", domain="mail\x1b[31m")
 
 
 @pytest.fixture
@@ -50,6 +53,27 @@ def test_the_only_guest_is_taken(here: Any, capsys: pytest.CaptureFixture[str]) 
     here(MONITOR)
     assert (find(NOBODY).gdb, find(NOBODY).qmp) == (None, "/run/q")
     assert "\x1b" not in capsys.readouterr().err
+
+
+def test_a_guest_of_libvirt_is_taken_by_name_only(here: Any) -> None:
+    here(DOMAIN)
+    with pytest.raises(UsageError, match="managed by libvirt") as refused:
+        find(NOBODY)
+    assert "--domain mail" in refused.value.remedy
+    assert "\x1b" not in refused.value.remedy
+    named = LiveOptions(None, 99.0, None, None, 1.0, domain="mail")
+    assert find(named) is named
+    assert named.monitor == Domain("mail")
+    shown = CliRunner().invoke(command)
+    assert "--domain mail" in shown.stdout
+    assert "\x1b" not in shown.stdout + CliRunner().invoke(command, ["--json"]).stdout
+
+
+def test_one_monitor_is_enough() -> None:
+    with pytest.raises(UsageError, match="--qmp and --domain"):
+        monitor_of("/run/q", "mail")
+    assert monitor_of(None, None) is None
+    assert monitor_of("/run/q", None) == Address.parse("/run/q")
 
 
 def test_several_are_listed(here: Any) -> None:

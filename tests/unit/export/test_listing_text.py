@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gprof.export.listing import ListingText, folded_text, listing_text
-from gprof.profile.listing import Line, Listing, Measure, Totals
+from gprof.profile.hits import Totals
+from gprof.profile.listing import Line, Listing, Measure
 from symbols.disassembly import Flow, Instruction
 from symbols.original import Patch
 from symbols.patch_sites import PatchKind

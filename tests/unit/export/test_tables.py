@@ -19,7 +19,7 @@ from gprof.guest.vcpu_threads import VcpuTime
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
-from gprof.sampling.source import SampleBatch
+from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import Reason
 from tests.profiles import HOSTILE, hostile, synthetic
 
@@ -42,10 +42,12 @@ def test_what_the_host_gave_the_vcpus_is_told() -> None:
     times = {vcpu: VcpuTime(10**9, vcpu * 10**8) for vcpu in range(10)}
     profile = replace(plain, facts=replace(plain.facts, covered_ns=10**10, vcpu_times=times))
     host = json.loads(written(JsonTable(), profile))["host"]
-    assert host["steal_percent"] == pytest.approx(4.5)
+    assert (host["ran_percent"], host["steal_percent"]) == (pytest.approx(10), pytest.approx(4.5))
     assert host["vcpus"][3] == {"vcpu": 3, "ran_s": 1.0, "waited_s": pytest.approx(0.3)}
     text = written(TextTable(), profile)
-    assert "steal    4.5 % of the time" in text
+    assert (
+        "host     vcpus ran 10.0 %, waited 4.5 % for its processors (steal), slept 85.5 %" in text
+    )
     assert "vcpu 9 9.0 %, vcpu 8 8.0 %" in text
     assert "vcpu 1 1.0 %, ..." not in text
     assert "vcpu 2 2.0 %, ..." in text
@@ -121,7 +123,8 @@ def test_every_reason_has_a_remedy_that_names_the_guest() -> None:
 
 def test_what_is_missing_is_told_guest_by_guest() -> None:
     kernel, user = 0xFFFF_FFFF_8100_0000, 0x40_0000
-    samples = SampleBatch.of([kernel, user] * 2, guest=[0, 0, 1, 1])
+    modes = [Mode.KERNEL, Mode.USER] * 2
+    samples = SampleBatch.of([kernel, user] * 2, guest=[0, 0, 1, 1], mode=modes)
     named = {0: Guest(0, "web\x1b", pid=7), 1: Guest(1, "db", pid=8)}
     text = TextTable().text(Profile(samples, synthetic(1).facts, named, {}))
     assert "web\\x1b: no symbols of the kernel were given; give --guestvmlinux 7=FILE" in text

@@ -46,6 +46,15 @@ def test_command_lines(line: str, name: str, gdb: list[str], qmp: list[str]) -> 
     assert found.reachable is bool(gdb or qmp)
 
 
+def test_a_guest_of_libvirt_is_known_by_its_monitor() -> None:
+    line = (
+        "-name guest=mail,debug-threads=on -chardev socket,id=charmonitor,fd=20,server=on,wait=off "
+        "-mon chardev=charmonitor,id=monitor,mode=control"
+    )
+    found = read_command_line(7, ["/usr/bin/qemu-system-x86_64", *line.split()])
+    assert (found.domain, found.qmp, found.reachable) == ("mail", (), True)
+
+
 def test_processes_that_are_no_qemu_or_ended_are_passed_over(tmp_path: Path) -> None:
     for pid, words in (
         ("10", ["qemu-system-aarch64", "-s"]),

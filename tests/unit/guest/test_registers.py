@@ -51,3 +51,20 @@ def test_descriptions_that_describe_nothing_are_refused(document: bytes) -> None
 def test_any_document_is_read_or_refused(document: bytes) -> None:
     with pytest.raises(ProtocolError):
         read_description({"target.xml": b"<target>" + document}.get)
+
+
+@pytest.mark.parametrize("order", ["little", "big"])
+def test_registers_of_ppc64_are_in_the_order_that_one_of_them_tells(order: str) -> None:
+    described = (
+        b"<target><architecture>powerpc:common64</architecture><feature name='x'>"
+        b"<reg name='pc' bitsize='64'/><reg name='msr' bitsize='64'/></feature></target>"
+    )
+    registers = read_description(lambda name: described if name == "target.xml" else None)
+    little = order == "little"
+    status = 0x8000_0000_0000_0032 | little  # MSR.LE is its lowest bit
+    reply = b"".join(
+        value.to_bytes(8, "little" if little else "big").hex().encode()
+        for value in (0xC000_0000_0000_3000, status)
+    )
+    assert registers.value("pc", reply) == 0xC000_0000_0000_3000
+    assert registers.value("msr", reply) == status

@@ -124,3 +124,31 @@ def test_a_qemu_that_does_not_migrate_is_no_failure(model: QmpModel, state: RunS
     state.watch_migration()
     state.unwatch_migration()
     assert "migrate-set-capabilities" not in model.seen
+
+
+def test_a_guest_that_falls_asleep_runs_no_more(model: QmpModel, state: RunState) -> None:
+    with model._lock:
+        model.status = "suspended"
+        model.report("SUSPEND")
+    while state.running:
+        state.follow()
+    state.ask()
+    assert "sleeps" in state.why()
+    model.status = "running"
+    model.report("WAKEUP")
+    state.ask()
+    assert state.running
+
+
+def test_a_panic_is_told_whoever_stopped_it_since(model: QmpModel, state: RunState) -> None:
+    model.report("GUEST_PANICKED", action="pause")
+    model.stop("paused")
+    while state.running:
+        state.follow()
+    state.ask()
+    assert "panicked" in state.why()
+    model.report("RESET", guest=True)
+    state.ask()
+    while not state.resets:
+        state.follow()
+    assert "Somebody else" in state.why()

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.guest.stop_hazards import flushed_disks, hazards
+from gprof.guest.stop_hazards import flushed_disks, hazards, hazards_of
+from gprof.guest.vcpu_threads import VcpuThreads
 
 #: As QEMU 7.2 prints it for a plain disk, one with cache=unsafe, a read-only one, an empty drive.
 BLOCK = """d0 (#block168): a.img (raw)
@@ -46,26 +49,38 @@ def test_disks_that_are_written_are_flushed() -> None:
     ],
 )
 def test_devices_outside_of_qemu(line: str, said: str) -> None:
-    found = "; ".join(hazards(lambda _: "", line.split()))
+    found = "; ".join(hazards("", line.split()))
     assert said in found
     assert bool(found) is bool(said)
 
 
-def test_without_a_command_line_the_tree_of_devices_is_asked() -> None:
-    answers = {"info qtree": TREE, "info block": BLOCK}
-    first, second = hazards(lambda command: answers[command])
+def test_what_was_plugged_in_later_is_in_the_tree_of_devices() -> None:
+    first, second = hazards(BLOCK, ["qemu"], TREE)
     assert "vfio-pci" in first
     assert "d0, virtio2" in second
-    assert hazards(lambda command: answers[command], ["qemu"]) == [second]
+    assert hazards(BLOCK) == [second]
+
+
+def test_a_guest_is_asked_and_its_command_line_read() -> None:
+    class Guest:
+        def monitor(self, command: str) -> str:
+            return {"info block": BLOCK}[command]
+
+        def threads(self) -> VcpuThreads:
+            return VcpuThreads({}, os.getpid())
+
+    said = hazards_of(Guest(), TREE)
+    assert said.startswith("Every stop also changes the state of devices of the host (vfio-pci), ")
+    assert said.endswith("flushes what was written (d0, virtio2).")
 
 
 def test_names_are_made_harmless_and_few() -> None:
     text = "".join(f"d\x1b[31m{i} (#block1): a (raw)\n" for i in range(9))
-    (said,) = hazards(lambda command: text if command == "info block" else "")
+    (said,) = hazards(text)
     assert "\x1b" not in said
     assert said.endswith(", ...)")
 
 
 @given(st.text(), st.lists(st.text()))
 def test_any_text_is_understood_or_passed_over(text: str, words: list[str]) -> None:
-    assert all(isinstance(one, str) for one in hazards(lambda _: text, words))
+    assert all(isinstance(one, str) for one in hazards(text, words, text))

@@ -44,6 +44,12 @@ def test_there_are_no_more_lanes_than_wanted() -> None:
     assert {len(row) for row in arrows(nested, most=2)} == {3}
 
 
+def test_code_that_is_nothing_but_jumps_is_drawn_too() -> None:
+    many = 20_000
+    drawn = arrows(lines(*(many - 1 - i for i in range(many))))
+    assert len(drawn) == many
+
+
 @given(st.lists(st.none() | st.integers(0, 14), min_size=1, max_size=15))
 def test_every_drawn_jump_is_connected(targets: list[int | None]) -> None:
     listed = lines(*targets)

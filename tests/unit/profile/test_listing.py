@@ -116,6 +116,17 @@ def test_time_in_what_is_called_is_told_at_the_call() -> None:
     assert listing.percent_below(listing.lines[4], Measure()) == pytest.approx(700 / 8)
 
 
+def test_a_function_that_only_calls_says_so() -> None:
+    stacks = StackTable()
+    called = stacks.add((CALLEE, START + 18))
+    profile = replace(profile_of(SampleBatch.of([CALLEE] * 3, stack=called)), stacks=stacks)
+    at = profile.space(0).symbol_at(START)
+    assert at is not None
+    listing = annotate(profile, at, BytesMemory([(START, CODE)]), "x86_64")
+    assert listing.notes == ("no samples lie in it, only below its calls",)
+    assert listing.lines[4].below == 3
+
+
 def test_operands_have_names() -> None:
     lines = listed(SampleBatch.empty()).lines
     assert [line.text for line in lines[3:6]] == [

@@ -5,7 +5,8 @@ from __future__ import annotations
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.profile.listing import Line, Listing, Totals
+from gprof.profile.hits import Totals
+from gprof.profile.listing import Line, Listing
 from gprof.profile.source_rows import SourceRow, folded, interleaved
 from symbols.lines import Chain, SourceFrame
 from symbols.space import ImageKind, LoadedImage, SymbolAt
@@ -81,6 +82,10 @@ def test_sums() -> None:
     assert [one.inlined for one in sums] == [False] * 3 + [True] * 3
     assert sums[1].text == "f.c 4"
     assert len(folded(listing(((own(7),), 1)), texts, by_line=False)) == 1
+    cold = listing(((own(7),), 0), ((inner(5), own(7)), 0))
+    assert [one.frame.function for one in folded(cold, texts)] == ["f", "g"]
+    warm = listing(((own(7),), 1), ((inner(5), own(7)), 0))
+    assert [one.frame.function for one in folded(warm, texts, by_line=False)] == ["f"]
 
 
 FRAMES = st.builds(

@@ -14,6 +14,7 @@ from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason
+from symbols.table import Symbol, SymbolTable
 
 SHELL = LoadedImage("sh", ImageKind.USER, 0x40_0000, 0x50_0000, path="/bin/sh")
 CAT = LoadedImage("cat", ImageKind.USER, 0x40_0000, 0x41_0000, path="/bin/cat")
@@ -51,6 +52,19 @@ def test_spaces_that_are_alike_share_their_layout() -> None:
     changes = spaces.changes
     spaces.fill(1, [SHELL])
     assert spaces.changes == changes
+
+
+def test_symbols_make_another_layout() -> None:
+    table = SymbolTable.of([Symbol("main", 0x1000, 0x1100), Symbol("other", 0x1100, 0x1200)])
+    named = replace(SHELL, table=table, slide=0x3F_F000)
+    tasks, spaces = two_processes()
+    spaces.fill(1, [SHELL])
+    spaces.fill(2, [named])
+    spaces.fill(1, [named])
+    assert spaces.layouts_of().tolist()[2] == spaces.layout([named])
+    samples = SampleBatch.of([0x40_0004, 0x40_0104], task=[1, 2], mode=Mode.USER)
+    profile = Profile(samples, FACTS, {}, {}, tasks=tasks, user_spaces=spaces)
+    assert {row.symbol for row in tabulate(profile).rows} == {"main", "other"}
 
 
 def test_one_address_is_another_file_in_each_process() -> None:

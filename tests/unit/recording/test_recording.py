@@ -37,7 +37,7 @@ from tests.profiles import BLOB, EXT4, KERNEL, synthetic
 FACTS = SourceFacts("gdbstub", "localhost:1234")
 EVERY_FACT = SourceFacts(
     *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
-    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(5, 6), 3: VcpuTime(10**15, 0)}),
+    *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(10**9, 10**8), 2: VcpuTime(5, 0)}),
 )
 
 
@@ -126,6 +126,7 @@ def profiles(draw: st.DrawFn) -> Profile:
             )
         )
     near = [st.integers(i.start, i.end - 1) for i in images]
+    near.append(st.integers(0, 2**47))
     pc = st.one_of(address, *near)
     stacks = StackTable()
     frames = draw(st.lists(st.lists(pc, min_size=1, max_size=5), max_size=12))
@@ -140,7 +141,10 @@ def profiles(draw: st.DrawFn) -> Profile:
         space = spaces.number(0, number, 0)
         if draw(st.booleans()):
             at = draw(st.integers(0, 2**47))
-            program = LoadedImage("sh", ImageKind.USER, at, at + 0x5000, path="sh")
+            table = SymbolTable.of([Symbol("main", 0x10, 0x900), Symbol("b", 0x900, 0x1000)])
+            program = LoadedImage(
+                "sh", ImageKind.USER, at, at + 0x5000, draw(st.sampled_from([None, table])), at
+            )
             spaces.fill(space, [program])
     drawn = []
     for pid, comm in draw(st.lists(st.tuples(st.integers(0, 2**32 - 1), COMMS), max_size=4)):
@@ -151,7 +155,7 @@ def profiles(draw: st.DrawFn) -> Profile:
     choices: list[int | GuestTask] = draw(
         st.lists(st.sampled_from([*unknown, *drawn]), min_size=n, max_size=n)
     )
-    numbers["task"] = [tasks.add(one) if isinstance(one, GuestTask) else one for one in choices]
+    numbers["task"] = [one if isinstance(one, int) else tasks.add(one) for one in choices]
     numbers["guest"] = draw(st.lists(st.integers(0, 1), min_size=n, max_size=n))
     numbers["time"] = draw(st.lists(st.integers(-(2**63), 2**63 - 1), min_size=n, max_size=n))
     half = draw(st.sampled_from([(1 << 63, 2**64 - 1), (0, 1 << 47), (5, 4)]))
@@ -270,6 +274,10 @@ GOOD: dict[Kind, dict[str, object]] = {
             "file": "",
         }],
     },
+    Kind.USER_SYMBOLS: {
+        "layout": 1, "image": 0, "start": b"\0" * 8, "end": b"\1" * 8, "length": b"\1\0\0\0",
+        "names": b"a",
+    },
     Kind.USER_SPACES: {"space": b"\1\0\0\0", "layout": b"\0\0\0\0"},
     Kind.SAMPLES: {name: b"\0" * dtype.itemsize for name, dtype in COLUMN_TYPES.items()},
     Kind.TEXT: {"guest": 0, "address": 2**64 - 4, "text": b"abcd"},
@@ -335,7 +343,7 @@ def test_senseless_tasks_are_refused(odd: dict[str, object], complaint: str) -> 
     ("kind", "odd", "complaint"),
     [
         (Kind.LAYOUTS, {"number": 2}, "not numbered in order"),
-        (Kind.LAYOUTS, {"images": []}, "not numbered in order"),
+        (Kind.USER_SYMBOLS, {}, "no image of a user space"),
         (Kind.USER_SPACES, {"layout": b"\1\0\0\0"}, "laid out like none"),
         (Kind.USER_SPACES, {"space": b"\0\0\0\0"}, "laid out like none"),
         (Kind.USER_SPACES, {"space": b"\xff\xff\xff\xff"}, "laid out like none"),
@@ -362,7 +370,16 @@ def test_a_space_that_is_read_late_names_the_samples_before(tmp_path: Path) -> N
         spaces.fill(space, [LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000)])
         writer.flush(FACTS, {}, {}, spaces)
         writer.flush(FACTS, {}, {}, spaces)
-    assert [row.label for row in tabulate(read(path)).rows] == ["[sh]+0x1000"]
+        assert [row.label for row in tabulate(read(path)).rows] == ["[sh]+0x1000"]
+        table = SymbolTable.of([Symbol("first", 0, 16), Symbol("main", 0x1000, 0x2000)])
+        named = LoadedImage("sh", ImageKind.USER, 0x400000, 0x500000, table, 0x400000)
+        spaces.fill(space, [named])
+        writer.flush(FACTS, {}, {}, spaces)
+    again = read(path)
+    assert [row.label for row in tabulate(again).rows] == ["main"]
+    (image,) = again.user_spaces.layouts[-1].images[-1:]
+    assert image.table is not None
+    assert [image.table[i].name for i in range(2)] == ["first", "main"]
 
 
 def test_a_task_that_is_there_twice_is_refused() -> None:
@@ -457,7 +474,7 @@ def test_names_come_before_the_samples_of_every_flush(tmp_path: Path) -> None:
         writer.flush(FACTS, {}, {0: replaced})
     again = read(path)
     assert {r.label for r in tabulate(again).rows} == {"poll_two", "[kernel]+0x0"}
-    assert [i.name for i in again.space(0).images] == ["[kernel]", "one", "two"]
+    assert [i.name for i in again.space(0).images] == ["[kernel]", "two"]
     assert len(again.samples) == 6
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from gprof.errors import UsageError
 from gprof.guest.mode import Mode
 from gprof.guest.vcpu_threads import VcpuThreads, VcpuTime
 from gprof.sampling.source import SampleBatch
@@ -48,3 +49,9 @@ def test_by_running_time_waiting_counts_for_less_and_idling_in_full(files: dict[
     assert weighing.weigh(BATCH).weight.tolist() == [WHOLE, WHOLE, WHOLE, 0, WHOLE]
     weighing.close()
     assert weighing.times == {0: VcpuTime(700, 400), 1: VcpuTime(0, 8000)}
+
+
+def test_running_time_that_nobody_knows_is_refused_and_else_done_without() -> None:
+    assert Weighing.of(VcpuThreads({}), by_running=False) is None
+    with pytest.raises(UsageError, match="not to be seen"):
+        Weighing.of(VcpuThreads({}), by_running=True)

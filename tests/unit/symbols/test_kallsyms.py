@@ -60,7 +60,7 @@ def test_functions_of_the_kernel() -> None:
         ("startup_64", 0xFFFFFFFF9C800000, 0xFFFFFFFF9C800080),
         # The next symbol is far off: capped.
         ("secondary_startup_64", 0xFFFFFFFF9C800080, 0xFFFFFFFF9C810080),
-        ("__x64_sys_getpid", 0xFFFFFFFF9C8BE350, 0xFFFFFFFF9C8BE380),
+        ("__x64_sys_getpid", 0xFFFFFFFF9C8BE350, 0xFFFFFFFF9C8BE390),
         ("__memcpy", 0xFFFFFFFF9C8BE390, 0xFFFFFFFF9C8CE390),
         ("last_function", 0xFFFFFFFF9D601D00, 0xFFFFFFFF9D601D32),
     ]
@@ -239,3 +239,13 @@ def test_same_functions_as_the_elf_file(tmp_path: Path) -> None:
     assert by_text == by_file
     assert text.address_of("linux_banner") == image.address_of("linux_banner")
     assert isinstance(image, Image)
+
+
+def test_labels_inside_of_a_function_do_not_end_it() -> None:
+    text = (
+        b"ffffffff01eb56b2 t zram_submit_bio\t[zram]\nffffffff01eb56ba t .L0 \t[zram]\n"
+        b"ffffffff01eb5700 t $d\t[zram]\nffffffff01eb5800 t cleanup_module\t[zram]\n"
+    )
+    table = Kallsyms.parse(text).modules["zram"]
+    assert [table.names[i] for i in range(len(table))] == ["zram_submit_bio", "cleanup_module"]
+    assert table.end.tolist()[0] == 0xFFFF_FFFF_01EB_5800

@@ -181,3 +181,33 @@ def test_firmware_where_it_was_linked_or_moved(tmp_path: Path) -> None:
 def test_a_slide_over_the_end_of_the_address_space_loads_nothing(tmp_path: Path) -> None:
     image = kernel().write(tmp_path / "vmlinux")
     assert list(kernel_space(image=image, slide=(1 << 64) - TEXT - 10).loaded()) == []
+
+
+def test_text_for_booting_has_names_beside_the_rest() -> None:
+    base = 0xFFFF_FFFF_8100_0000
+    text = "".join(
+        f"{base + offset:x} {kind} {name}\n"
+        for offset, kind, name in (
+            (0, "T", "_stext"),
+            (0x40, "T", "schedule"),
+            (0x1000, "T", "_etext"),
+            (0x200000, "T", "__init_begin"),
+            (0x200000, "T", "_sinittext"),
+            (0x200000, "t", "start_kernel"),
+            (0x200400, "t", "rest_of_init"),
+            (0x201000, "T", "_einittext"),
+            (0x202000, "T", "__init_end"),
+        )
+    )
+    kallsyms = Kallsyms.parse(text.encode())
+    assert kallsyms.text == (base, base + 0x1000)
+    space = kernel_space(kallsyms=kallsyms, slide=0x100000)
+    for offset, name in (
+        (0x48, "schedule"),
+        (0x200008, "start_kernel"),
+        (0x200444, "rest_of_init"),
+    ):
+        at = space.symbol_at(base + 0x100000 + offset)
+        assert at is not None
+        assert (at.image.name, at.symbol.name) == ("[kernel]", name)
+    assert space.image_at(base + 0x100000 + 0x100000) is None

@@ -7,6 +7,7 @@ import stat
 import subprocess
 import sys
 import tempfile
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
@@ -340,6 +341,30 @@ def test_any_bytes_instead_of_a_file(data: bytes) -> None:
         source = SourceLines(file.name)
         assert source.find([5]) == {5: ()}
         source.close()
+
+
+def test_closing_does_not_wait_for_an_answer(
+    built: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    silent = tmp_path / "silent"
+    asked = tmp_path / "asked"
+    silent.write_text(
+        f"#!{sys.executable}\nimport pathlib, sys\nsys.stdin.readline()\n"
+        f"pathlib.Path({str(asked)!r}).touch()\nfor _ in sys.stdin: pass\n",
+        encoding="utf-8",
+    )
+    silent.chmod(0o755)
+    monkeypatch.setattr(lines_module, "find_symbolizer", lambda: str(silent))
+    source = SourceLines(str(built / "program"))
+    found: list[dict[int, Chain]] = []
+    waiting = threading.Thread(target=lambda: found.append(source.find([5])))
+    waiting.start()
+    while not asked.exists():
+        waiting.join(0.02)
+        assert waiting.is_alive()
+    source.close()
+    waiting.join(30)
+    assert found == [{5: ()}]
 
 
 def test_programs_end_with_what_asked_them(built: Path) -> None:

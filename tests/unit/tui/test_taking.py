@@ -146,7 +146,13 @@ def test_instructions_of_every_view() -> None:
 
     class Refusing(Annotator):
         def at_address(
-            self, profile: Profile, guest: int, address: int, *, syntax: Syntax = "att"
+            self,
+            profile: Profile,
+            guest: int,
+            address: int,
+            *,
+            era: int | None = None,
+            syntax: Syntax = "att",
         ) -> Listing:
             at = profile.space(guest).symbol_at(address)
             assert at is not None

@@ -9,13 +9,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from symbols.memory import BytesMemory
-from symbols.unwinding.backchain import ppc64, s390x
+from symbols.unwinding.backchain import S390xFrames, ppc64, s390x
 from symbols.unwinding.frame_pointer import (
     FramePointerUnwinder,
     LinkPrologue,
     X86Prologue,
     strip_signature,
 )
+from symbols.unwinding.riscv64 import Made, RiscV64Unwinder, RiscVFrames
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import MOST_FRAMES, CapturedWords, Ending, Registers, Unwinder
 
@@ -34,6 +35,13 @@ def words(*values: int) -> bytes:
 def start_of(pc: int) -> int | None:
     """Functions of 256 bytes."""
     return pc & ~0xFF if CODE <= pc < TEXT[0][1] else None
+
+
+#: Functions that have made their frames before anything else.
+FRAMES = S390xFrames(
+    start_of,
+    BytesMemory([(CODE, bytes.fromhex("ebbff0700024e3f0ff40ff71").ljust(256, b"\7") * 256)]),
+)
 
 
 def unwound(
@@ -124,18 +132,75 @@ def test_aarch64_takes_the_link_register_while_it_is_not_saved(
     assert ending is Ending.USER  # by the function that it ends in
 
 
+#: addi sp,sp,-32; sd s0,16(sp); sd ra,24(sp); addi s0,sp,32
+RISCV = {"sp": "01 11", "s0": "22 e8", "ra": "06 ec", "fp": "00 10"}
+RISCV_WIDE = {"sp": "13 01 01 fe", "s0": "23 38 81 00", "ra": "23 3c 11 00", "fp": "13 04 01 02"}
+
+
+@pytest.mark.parametrize("form", [RISCV, RISCV_WIDE])
+@pytest.mark.parametrize(
+    ("before", "made"),
+    [
+        ("", Made.NOTHING),
+        ("sp s0 ra", Made.NOTHING),
+        ("sp ra s0 fp", Made.WHOLE),
+        ("sp s0 fp", Made.WITHOUT_LINK),
+    ],
+)
+def test_riscv_code_tells_what_a_frame_holds(form: dict[str, str], before: str, made: Made) -> None:
+    code = bytes.fromhex("".join(form[one] for one in before.split()))
+    frames = RiscVFrames(lambda pc: CODE, BytesMemory([(CODE, code + bytes(8))]))
+    assert frames.made(CODE + len(code)) is made
+
+
+def riscv(*functions: tuple[int, str]) -> RiscV64Unwinder:
+    """An unwinder of code in which these functions begin so, and others with a whole frame."""
+    pieces = dict.fromkeys(range(CODE, CODE + 0x8000, 256), "011106ec22e80010")
+    pieces |= dict(functions)
+    code = BytesMemory([(at, bytes.fromhex(one).ljust(256, b"\1")) for at, one in pieces.items()])
+    entry = (CODE + 0x3000, CODE + 0x3100)
+    return RiscV64Unwinder(RiscVFrames(start_of, code), TEXT, ROOTS, (entry,))
+
+
 def test_riscv_has_its_words_below_the_frame_pointer() -> None:
-    unwinder = FramePointerUnwinder(below=16, text=TEXT, roots=ROOTS, leaf=True)
     stack = words(STACK + 48, CODE + 0x205, 7, 7, 0, CODE + 0x6010)
-    pcs, ending = unwound(unwinder, Registers(CODE + 0x150, STACK, STACK + 16), stack)
+    pcs, ending = unwound(riscv(), Registers(CODE + 0x150, STACK, STACK + 16), stack)
     assert pcs == (CODE + 0x150, CODE + 0x205, CODE + 0x6010)
     assert ending is Ending.IDLE
-    # One that calls nothing has saved the frame pointer alone.
+
+
+def test_riscv_leaves_have_their_caller_in_a_register() -> None:
+    link = {"link": CODE + 0x205}
+    # One that calls nothing has saved the frame pointer alone; at its start none has.
     stack = words(0x3, STACK + 32, 0, CODE + 0x6010)
-    registers = Registers(CODE + 0x150, STACK, STACK + 16, {"link": CODE + 0x205})
-    assert unwound(unwinder, registers, stack)[0] == (
+    leaf = riscv((CODE + 0x100, "011122e80010"))
+    assert unwound(leaf, Registers(CODE + 0x150, STACK, STACK + 16, link), stack)[0] == (
         CODE + 0x150, CODE + 0x205, CODE + 0x6010,
     )  # fmt: skip
+    stack = words(0, 0, 0, CODE + 0x6010)
+    pcs, _ = unwound(riscv(), Registers(CODE + 0x100, STACK, STACK + 32, link), stack)
+    assert pcs == (CODE + 0x100, CODE + 0x205, CODE + 0x6010)
+
+
+@pytest.mark.parametrize(("status", "ending"), [(0x0, Ending.USER), (0x100, Ending.IDLE)])
+def test_riscv_goes_through_an_exception(status: int, ending: Ending) -> None:
+    frames = bytearray(1024)
+
+    def put(at: int, value: int) -> None:
+        struct.pack_into("<Q", frames, at, value)
+
+    put(16, 0)
+    put(24, CODE + 0x3010)  # of the handler; behind it the registers it was called with
+    put(32, CODE + 0x200)  # interrupted at its first instruction
+    put(32 + 8, CODE + 0x6010)
+    put(32 + 16, STACK + 512)
+    put(32 + 256, status)
+    found = riscv().unwind(
+        Registers(CODE + 0x150, STACK, STACK + 32), CapturedWords([(STACK, bytes(frames))])
+    )
+    kernel = (CODE + 0x6010,) if status else ()
+    assert found.pcs == (CODE + 0x150, CODE + 0x3010, CODE + 0x200, *kernel)
+    assert (found.ending, found.exact) == (ending, (2,))
 
 
 def test_s390x_goes_through_an_interruption_to_user_space() -> None:
@@ -151,12 +216,61 @@ def test_s390x_goes_through_an_interruption_to_user_space() -> None:
     put(200 + 184 + 8 * 15, STACK + 512)  # its %r15
     put(512 + 168, 0x0705_0001_8000_0000)  # user space
     put(512 + 176, 0x1000)
-    found = s390x(TEXT, ROOTS).unwind(
+    found = s390x(TEXT, ROOTS, FRAMES).unwind(
         Registers(CODE + 0x150, STACK, STACK),
         CapturedWords([(STACK, bytes(frame))], big_endian=True),
     )
     assert found.pcs == (CODE + 0x150, CODE + 0x205, CODE + 0x300, 0x1000)
     assert (found.ending, found.exact) == (Ending.USER, (2, 3))
+
+
+#: stmg %r11,%r15,112(%r15); lay %r15,-192(%r15)
+SAVE, LAY = "ebbff0700024", "e3f0ff40ff71"
+
+
+@pytest.mark.parametrize(
+    ("before", "without"),
+    [
+        ("", 0),
+        ("c00400000000" + SAVE, 0),  # jgnop; it has not called, and may not
+        ("e3f0f0900024" + LAY, 192),  # stg %r15,144(%r15)
+        (SAVE + LAY, None),
+        ("e3e0f0880024" + LAY, None),  # stg %r14,136(%r15)
+        ("e3e0f0980024" + LAY, 192),  # stg %r14,152(%r15) is the chain
+        (SAVE + "a7fbff58", None),  # aghi %r15,-168
+        ("a7fbff58", 168),
+        ("c2f8ffffff00", 256),  # agfi %r15,-256
+        (SAVE + LAY + "eb6ff1080004", 0),  # lmg %r6,%r15,264(%r15), before `br %r14`
+        (SAVE + LAY + "eb6ff108000407fe", None),  # and what lies behind it
+        ("e320f0a00071", 0),  # lay %r2,160(%r15)
+    ],
+)
+def test_s390x_code_tells_what_a_frame_holds(before: str, without: int | None) -> None:
+    code = bytes.fromhex(before)
+    frames = S390xFrames(lambda pc: CODE, BytesMemory([(CODE, code + bytes(8))]))
+    assert frames.without_link(CODE + len(code)) == without
+
+
+def test_s390x_leaves_with_and_without_a_frame_have_callers() -> None:
+    chain = bytearray(1024)
+    struct.pack_into(">Q", chain, 512 + 152, STACK + 800)
+    struct.pack_into(">Q", chain, 800 + 136, CODE + 0x405)
+    code = BytesMemory([(CODE, bytes.fromhex("a7fbff58") + bytes(4096))])
+    unwinder = s390x(TEXT, ROOTS, S390xFrames(lambda pc: CODE, code))
+    word = CapturedWords([(STACK, bytes(chain))], big_endian=True)
+    for into, sp in ((0, 512), (4, 512 - 168)):
+        found = unwinder.unwind(
+            Registers(CODE + into, STACK + sp, STACK + sp, {"link": CODE + 0x205}), word
+        )
+        assert found.pcs[:3] == (CODE + into, CODE + 0x205, CODE + 0x405)
+
+
+def test_code_that_enters_the_kernel_is_entered_from_user_space() -> None:
+    at = ROOTS.user[0][0]
+    nothing = CapturedWords([])
+    for unwinder in (s390x(TEXT, ROOTS, FRAMES), FramePointerUnwinder(text=TEXT, roots=ROOTS)):
+        found = unwinder.unwind(Registers(at, 0x7FFF_0000, 0x7FFF_0000), nothing)
+        assert (found.pcs, found.ending) == ((at,), Ending.USER)
 
 
 def test_ppc64_ends_at_the_empty_chain() -> None:
@@ -181,8 +295,8 @@ UNWINDERS: list[Unwinder] = [
         prologue=LinkPrologue(start_of, BytesMemory([(CODE, bytes(4096))]), strip_signature),
         strip=strip_signature,
     ),
-    FramePointerUnwinder(below=16, text=TEXT, leaf=True),
-    s390x(TEXT, ROOTS),
+    riscv((CODE + 0x100, "011122e80010")),
+    s390x(TEXT, ROOTS, FRAMES),
     ppc64(TEXT, ROOTS),
 ]
 

@@ -1,0 +1,82 @@
+"""Signs that the kernel a guest was found with is still there, and where it was."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import Enum
+from typing import Self
+
+from gprof.attach import Attached
+from gprof.errors import TargetError
+from symbols.memory import Memory, gather
+
+#: Bytes of each sign that stays: enough of a banner to have the release in it.
+_LENGTH = 64
+#: A `struct list_head` of 64 bits: the first module and the last one.
+_HEAD = 16
+
+
+class Seen(Enum):
+    """What a look at the guest's memory told."""
+
+    SAME = 1
+    CHANGED = 2  # the same kernel, with other modules
+    GONE = 3  # something else is there
+    HIDDEN = 4  # nothing can be read there now, as from a vcpu in user mode
+
+
+@dataclass(slots=True)
+class KernelSigns:
+    """What the memory of a guest holds as long as it runs this kernel, here.
+
+    Attributes:
+        stays: address and bytes of what does not change: the banner, the build id.
+        modules: address of the list of modules; 0 where it is not known.
+        head: its bytes when it was read last.
+    """
+
+    stays: tuple[tuple[int, bytes], ...]
+    modules: int = 0
+    head: bytes = b""
+
+    @classmethod
+    def of(cls, attached: Attached) -> Self | None:
+        """The signs of a guest's kernel as it is now; None where it has none.
+
+        Raises:
+            TargetError: the guest went away.
+        """
+        if attached.slide is None:
+            return None
+        known = attached.known_kernel
+        names = ("linux_banner", "__start_notes")
+        places = [place for place in map(known.address_of, names) if place is not None]
+        modules = known.address_of("modules") or 0
+        wanted = [(place, _LENGTH) for place in places] + [(modules, _HEAD)]
+        try:
+            *stays, head = gather(_memory(attached), wanted)
+        except TargetError:
+            return None
+        there = tuple(
+            (place, data) for place, data in zip(places, stays, strict=True) if data is not None
+        )
+        return cls(there, modules, head or b"") if there else None
+
+    def look(self, attached: Attached) -> Seen:
+        """Whether the kernel is still there; remembers the list of modules.
+
+        Raises:
+            TargetError: the guest went away.
+        """
+        wanted = [(place, len(data)) for place, data in self.stays] + [(self.modules, _HEAD)]
+        *stays, head = gather(_memory(attached), wanted)
+        if None in stays:
+            return Seen.HIDDEN
+        if stays != [data for _, data in self.stays]:
+            return Seen.GONE
+        before, self.head = self.head, head or b""
+        return Seen.SAME if before == self.head else Seen.CHANGED
+
+
+def _memory(attached: Attached) -> Memory:
+    return attached.reader.fresh_memory()

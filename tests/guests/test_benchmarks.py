@@ -1,0 +1,64 @@
+"""That the benchmarks of truth and of cost run; what they measure here says nothing."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.guests.conftest import PATIENCE
+from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
+from tests.guests.linux import find_busybox
+
+_ROOT = Path(__file__).resolve().parents[2]
+
+
+def run(*words: str) -> str:
+    done = subprocess.run(
+        [sys.executable, "-m", *words],
+        cwd=_ROOT,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert done.returncode == 0, (done.stdout, done.stderr)
+    return done.stdout
+
+
+@pytest.fixture
+def kernel(qemu: None) -> None:
+    if find_busybox() is None:
+        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
+    try:
+        fetch_kernel()
+    except KernelUnavailable as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.usefixtures("qemu")
+@pytest.mark.timeout(PATIENCE)
+def test_accuracy_by_construction_and_by_what_was_executed() -> None:
+    printed = run("benchmarks.accuracy", "--short", "construction", "execution")
+    first, second = printed.split("# execution")
+    for row in ("stub, 99 Hz", "stub, 499 Hz", "monitor, 99 Hz", "monitor, 499 Hz"):
+        assert first.count(f"\n{row}") == 1, printed
+    assert second.count("blocks\n") == 2, printed
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.timeout(PATIENCE)
+def test_accuracy_by_the_ticks_of_a_guest() -> None:
+    printed = run("benchmarks.accuracy", "--short", "ticks")
+    assert printed.count(" ticks, by chance ") == 3, printed
+
+
+@pytest.mark.usefixtures("kernel")
+@pytest.mark.timeout(PATIENCE)
+def test_slowdown() -> None:
+    printed = run("benchmarks.slowdown", "--short")
+    for work in ("processor", "system calls", "disk writes"):
+        assert printed.count(f"\n{work}") == 4, printed
+    assert printed.count("   target ") == 6, printed

@@ -1,0 +1,102 @@
+"""A guest that is reset while it is recorded: both boots by their own symbols."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from gprof.guest.demo import DemoGuest
+from gprof.profile.view import tabulate
+from gprof.recording.reader import read
+from gprof.sampling.source import Mode
+from symbols.space import Reason
+from tests.command_line import end, started
+from tests.guests.boots import await_more, check_boot, what_the_guest_says
+from tests.guests.conftest import PATIENCE
+from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
+from tests.guests.linux import find_busybox
+from tests.guests.resetting import ResettingGuest
+from tests.monitor import Monitor
+
+
+class TwoMonitors(DemoGuest):
+    """The demo guest with a monitor for the test beside the one that gprof holds."""
+
+    @property
+    def other_address(self) -> str:
+        return str(self.directory / "other")
+
+    def extra_arguments(self) -> tuple[str, ...]:
+        return ("-qmp", f"unix:{self.other_address},server=on,wait=off")
+
+
+@pytest.fixture
+def resetting_guest(qemu: None) -> Iterator[ResettingGuest]:
+    """Debian's kernel on one vcpu, which the test may reset."""
+    busybox = find_busybox()
+    if busybox is None:
+        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
+    try:
+        kernel = fetch_kernel()
+    except KernelUnavailable as reason:
+        pytest.skip(str(reason))
+    with ResettingGuest(kernel, busybox, vcpus=1, patience=400) as guest:
+        yield guest
+
+
+@pytest.mark.timeout(PATIENCE)
+def test_both_boots_have_their_own_symbols(resetting_guest: ResettingGuest, tmp_path: Path) -> None:
+    guest = resetting_guest
+    by_stub, by_monitor = tmp_path / "stub.gprof", tmp_path / "monitor.gprof"
+    stub = ("--gdb", guest.gdb_address)
+    monitor = ("--qmp", guest.qmp_address, "--guestvmlinux", guest.vmlinux)
+    with (
+        started("record", *stub, "-o", by_stub) as first,
+        started("record", *monitor, "-o", by_monitor) as second,
+        Monitor(guest.other_address) as other,
+    ):
+        await_more(by_stub, by_monitor, samples=200)
+        before = what_the_guest_says(guest)
+        other.execute("system_reset")
+        guest.await_boot()
+        await_more(by_stub, by_monitor, samples=200)
+        after = what_the_guest_says(guest)
+        assert end(first, signal.SIGINT)[0] == 0
+        assert end(second, signal.SIGINT)[0] == 0
+    for path in (by_stub, by_monitor):
+        profile = read(path)
+        eras = profile.space(0).eras
+        assert len(eras) >= 2
+        old = profile.samples.time < eras[1].since_ns
+        check_boot(profile, before, old)
+        check_boot(profile, after, ~old)
+        assert profile.guests[0].kernel == guest.kernel.release
+        assert any("was found" in note for note in profile.facts.notes)
+
+
+@pytest.mark.parametrize("way", ["qmp", "both"])
+def test_a_program_without_an_operating_system_is_where_it_was(
+    qemu: None, tmp_path: Path, way: str
+) -> None:
+    path = tmp_path / "x.gprof"
+    guest = TwoMonitors(vcpus=1)
+    with guest, Monitor(guest.other_address) as other:
+        addresses = ("--gdb", guest.gdb_address) if way == "both" else ()
+        addresses = (*addresses, "--qmp", guest.qmp_address, "--guestvmlinux", guest.image)
+        with started("record", *addresses, "-F", "200", "-o", path) as process:
+            await_more(path, samples=200)
+            other.execute("system_reset")
+            await_more(path, samples=400)
+            assert end(process, signal.SIGINT)[0] == 0
+    profile = read(path)
+    assert len(profile.space(0).eras) >= 2
+    assert any(note == "The guest was reset." for note in profile.facts.notes)
+    table = tabulate(profile)
+    # Firmware runs before the program.
+    assert set(table.unresolved) <= {Reason.FIRMWARE, Reason.BEFORE_KERNEL}
+    assert profile.samples.mode.tolist().count(Mode.FIRMWARE) == sum(
+        row.self_weight for row in table.rows if row.label == "[firmware]"
+    )

@@ -1,0 +1,354 @@
+"""A guest whose kernel appears, moves, changes and loads modules while it is sampled."""
+
+from __future__ import annotations
+
+import functools
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from gprof import followed_guest as module
+from gprof.attach import Attached, Sources
+from gprof.errors import TargetGone
+from gprof.followed_guest import FollowedGuest
+from gprof.guest.architectures import BY_NAME
+from gprof.profile.profile import Guest, Profile
+from gprof.profile.samples import SampleTable
+from gprof.profile.stacks import StackTable
+from gprof.profile.tasks import TaskTable
+from gprof.profile.user_spaces import UserSpaces
+from gprof.profile.view import tabulate
+from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from symbols.guest_identity import Identity
+from symbols.kallsyms import Kallsyms
+from symbols.memory import BytesMemory, Memory, MemoryFault
+from symbols.space import AddressSpace
+from symbols.unwinding.unwind import Way
+from tests.unit.symbols.kallsyms_tables import LAYOUTS, build
+from tests.unit.symbols.kernel_memory import AREA, HEAD, Mod, types, with_modules
+
+FIRST, SECOND = 0xFFFF_FFFF_9C80_0000, 0xFFFF_FFFF_9E40_0000
+ZRAM = Mod("zram", AREA + 0x10000, symbols=(("zram_open", "t", AREA + 0x10010, 0x20),))
+LZO = Mod("lzo", AREA + 0x20000, symbols=(("lzo_pack", "t", AREA + 0x20010, 0x20),))
+BIOS, UNPACKER = 0xF1234, 0x1_0000_0040
+
+
+@functools.cache
+def kernel(start: int, mods: tuple[Mod, ...] = (ZRAM,), release: str = "6.6.1") -> Memory:
+    """The memory of a guest that runs a kernel at an address."""
+    rodata, described, banner = start + (2 << 20), start + (6 << 20), start + (7 << 20)
+    listed = [(start, "T", "_stext"), (start, "T", "_text")]
+    listed += [(start + n * 64, "t", f"function_number_{n}") for n in range(1, 12_000)]
+    listed += [
+        (HEAD, "D", "modules"),
+        (described, "r", "__start_BTF"),
+        (banner, "D", "linux_banner"),
+    ]
+    blob, _ = build(sorted(listed), LAYOUTS["6.6 x86"], rodata)
+    memory = with_modules(mods, "6.12")
+    memory.put(bytes(4096), start)
+    memory.put(blob + bytes(-len(blob) % 4096), rodata)
+    memory.put(types("6.12"), described)
+    memory.put(f"Linux version {release} (us@here) #1\n".encode().ljust(512, b"\0"), banner)
+    return memory.structures().memory
+
+
+class Machine:
+    """A machine whose memory and vcpus a test changes."""
+
+    def __init__(self) -> None:
+        self.architecture = BY_NAME["x86_64"]
+        self.vcpus = (SimpleNamespace(index=0),)
+        self.pc, self.mode = BIOS, Mode.FIRMWARE
+        self.now: Memory = BytesMemory([])
+        self.run_state = SimpleNamespace(reset_ns=0)
+        self.why_packets = None
+        self.gone = False
+
+    @property
+    def memory(self) -> Memory:
+        return self
+
+    def read(self, address: int, size: int) -> bytes:
+        return self.now.read(address, size)
+
+    def fresh_memory(self) -> Memory:
+        if self.gone:
+            raise TargetGone("QEMU ended")
+        return self.now
+
+    def forget(self) -> None:
+        if self.gone:
+            raise TargetGone("QEMU ended")
+
+    def vector(self) -> None:
+        return None
+
+
+class Source:
+    """Gives the batches that a test hands it."""
+
+    def __init__(self) -> None:
+        self.waiting: queue.SimpleQueue[SampleBatch | None] = queue.SimpleQueue()
+        self.notes: list[str] = []
+
+    def batches(self) -> Iterator[SampleBatch]:
+        while (batch := self.waiting.get()) is not None:
+            yield batch
+
+    def facts(self) -> SourceFacts:
+        return SourceFacts("test", "nothing", notes=tuple(self.notes))
+
+    def note(self, sentence: str) -> None:
+        self.notes.append(sentence)
+
+    def tell_tasks(self, following: object) -> None:
+        self.following = following
+
+    def unstack(self, unstacking: object) -> None:
+        self.unstacking = unstacking
+
+    def count_halted(self, halted_ns: int) -> None:
+        self.halted_ns = halted_ns
+
+    def close(self) -> None:
+        self.waiting.put(None)
+
+
+class Guesthouse:
+    """A guest, what samples it, and what follows it."""
+
+    def __init__(self, *, monitored: bool = False, given: Sources | None = None) -> None:
+        self.machine = Machine()
+        self.source = Source()
+        self.table = SampleTable()
+        machine = cast("Any", self.machine)
+        self.attached = Attached(
+            machine, Guest(0, "test", "x86_64", (0,)), AddressSpace(starting=True), None,
+            Identity(), given or Sources(), monitored=machine if monitored else None,
+            given=given or Sources(),
+        )  # fmt: skip
+        self.following: FollowedGuest
+
+    def boots(self, start: int, *mods: Mod, release: str = "6.6.1") -> None:
+        """Its kernel is in memory, and a vcpu in it."""
+        self.machine.now = kernel(start, mods or (ZRAM,), release)
+        self.machine.pc, self.machine.mode = start + 0x1000, Mode.KERNEL
+
+    def give(self, *pcs: int, mode: Mode = Mode.KERNEL) -> int:
+        """Sample some addresses now; the time."""
+        now = time.monotonic_ns()
+        batch = SampleBatch.of(pcs, time=now, mode=mode)
+        self.table.append(batch)
+        self.source.waiting.put(batch)
+        return now
+
+    @property
+    def space(self) -> AddressSpace:
+        return self.following.known()[1][0]
+
+    def names(self) -> dict[str, int]:
+        profile = Profile(self.table.frozen(), self.source.facts(), *self.following.known())
+        return {row.label: row.self_weight for row in tabulate(profile).rows}
+
+    def await_(self, condition: Callable[[], bool], *pcs: int, mode: Mode = Mode.KERNEL) -> None:
+        """Sample these addresses until something is so."""
+        deadline = time.monotonic() + 20
+        while not condition():
+            assert time.monotonic() < deadline
+            self.give(*pcs, mode=mode)
+            time.sleep(0.01)
+
+    @contextmanager
+    def followed(self) -> Iterator[Guesthouse]:
+        self.following = FollowedGuest(
+            self.attached,
+            cast("Any", self.source),
+            Way.NONE,
+            stacks=StackTable(),
+            tasks=TaskTable(),
+            user_spaces=UserSpaces(),
+        )
+        batches = self.following.batches()
+        ended = threading.Thread(target=lambda: list(batches))
+        ended.start()
+        try:
+            yield self
+        finally:
+            self.source.close()
+            ended.join()
+
+
+@pytest.fixture(autouse=True)
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nothing waits for its time; only what samples give reason for is done."""
+    for name in ("_SEARCH_FIRST_NS", "_SEARCH_LAST_NS", "_SEARCH_PAUSE", "_LOOK_AGAIN_NS"):
+        monkeypatch.setattr(module, name, 0)
+
+
+def running(guest: Guesthouse, start: int, *mods: Mod) -> Guesthouse:
+    """The guest as it is attached to when it runs already."""
+    guest.boots(start, *mods)
+    guest.attached = guest.attached.again()
+    assert not guest.attached.starting
+    return guest
+
+
+def function(start: int, number: int) -> int:
+    return start + 64 * number + 3
+
+
+def test_a_kernel_is_found_as_soon_as_it_runs_and_names_what_came_before() -> None:
+    guest = Guesthouse()
+    with guest.followed():
+        guest.give(BIOS, mode=Mode.FIRMWARE)
+        guest.give(UNPACKER)
+        guest.give(function(FIRST, 7))
+        assert guest.space.starting
+        guest.boots(FIRST)
+        guest.await_(lambda: not guest.space.starting, function(FIRST, 8))
+        names = guest.names()
+    assert names.pop("function_number_8") >= 1
+    assert names == {"[firmware]": 1, "[boot]": 1, "function_number_7": 1}
+    assert len(guest.space.eras) == 1
+    assert guest.following.attached.guest.kernel == "6.6.1"
+    assert guest.source.notes[0].startswith("The guest has not come to its kernel yet")
+    assert guest.source.notes[1].startswith("The kernel of Linux 6.6.1 was found")
+
+
+def test_nothing_is_searched_before_a_kernel_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    guest = Guesthouse()
+    modes = []
+    again = Attached.again
+
+    def counted(attached: Attached, given: Sources | None = None) -> Attached:
+        modes.append(guest.machine.mode)
+        return again(attached, given)
+
+    monkeypatch.setattr(Attached, "again", counted)
+    with guest.followed():
+        for _ in range(20):
+            guest.give(BIOS, mode=Mode.FIRMWARE)
+            guest.give(UNPACKER)
+        guest.boots(FIRST)
+        guest.await_(lambda: not guest.space.starting, function(FIRST, 1))
+    assert set(modes) == {Mode.KERNEL}
+
+
+@pytest.mark.parametrize("monitored", [True, False])
+def test_a_reset_begins_an_era_of_its_own(monitored: bool) -> None:
+    guest = running(Guesthouse(monitored=monitored), FIRST)
+    with guest.followed():
+        guest.give(*[function(FIRST, 7)] * 5)
+        guest.machine.now = BytesMemory([(HEAD, b"\xff" * 4096), (FIRST, b"\xff" * (8 << 20))])
+        if monitored:
+            guest.machine.run_state.reset_ns = time.monotonic_ns()
+        guest.await_(lambda: guest.space.starting, BIOS, mode=Mode.FIRMWARE)
+        guest.give(function(SECOND, 7))
+        guest.boots(SECOND, LZO)
+        guest.await_(lambda: not guest.space.starting, function(SECOND, 9))
+        # An address of the new boot that was another function in the old one.
+        guest.give(function(FIRST, 1000), LZO.start + 0x18)
+        names = guest.names()
+    assert len(guest.space.eras) == 2
+    assert names["function_number_7"] == 6
+    assert names["function_number_9"] >= 1
+    assert names["lzo_pack"] == 1
+    assert "function_number_1000" not in names
+    assert "zram_open" not in names
+
+
+def test_the_firmware_of_a_running_guest_is_no_reason_to_lose_its_kernel() -> None:
+    guest = running(Guesthouse(), FIRST)
+    with guest.followed():
+        for _ in range(50):
+            guest.give(BIOS, function(FIRST, 7), mode=Mode.FIRMWARE)
+            time.sleep(0.002)
+    assert len(guest.space.eras) == 1
+    assert not guest.space.starting
+
+
+def test_a_kernel_that_is_out_of_sight_is_not_lost() -> None:
+    guest = running(Guesthouse(), FIRST)
+    guest.machine.now = BytesMemory([])
+    with guest.followed():
+        for _ in range(50):
+            guest.give(function(FIRST, 7))
+            time.sleep(0.002)
+    assert len(guest.space.eras) == 1
+
+
+def test_modules_come_and_go() -> None:
+    guest = running(Guesthouse(), FIRST, ZRAM)
+    with guest.followed():
+        guest.give(ZRAM.start + 0x18)
+        guest.machine.now = kernel(FIRST, (LZO, ZRAM))
+        guest.await_(lambda: len(guest.space.eras) == 2, LZO.start + 0x18)
+        both = guest.names()
+        guest.machine.now = kernel(FIRST, (LZO,))
+        # Only a new address is a reason to look.
+        unknown = iter(range(AREA + 0x100_0000, AREA + 0x200_0000, 0x1000))
+        deadline = time.monotonic() + 20
+        while len(guest.space.eras) < 3:
+            assert time.monotonic() < deadline
+            guest.give(next(unknown))
+            time.sleep(0.01)
+        guest.give(ZRAM.start + 0x18)
+        names = guest.names()
+    assert both["zram_open"] == 1
+    assert both["lzo_pack"] >= 1
+    assert names["zram_open"] == 1
+    assert names[f"{ZRAM.start:#x}"] == 1
+    eras = guest.space.eras
+    assert [[i.name for i in era.loaded() if i.name != "[kernel]"] for era in eras] == [
+        ["zram"], ["zram", "lzo"], ["lzo"],
+    ]  # fmt: skip
+    # What stayed was not read again.
+    assert eras[1].image_at(LZO.start) is eras[2].image_at(LZO.start)
+
+
+def test_files_of_another_kernel_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_MISMATCH_NS", 0)
+    text = "".join(f"{FIRST + n * 64:x} t other_{n}\n" for n in range(1, 100))
+    text += f"{FIRST + (9 << 20):x} D linux_banner\n"
+    given = Sources(kallsyms=Kallsyms.parse(text.encode()))
+    guest = Guesthouse(given=given)
+    with guest.followed():
+        guest.boots(SECOND)
+        guest.await_(lambda: not guest.space.starting, function(SECOND, 8))
+        names = guest.names()
+    assert set(names) == {"function_number_8"}
+    assert "read from its memory" in guest.source.notes[-1]
+
+
+def test_a_guest_that_goes_away_is_left_to_who_samples_it() -> None:
+    guest = running(Guesthouse(), FIRST)
+    guest.machine.gone = True
+    with guest.followed():
+        for _ in range(20):
+            guest.give(BIOS, mode=Mode.FIRMWARE)
+            time.sleep(0.002)
+        guest.machine.gone = False
+        guest.machine.now = kernel(FIRST, (LZO, ZRAM))
+        guest.await_(lambda: len(guest.space.eras) == 2, LZO.start + 0x18)
+    assert guest.names()["lzo_pack"] >= 1
+
+
+def test_code_is_read_where_the_kernel_is_now() -> None:
+    guest = running(Guesthouse(), FIRST)
+    with guest.followed():
+        code = guest.following.code
+        assert code[0].read(FIRST, 16) == bytes(16)
+        guest.machine.now = BytesMemory([(FIRST, b"\x90" * 16)])
+        assert code[0].read(FIRST, 16) == b"\x90" * 16
+        with pytest.raises(MemoryFault):
+            code[0].read(SECOND, 16)
+    assert list(code) == [0]
+    with pytest.raises(KeyError):
+        code[1]
