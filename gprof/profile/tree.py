@@ -95,11 +95,12 @@ class Node:
 
         A screen asks for them again and again, and some nodes have fifty thousand.
         """
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            node._in_order = node.children()
-            waiting += node._in_order
+        for _, node in self.walk():
+            node.put_in_order()
+
+    def put_in_order(self) -> None:
+        """See `settle`; of this node alone."""
+        self._in_order = self.children()
 
     def walk(self) -> Iterator[tuple[tuple[Node, ...], Node]]:
         """Every node with those above it, root first, in an order that never changes."""
