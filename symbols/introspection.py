@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from symbols.btf import Btf, btf_size
+from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import IntrospectionError, SymbolsError
 from symbols.generated_text import generated_text
@@ -137,6 +138,10 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
             except MemoryFault:
                 pass
     start = address_of("__start_BTF")
+    if start is None and known.image is not None:
+        described = types_of_debugging(known.image)
+        if described is not None:
+            return described
     if start is None:
         raise IntrospectionError(
             "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
