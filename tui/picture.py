@@ -217,7 +217,9 @@ def _with_view(picture: Picture, known: Resolution, exits: ExitSource | None) ->
     if choice.view is View.EXITS:
         return _with_exits(picture, exits)
     direction = Direction.UP if choice.inverted else Direction.DOWN
-    return replace(picture, tree=call_tree(shown, picture.filter, known, direction=direction))
+    tree = call_tree(shown, picture.filter, known, direction=direction)
+    tree.settle()
+    return replace(picture, tree=tree)
 
 
 def _with_exits(picture: Picture, exits: ExitSource | None) -> Picture:
