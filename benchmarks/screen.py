@@ -43,7 +43,8 @@ from gprof.profile.profile import Guest, Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
-from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from gprof.profile.user_spaces import UserSpaces
+from gprof.sampling.source import COLUMN_TYPES, Mode, SampleBatch, SourceFacts
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 from tui.app import make_app
@@ -173,6 +174,7 @@ class Growing:
         self._spaces = {0: AddressSpace([image])}
         self._guests = {0: Guest(0, "benchmark", "x86_64", (0, 1, 2, 3))}
         self._stacks = StackTable()
+        self._user_spaces = UserSpaces()
         self._table = SampleTable()
         count = samples + 200 * self.FRESH
         pc = np.uint64(base) + (64 * numbers.integers(0, symbols, count)).astype(np.uint64)
@@ -196,15 +198,22 @@ class Growing:
         """What there is, and some more."""
         self._give(self.FRESH)
         facts = SourceFacts("benchmark", "made up", 99.0, 99.0, 10**9)
-        return Profile(self._table.frozen(), facts, self._guests, self._spaces, stacks=self._stacks)
+        return Profile(
+            self._table.frozen(),
+            facts,
+            self._guests,
+            self._spaces,
+            stacks=self._stacks,
+            user_spaces=self._user_spaces,
+        )
 
     def reset(self) -> None:
         """Nothing is forgotten."""
 
     def _give(self, count: int) -> None:
-        at = np.zeros(len(self._all), bool)
-        at[self._given : self._given + count] = True
-        self._table.append(self._all.select(at))
+        part = slice(self._given, self._given + count)
+        columns = {name: getattr(self._all, name)[part] for name in COLUMN_TYPES}
+        self._table.append(SampleBatch(**columns))
         self._given += count
 
 

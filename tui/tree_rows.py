@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
-from gprof.profile.tree import Node
+from gprof.profile.tree import Node, NodeKind
 from tui.flame_layout import DEEPEST, Path, key_of
 from tui.glyphs import Glyphs
 from tui.toned import Tone
 from tui.widgets.column import Cell, Column, Rows, Share
 
 #: More rows than that are not opened at once.
-MOST_ROWS = 10_000
+MOST_ROWS = 2_000
+#: Of the children of one node the heaviest are shown, and one row for the rest.
+MOST_CHILDREN = 200
 #: A child with less of its parent's weight than this ends the hot path.
 _HOT = 0.3
 #: Cells of indentation beyond which deeper rows move no further, so that names stay visible.
@@ -46,8 +48,18 @@ def tree_rows(root: Node, opened: Collection[Path]) -> Rows[TreeRow]:
         if path:
             rows.append(TreeRow(node, path, is_open if children else None))
         if is_open and len(path) < DEEPEST:
+            if len(children) > MOST_CHILDREN:
+                children = [*children[:MOST_CHILDREN], _rest(children[MOST_CHILDREN:])]
             waiting += [((*path, key_of(child)), child) for child in reversed(children)]
     return Rows.of(rows, lambda row: row.path)
+
+
+def _rest(children: Sequence[Node]) -> Node:
+    """What stands for the children that are not shown."""
+    rest = Node(f"({len(children):,} more)", "", NodeKind.ROOT)
+    rest.total = sum(child.total for child in children)
+    rest.own = sum(child.own for child in children)
+    return rest
 
 
 def hot_path(node: Node, path: Path) -> Iterator[Path]:

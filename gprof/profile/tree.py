@@ -57,7 +57,7 @@ class Node:
         total: weight of the samples that pass or end here.
     """
 
-    __slots__ = ("_children", "kind", "module", "name", "own", "total")
+    __slots__ = ("_children", "_in_order", "kind", "module", "name", "own", "total")
 
     def __init__(self, name: str, module: str, kind: NodeKind) -> None:
         self.name = name
@@ -66,6 +66,7 @@ class Node:
         self.own = 0
         self.total = 0
         self._children: dict[tuple[str, str, NodeKind], Node] = {}
+        self._in_order: list[Node] | None = None
 
     def child(self, name: str, module: str, kind: NodeKind) -> Node:
         """The child of that name, made where it is missing."""
@@ -85,7 +86,21 @@ class Node:
 
     def children(self) -> list[Node]:
         """By falling weight, then name: the same order for the same profile."""
+        if self._in_order is not None:
+            return self._in_order
         return sorted(self._children.values(), key=lambda n: (-n.total, n.name, n.module, n.kind))
+
+    def settle(self) -> None:
+        """Put all children below this in their order for good, once nothing is added any more.
+
+        A screen asks for them again and again, and some nodes have fifty thousand.
+        """
+        for _, node in self.walk():
+            node.put_in_order()
+
+    def put_in_order(self) -> None:
+        """See `settle`; of this node alone."""
+        self._in_order = self.children()
 
     def walk(self) -> Iterator[tuple[tuple[Node, ...], Node]]:
         """Every node with those above it, root first, in an order that never changes."""

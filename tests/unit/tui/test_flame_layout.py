@@ -12,7 +12,15 @@ from tests.profiles import synthetic
 from tui.flame_layout import key_of, laid_out, nearest, node_at
 from tui.glyphs import BLOCKS
 from tui.shares import shared_out
-from tui.tree_rows import MOST_ROWS, all_below, hot_path, matched_weight, tree_columns, tree_rows
+from tui.tree_rows import (
+    MOST_CHILDREN,
+    MOST_ROWS,
+    all_below,
+    hot_path,
+    matched_weight,
+    tree_columns,
+    tree_rows,
+)
 from tui.widgets.flame_graph import same_function
 
 
@@ -110,9 +118,16 @@ def test_only_open_nodes_show_their_children() -> None:
 
 
 def test_a_wide_tree_is_opened_up_to_a_bound() -> None:
-    root = grown([([f"f{n}"], 1) for n in range(MOST_ROWS + 100)])
-    assert len(tree_rows(root, set())) == MOST_ROWS
+    root = grown([([f"f{n}", f"g{n}"], n + 1) for n in range(MOST_ROWS)])
+    root.settle()
+    closed = tree_rows(root, set())
+    assert len(closed) == MOST_CHILDREN + 1
+    assert closed.items[0].node.name == f"f{MOST_ROWS - 1}"
+    assert closed.items[-1].node.name == f"({MOST_ROWS - MOST_CHILDREN:,} more)"
+    assert sum(row.node.total for row in closed.items) == root.total
     assert len(list(all_below(root, ()))) == MOST_ROWS
+    deep = grown([([f"f{n % 150}", f"g{n}"], 1) for n in range(2 * MOST_ROWS)])
+    assert len(tree_rows(deep, set(all_below(deep, ())))) == MOST_ROWS
 
 
 def test_the_rows_of_a_tree_add_up() -> None:
