@@ -239,7 +239,7 @@ def _introspected(checks: list[Check], attached: Attached) -> None:
         Check("memory", Verdict.NOTICE, problem.problem, problem.remedy)
         for problem in found.problems
     )
-    if sources.image is None and sources.kallsyms is None:
+    if not attached.starting and sources.image is None and sources.kallsyms is None:
         checks.append(
             Check(
                 "symbols",
