@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from pathlib import Path
 
@@ -141,3 +142,11 @@ def load_profile(tmp_path: Path, given: GivenSymbols) -> Profile:
     path = tmp_path / "perf.data"
     path.write_bytes(perf_data())
     return load(path, given).profile
+
+
+def test_a_recording_is_read_without_what_samples_a_guest() -> None:
+    code = (
+        "import sys; import gprof.inputs, gprof.annotator, gprof.choosing;"
+        "assert not {'gprof.attach', 'gprof.perf_spaces', 'capstone'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
