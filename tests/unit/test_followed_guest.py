@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from gprof import followed_guest as module
-from gprof.attach import Attached, Sources
+from gprof.attach import Attached
 from gprof.errors import TargetGone
 from gprof.followed_guest import FollowedGuest
 from gprof.guest.architectures import BY_NAME
@@ -25,6 +25,7 @@ from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from gprof.sources import Sources
 from symbols.guest_identity import Identity
 from symbols.kallsyms import Kallsyms
 from symbols.memory import BytesMemory, Memory, MemoryFault

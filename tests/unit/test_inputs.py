@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -173,3 +174,11 @@ def test_a_vmlinux_names_every_boot_of_its_kernel(tmp_path: Path) -> None:
         ("[loader.bin]+0x0", "loader.bin", 1),
         ("[zram]+0x0", "zram", 1),
     }
+
+
+def test_a_recording_is_read_without_what_samples_a_guest() -> None:
+    code = (
+        "import sys; import gprof.inputs, gprof.annotator, gprof.choosing;"
+        "assert not {'gprof.attach', 'gprof.perf_spaces', 'capstone'} & set(sys.modules)"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=120)
