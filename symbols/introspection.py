@@ -10,6 +10,7 @@ from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import IntrospectionError, SymbolsError
 from symbols.generated_text import generated_text
+from symbols.image_types import types_in
 from symbols.kallsyms import Kallsyms
 from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
@@ -131,12 +132,9 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
         IntrospectionError, BtfError: it has none, or it is not to be found.
     """
     if known.image is not None:
-        section = known.image.section(".BTF")
-        if section is not None and section.in_file:
-            try:
-                return Btf.parse(known.image.read(section.address, section.size))
-            except MemoryFault:
-                pass
+        types = types_in(known.image)
+        if types is not None:
+            return types
     start = address_of("__start_BTF")
     if start is None and known.image is not None:
         described = types_of_debugging(known.image)
