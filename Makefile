@@ -25,7 +25,7 @@ test: setup
 	@$(BIN)/python -m pytest $(ARGS)
 
 test-guests: setup
-	@$(BIN)/python -m pytest -m generations tests/guests $(ARGS)
+	@$(BIN)/python -m pytest -m generations -o faulthandler_timeout=900 tests/guests $(ARGS)
 
 lint: setup
 	@$(BIN)/ruff check .

@@ -41,6 +41,7 @@ from symbols.modules import Module, open_modules
 from symbols.original import Original
 from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
+from symbols.table import SymbolTable
 from symbols.unwinding.holding import HeldCalls
 from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -59,6 +60,7 @@ class Sources:
         kallsyms: of the boot that is profiled.
         modules: what /proc/modules says.
         module_images: of those, the ones whose functions are known by themselves, by name.
+        generated: text that the guest's kernel made at run time, by the name of its kind.
         extras: firmware and whatever else was named beside the kernel.
         directories: roots of the guest's files, or directories of its modules.
     """
@@ -67,6 +69,7 @@ class Sources:
     kallsyms: Kallsyms | None = None
     modules: tuple[Module, ...] = ()
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
+    generated: Mapping[str, SymbolTable] = field(default_factory=dict)
     extras: tuple[ExtraImage, ...] = ()
     directories: tuple[Path, ...] = ()
 
@@ -157,6 +160,7 @@ class Sources:
             kallsyms=self.kallsyms,
             modules=self.modules,
             module_images=self.module_images,
+            generated=self.generated,
             slide=slide.offset if slide else 0,
             extra=[extra.loaded for extra in self.extras],
             kernel_half=half,
@@ -551,6 +555,7 @@ def _with(sources: Sources, found: Introspected) -> Sources:
             sources,
             modules=tuple(module.module for module in found.modules.listed),
             module_images=found.modules.images,
+            generated=found.modules.generated,
         )
     return sources
 

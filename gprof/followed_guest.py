@@ -342,9 +342,9 @@ class FollowedGuest:
         # What was loaded is there since somewhere between the last look and now; what was
         # unloaded was there until then.
         if after - before:
-            gone = [image for image in self._attached.space.loaded() if _key(image) not in after]
+            changing = [i for i in self._attached.space.loaded() if i.kind in _CHANGING]
             kept = AddressSpace(
-                [image for image in gone if image.kind is ImageKind.MODULE],
+                [image for image in changing if _key(image) not in after],
                 kernel_half=found.space.kernel_half,
             )
             for image in found.space.images:
@@ -382,12 +382,20 @@ class _CodeNow(Mapping[int, Memory]):
         return 1
 
 
-def _key(image: LoadedImage) -> tuple[str, int, int]:
-    return image.name, image.start, image.end
+#: What comes and goes in a kernel that stays.
+_CHANGING = frozenset({ImageKind.MODULE, ImageKind.GENERATED})
 
 
-def _modules(attached: Attached) -> set[tuple[str, int, int]]:
-    return {_key(image) for image in attached.space.loaded() if image.kind is ImageKind.MODULE}
+def _key(image: LoadedImage) -> tuple[str, int, int, str]:
+    # Of text made at run time another program may have the same place.
+    names = ""
+    if image.kind is ImageKind.GENERATED and image.table is not None:
+        names = "\n".join(image.table.names[i] for i in range(len(image.table)))
+    return image.name, image.start, image.end, names
+
+
+def _modules(attached: Attached) -> set[tuple[str, int, int, str]]:
+    return {_key(image) for image in attached.space.loaded() if image.kind in _CHANGING}
 
 
 def said_of(unwinding: Unwinding, *, asked: bool) -> str:

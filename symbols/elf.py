@@ -121,6 +121,10 @@ class Image:
                     "Copy it again and compare the sizes.",
                 ) from None
 
+    def reopened(self) -> IO[bytes]:
+        """The file once more, to be closed by whoever asks; for what only a library can read."""
+        return open(os.dup(self._fd), "rb")  # noqa: PTH123 - a descriptor, not a path
+
     @classmethod
     def open(cls, path: str | os.PathLike[str], *, dynamic: bool = False) -> Image:
         """The ELF file at `path`.

@@ -6,8 +6,11 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from symbols.btf import Btf, btf_size
+from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import IntrospectionError, SymbolsError
+from symbols.generated_text import generated_text
+from symbols.image_types import types_in
 from symbols.kallsyms import Kallsyms
 from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
@@ -20,6 +23,7 @@ from symbols.slide import first_mapped
 from symbols.space import LoadedImage
 from symbols.structures import Structures
 from symbols.symbol_lines import SymbolLines
+from symbols.table import SymbolTable
 
 _WRAP = 1 << 64
 #: From the first of a kernel's text to the end of its read-only data, with every driver built in.
@@ -73,12 +77,14 @@ class LoadedModules:
         images: each with its functions, by name.
         symbols: what the kernel knows of the symbols of each one that was read, where it does.
         complete: the list was walked to its end.
+        generated: functions of text that the kernel made at run time, by the name of its kind.
     """
 
     listed: tuple[ListedModule, ...] = ()
     images: dict[str, LoadedImage] = field(default_factory=dict)
     symbols: tuple[ModuleSymbols, ...] = ()
     complete: bool = True
+    generated: dict[str, SymbolTable] = field(default_factory=dict)
 
 
 def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
@@ -126,13 +132,14 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
         IntrospectionError, BtfError: it has none, or it is not to be found.
     """
     if known.image is not None:
-        section = known.image.section(".BTF")
-        if section is not None and section.in_file:
-            try:
-                return Btf.parse(known.image.read(section.address, section.size))
-            except MemoryFault:
-                pass
+        types = types_in(known.image)
+        if types is not None:
+            return types
     start = address_of("__start_BTF")
+    if start is None and known.image is not None:
+        described = types_of_debugging(known.image)
+        if described is not None:
+            return described
     if start is None:
         raise IntrospectionError(
             "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
@@ -188,7 +195,8 @@ def loaded_modules(
         images[module.name] = _from_file(structures, module, build_id, files) or loaded_image(
             module, own, build_id
         )
-    return LoadedModules(found.modules, images, tuple(symbols), found.complete)
+    generated = generated_text(structures, address_of)
+    return LoadedModules(found.modules, images, tuple(symbols), found.complete, generated)
 
 
 def _from_file(

@@ -30,6 +30,7 @@ def kernel_space(
     kallsyms: Kallsyms | None = None,
     modules: Sequence[Module] = (),
     module_images: Mapping[str, LoadedImage] | None = None,
+    generated: Mapping[str, SymbolTable] | None = None,
     slide: int = 0,
     extra: Iterable[LoadedImage] = (),
     kernel_half: tuple[int, int] = _UPPER_HALF,
@@ -45,6 +46,7 @@ def kernel_space(
         kallsyms: of this boot; without `image` it may be a System.map.
         modules: what /proc/modules says.
         module_images: modules whose files are at hand, by name; see `loaded_module`.
+        generated: text made at run time, by the name of its kind; see `generated_text`.
         slide: from `find_slide`, or without `image` from `find_kallsyms_slide`.
         extra: firmware and anything else; see `placed`. The kernel wins over it.
         kernel_half: first and last address of the architecture's kernel half, inclusive.
@@ -55,6 +57,7 @@ def kernel_space(
     # Where texts have slid, the modules in them are of another boot.
     current = kallsyms is not None and (image is not None or slide == 0)
     tables = dict(kallsyms.modules) if kallsyms is not None and current else {}
+    tables = {**(generated or {}), **tables}
     path = kallsyms.path if kallsyms is not None else ""
     # By address, so that a range that claims too much is cut by the next.
     for module in sorted(modules, key=lambda module: module.start):

@@ -50,11 +50,14 @@ class VcpuModes:
         guest: id of its guest.
         vcpu: its index there.
         weights: by mode, summed over the samples.
+        steal: share of the time in which it waited for a processor of the host; None where that
+            is not known.
     """
 
     guest: int
     vcpu: int
     weights: Mapping[Mode, int]
+    steal: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -163,12 +166,12 @@ def take_picture(
     ended, failure = session.ended, session.failure
     live = session.snapshot()
     placement = known.of(live)
-    vcpus = shown_vcpus = vcpu_modes(live.samples, placement.mode)
+    vcpus = shown_vcpus = vcpu_modes(live.samples, placement.mode, live.facts)
     timeline = timeline_of(live.samples, placement.mode, cells)
     looked_up, profile = known, live
     if pause is not None:
         profile, looked_up = pause.profile, pause.known
-        shown_vcpus = vcpu_modes(profile.samples, looked_up.of(profile).mode)
+        shown_vcpus = vcpu_modes(profile.samples, looked_up.of(profile).mode, profile.facts)
     seen = choice.span.seen(profile)
     chosen = choice.filter(seen)
     group = choice.group if choice.view is View.TOP else Group.MODE
@@ -233,14 +236,20 @@ def _with_exits(picture: Picture, exits: ExitSource | None) -> Picture:
     return replace(picture, exits=look, sheet=Sheet(columns, exit_rows(rows), sort))
 
 
-def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
+def vcpu_modes(
+    samples: SampleBatch, modes: UInt8s, facts: SourceFacts | None = None
+) -> tuple[VcpuModes, ...]:
     """The modes of every vcpu that has samples, by guest and index.
 
     Args:
         samples: the samples.
         modes: the mode of each; below `len(Mode)`.
+        facts: tell what the host gave the vcpus, where it is known and the guest is one.
     """
     found = []
+    steal: dict[int, float] = {}
+    if facts is not None and facts.covered_ns:
+        steal = {i: time.waited_ns / facts.covered_ns for i, time in facts.vcpu_times.items()}
     guests = np.flatnonzero(np.bincount(samples.guest))
     for guest in guests:
         vcpu, mode, weight = samples.vcpu, modes, samples.weight
@@ -249,7 +258,12 @@ def vcpu_modes(samples: SampleBatch, modes: UInt8s) -> tuple[VcpuModes, ...]:
             vcpu, mode, weight = vcpu[chosen], mode[chosen], weight[chosen]
         weights = _weights(vcpu, mode, weight)
         found += [
-            VcpuModes(int(guest), int(vcpu), {mode: int(weights[vcpu, mode]) for mode in Mode})
+            VcpuModes(
+                int(guest),
+                int(vcpu),
+                {mode: int(weights[vcpu, mode]) for mode in Mode},
+                steal.get(int(vcpu)),
+            )
             for vcpu in np.flatnonzero(weights.any(axis=1))
         ]
     return tuple(found)

@@ -324,6 +324,11 @@ def refuse_unheeded(perf: PerfOptions, live: LiveOptions, path: Path | None, *, 
             "--vcpus chooses what is sampled through a gdbstub or a monitor",
             "Of what perf or a recording has, show some: gprof report -C, or ] on the screen.",
         )
+    if (live.weight != "wall" or live.max_latency_ns is not None) and (runs or path is not None):
+        raise UsageError(
+            "--weight and --max-halt-latency are about sampling through a gdbstub or a monitor",
+            "Neither perf nor a recording heeds them: leave them out.",
+        )
     if path is None and not runs and (perf.event or perf.exits or perf.host):
         raise UsageError(
             "--event, --exits and --host are for samples of perf",

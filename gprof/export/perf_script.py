@@ -22,6 +22,7 @@ from gprof.profile.profile import Profile
 from gprof.profile.tasks import GuestTask
 from gprof.profile.traces import Thread, Traces, traces
 from symbols.names import printable
+from symbols.space import ImageKind
 
 _EVENT = "cpu-clock"
 _PIECE = 10_000  # samples written at once
@@ -95,8 +96,9 @@ def _stacks(found: Traces) -> list[bytes]:
         number, pc = frame
         place = found.places[number]
         # Readers strip an offset, and a nameless page is called by one: it gets its own.
-        known = not place.reason.expected
-        offset = f"+{pc - place.address:#x}" if known else ""
+        # A program's function is elsewhere in each process, a module's in each era.
+        known = not place.reason.expected and place.kind is not ImageKind.USER
+        offset = f"+{pc - place.address:#x}" if known and pc >= place.address else ""
         return f"\t{pc:16x} {named[number]}{offset} ({images[number]})\n".encode()
 
     return [

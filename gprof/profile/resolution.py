@@ -103,6 +103,7 @@ class _Lineage:
     def __init__(self, first: Profile) -> None:
         self._samples = SampleBatch.empty()
         self._placement: Placement | None = None  # of those samples
+        self._changes = 0  # of user spaces, when they were looked at
         self._stacks = first.stacks
         self._spaces = {guest: _known_eras(space) for guest, space in first.spaces.items()}
         self._places: list[Place] = []
@@ -145,8 +146,11 @@ class _Lineage:
 
     def extended(self, profile: Profile) -> Placement:
         """All samples of a profile that this leads to."""
-        if self._placement is not None and profile.samples is self._samples:
+        changes = profile.user_spaces.changes
+        same = profile.samples is self._samples and changes == self._changes
+        if self._placement is not None and same:
             return self._placement
+        self._changes = changes
         self._extend(profile)
         idle = np.array([place.idle for place in self._places] or [False], bool)
         mode = _SHOWN_MODE[profile.samples.mode]

@@ -74,11 +74,13 @@ class RiscVFrames:
             code = self._code.read(start, pc - start)
         except MemoryFault:
             return Made.WHOLE
-        framed = linked = False
+        framed = linked = restored = False
         for one in _instructions(code):
             framed = framed or _points_frame(one)
             linked = linked or _saves_link(one)
-        if not framed:
+            # What follows a jump belongs to another path, which has not gone through here.
+            restored = (restored or _restores_link(one)) and not _jumps(one)
+        if restored or not framed:
             return Made.NOTHING
         return Made.WHOLE if linked else Made.WITHOUT_LINK
 
@@ -104,6 +106,20 @@ def _saves_link(one: int) -> bool:
     if one & 3 == 3:
         return one & 0x1FFF07F == 0x113023
     return one & 0xE07F == 0xE006
+
+
+def _restores_link(one: int) -> bool:
+    """`ld ra,N(sp)`, or C.LDSP of ra."""
+    if one & 3 == 3:
+        return one & 0xFFFFF == 0x13083
+    return one & 0xEF83 == 0x6082
+
+
+def _jumps(one: int) -> bool:
+    """`j`, `jr` and `ret`: JAL and JALR that save no link, C.J and C.JR."""
+    if one & 3 == 3:
+        return one & 0xFFF == 0x06F or one & 0x7FFF == 0x067
+    return one & 0xE003 == 0xA001 or (one & 0xF07F == 0x8002 and one != 0x8002)
 
 
 @dataclass(frozen=True, slots=True)

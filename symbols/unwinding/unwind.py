@@ -8,9 +8,9 @@ from enum import StrEnum
 
 import numpy as np
 
-from symbols.btf import LARGEST, Btf
 from symbols.elf import Image
 from symbols.errors import SymbolsError, UnwindError
+from symbols.image_types import types_in
 from symbols.memory import Memory, MemoryFault, SlidMemory
 from symbols.space import AddressSpace, ImageKind
 from symbols.unwinding.backchain import S390xFrames, ppc64, s390x
@@ -33,7 +33,6 @@ _CODE = {ImageKind.KERNEL, ImageKind.MODULE, ImageKind.GENERATED}
 _MOST_REMEMBERED = 1 << 16
 #: Functions that are looked at to tell whether code keeps frame pointers.
 _LOOKED_AT = 400
-_READ_AT_ONCE = 1 << 20
 
 
 class Way(StrEnum):
@@ -131,16 +130,10 @@ def _orc(
 
 def _module_tables(image: Image, slide: int, memory: Memory | None, version: int) -> list[OrcTable]:
     head = image.address_of("modules")
-    types = image.section(".BTF")
-    if memory is None or head is None or types is None or types.size > LARGEST:
+    types = types_in(image)
+    if memory is None or head is None or types is None:
         raise UnwindError("the kernel's file does not describe its modules (.BTF, modules)")
-    parts = range(types.address, types.address + types.size, _READ_AT_ONCE)
-    end = types.address + types.size
-    try:
-        data = b"".join(image.read(at, min(_READ_AT_ONCE, end - at)) for at in parts)
-    except MemoryFault as fault:
-        raise UnwindError(f"the kernel's file has no description of its types: {fault}") from None
-    layout = ModuleLayout.of(Btf.parse(data))
+    layout = ModuleLayout.of(types)
     if layout is None:
         raise UnwindError("the modules of this kernel have no unwind tables")
     return module_tables(memory, (head + slide) % _WRAP, layout, version)

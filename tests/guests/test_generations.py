@@ -53,8 +53,8 @@ class Expected:
         same: the share of them that must be identical.
         lists_data: the kernel's table of symbols has data too (CONFIG_KALLSYMS_ALL), without
             which its memory alone does not tell where the list of modules is.
-        types: its vmlinux describes its types (BTF), without which a copy of /proc/modules has to
-            tell where modules are.
+        user_tasks: a vcpu in user mode tells which task it runs; s390x does by its prefix, which
+            QEMU 7.2 does not show of an emulated one.
         drgn: drgn can unwind this architecture.
         patience: seconds that it may take to boot.
     """
@@ -62,7 +62,7 @@ class Expected:
     stacks: int = 2000
     same: float = 0.995
     lists_data: bool = True
-    types: bool = True
+    user_tasks: bool = True
     drgn: bool = True
     patience: float = 240.0
 
@@ -73,7 +73,7 @@ EXPECTED = {
     "amd64-6.12": Expected(),
     "amd64-sid": Expected(),
     "arm64-6.1": Expected(stacks=1000, same=0.99, lists_data=False, patience=600),
-    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, types=False, patience=600),
+    "s390x-6.1": Expected(stacks=1000, same=0.99, lists_data=False, user_tasks=False, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
 }
 
@@ -98,8 +98,7 @@ class Generation:
 
     @property
     def by_vmlinux(self) -> Sources:
-        modules = None if self.expected.types else self.guest.modules
-        return Sources.open(self.guest.vmlinux, None, modules)
+        return Sources.open(self.guest.vmlinux, None, None)
 
     @property
     def by_texts(self) -> Sources:
@@ -250,11 +249,11 @@ def test_every_source_of_symbols_names_a_sample_alike(
         differ = Counter(
             (ours, other)
             for ours, other in zip(by_vmlinux, others, strict=True)
-            if ours != other and not (ours == "?" and generation.expected.types)
+            if ours not in {other, "?"}
         )
-        figure(f"vmlinux/{name}", f"{len(pcs) - differ.total()}/{len(pcs)}")
-        expected = generation.expected
-        if expected.types if name == "kallsyms" else expected.lists_data:
+        known = len(pcs) - by_vmlinux.count("?")
+        figure(f"vmlinux/{name}", f"{known - differ.total()}/{known}")
+        if name == "kallsyms" or generation.expected.lists_data:
             assert differ.total() <= 0.001 * len(pcs), differ.most_common(10)
         else:
             # Where modules are the kernel's table does not say: of the kernel proper all agree.
@@ -263,8 +262,7 @@ def test_every_source_of_symbols_names_a_sample_alike(
             assert len(wrong) <= 0.001 * sum(kernels), wrong[:10]
     unknown = by_vmlinux.count("?")
     figure("named", f"{len(pcs) - unknown}/{len(pcs)}")
-    if generation.expected.types:
-        assert unknown <= 0.005 * len(pcs)
+    assert unknown <= 0.005 * len(pcs)
     assert any(not name.startswith("[kernel]") for name in by_vmlinux)
 
 
@@ -280,7 +278,7 @@ def test_kallsyms_from_memory_is_that_of_the_guest(
         done = CliRunner().invoke(cli, arguments)
         assert done.exit_code == 0, done.output
         expected = lines
-        if not (generation.expected.lists_data if name == "nothing" else generation.expected.types):
+        if name == "nothing" and not generation.expected.lists_data:
             expected = [line for line in lines if b"\t[" not in line]
         found = path.read_bytes().splitlines()
         same = (Counter(found) & Counter(expected)).total()
@@ -293,9 +291,7 @@ def test_modules_are_those_of_the_guest(
 ) -> None:
     expected = open_modules(awake.modules)
     assert len(expected) >= 3
-    ways = []
-    if generation.expected.types:
-        ways.append(("vmlinux", generation.by_vmlinux))
+    ways = [("vmlinux", generation.by_vmlinux)]
     if generation.expected.lists_data:
         ways.append(("nothing", Sources()))
     for name, sources in ways:
@@ -371,8 +367,6 @@ def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: 
 def test_tasks_are_those_that_the_guest_lists(
     generation: Generation, awake: LinuxGuest, figure: Figure
 ) -> None:
-    if not generation.expected.types:
-        pytest.skip("this kernel's vmlinux does not describe its types: tasks are not told")
     with spinning(awake, "spinner") as pid:
         before = listed(awake)
         profile = sampled(awake, "gdb")
@@ -390,4 +384,5 @@ def test_tasks_are_those_that_the_guest_lists(
             spun += row.self_weight * (row.task.pid == pid)
     figure("tasks", f"{right}/{told}")
     assert right == told
-    assert spun > 0.05 * len(profile.samples)
+    assert told
+    assert spun > 0.05 * len(profile.samples) or not generation.expected.user_tasks

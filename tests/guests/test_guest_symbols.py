@@ -178,3 +178,25 @@ def test_doctor_says_what_reading_cost(linux_guest: LinuxGuest) -> None:
     assert done.exit_code == 0, done.output
     assert "the guest's memory names" in done.output
     assert "stops that halted it" in done.output
+
+
+def test_text_made_at_run_time_is_what_the_guest_lists(linux_guest: LinuxGuest) -> None:
+    tracing = "/sys/kernel/tracing"
+    linux_guest.run(
+        f"mount -t tracefs none {tracing} && cd {tracing} && "
+        "echo schedule >set_ftrace_filter && echo function >current_tracer"
+    )
+    try:
+        attached = attached_to(linux_guest, Sources())
+        listed = linux_guest.run(r"grep '\[__builtin__' /proc/kallsyms").decode()
+    finally:
+        linux_guest.run(
+            f"cd {tracing} && echo nop >current_tracer && echo >set_ftrace_filter; "
+            f"cd / && umount {tracing}"
+        )
+    # Where the kernel is built without the tracer there is nothing to be listed.
+    assert {
+        f"{start:016x} t {table.names[i]}\t[{kind}]"
+        for kind, table in attached.sources.generated.items()
+        for i, start in enumerate(table.start.tolist())
+    } == set(listed.splitlines())

@@ -177,6 +177,27 @@ def test_both_know_the_exact_time_of_stops(guest: TwoMonitors, tmp_path: Path) -
     assert 0.5 * total_us <= facts.halted_ns / 1000 <= total_us
 
 
+def test_where_stops_take_too_long_the_monitor_goes_on(guest: TwoMonitors, tmp_path: Path) -> None:
+    path = tmp_path / "x.gprof"
+    with guest, Monitor(guest.other_address) as monitor:
+        more = ("--gdb", guest.gdb_address, "--call-graph", "none", "--max-halted", "100")
+        with started(*recording(guest, path, *more, "--max-halt-latency", "0.001")) as process:
+            await_samples(path, 50)
+            await_note(path, "the monitor samples from now on")
+            monitor.execute("query-status")
+            stops = len(monitor.events)
+            await_samples(path, len(read(path).samples) + 200)
+            monitor.execute("query-status")
+            # One of them may have been on its way when the note was written.
+            assert len(monitor.events) <= stops + 4
+            assert end(process, signal.SIGINT)[0] == 0
+            assert monitor.is_running()
+    facts = read(path).facts
+    assert facts.way == "qmp"
+    assert any("--max-halt-latency" in note for note in facts.notes)
+    assert facts.halted_ns > 0
+
+
 def test_a_stub_is_opened_when_needed_and_closed_as_found(demo_guest: DemoGuest) -> None:
     with Monitor(demo_guest.qmp_address) as monitor:
         monitor.execute("human-monitor-command", **{"command-line": "gdbserver none"})

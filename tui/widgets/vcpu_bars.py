@@ -16,6 +16,9 @@ _MOST = 60
 _GAP = 2
 #: ` 100 %`
 _NUMBER = 6
+#: ` steal 100 %`, where there is any to speak of.
+_STEAL = 12
+_LEAST_STEAL = 0.01
 
 
 def vcpu_lines(
@@ -28,18 +31,21 @@ def vcpu_lines(
     if not vcpus or lines <= 0:
         return []
     several_guests = len({v.guest for v in vcpus}) > 1
+    stolen = any((v.steal or 0.0) >= _LEAST_STEAL for v in vcpus)
+    number = _NUMBER + (_STEAL if stolen else 0)
     for together in range(1, len(vcpus) + 1):
         groups = [vcpus[i : i + together] for i in range(0, len(vcpus), together)]
         labels = [_label(group, several_guests) for group in groups]
         label_width = max(map(len, labels))
-        most = max((width + _GAP) // (label_width + 1 + _LEAST + _NUMBER + _GAP), 1)
+        most = max((width + _GAP) // (label_width + 1 + _LEAST + number + _GAP), 1)
         columns = min(-(-len(groups) // lines), len(groups))
         if columns <= most or together == len(vcpus):
             break
     cell = (width - _GAP * (columns - 1)) // columns
-    room = min(max(cell - label_width - 1 - _NUMBER, 1), _MOST)
+    room = min(max(cell - label_width - 1 - number, 1), _MOST)
     drawn = [
         _bar(label.rjust(label_width), _summed(group), room, glyphs)
+        + ([_steal(group)] if stolen else [])
         for label, group in zip(labels, groups, strict=True)
     ]
     gap: Piece = (" " * _GAP, Tone.PLAIN)
@@ -81,6 +87,15 @@ def _bar(label: str, weights: Mapping[Mode, int], room: int, glyphs: Glyphs) -> 
     pieces.append((f" {busy:>3} %", Tone.PLAIN))
     assert width_of(pieces) == len(label) + 1 + room + _NUMBER
     return pieces
+
+
+def _steal(group: Sequence[VcpuModes]) -> Piece:
+    """How much of their time these vcpus waited for the host, on average."""
+    known = [v.steal for v in group if v.steal is not None]
+    if not known:
+        return (" " * _STEAL, Tone.PLAIN)
+    share = min(sum(known) / len(known), 1.0)
+    return (f" steal {100 * share:>3.0f} %", Tone.WARN if share >= _LEAST_STEAL else Tone.DIM)
 
 
 def _label(group: Sequence[VcpuModes], several_guests: bool) -> str:

@@ -140,6 +140,7 @@ def test_plain_top_of_a_recording(
         (["top", "--qmp", "x", "--domain", "y"], 2, "given together"),
         (["top", "--domain", ""], 2, "no name of a domain"),
         (["doctor", "--max-halt-latency", "0"], 2, "0"),
+        (["record", "--perf", "--weight", "running", "-o", "{tmp}/x.gprof"], 2, "leave them out"),
         (["record", "--gdb", "/x", "--max-halt-latency", "1", "-o", "{tmp}/x.gprof"], 2, "needs"),
         (["record", "--qmp", "/nonexistent/q", "-o", "{tmp}/x.gprof"], 4, "a QMP monitor"),
         (["report", "-i", "/etc/passwd", "--sort", "nonsense"], 2, "no sort key"),

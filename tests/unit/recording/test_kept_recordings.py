@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gprof.profile.tasks import GuestTask
 from gprof.profile.view import tabulate
 from gprof.recording.reader import read
+from symbols.space import Reason
 
 KEPT = Path(__file__).parents[3] / "fixtures" / "recordings"
 
@@ -25,3 +27,21 @@ def test_version_1_0() -> None:
     assert [(row.label, row.self_weight) for row in table.rows[:3]] == [
         ("[user]", 18), ("default_idle", 10), ("clear_page_erms", 7),
     ]  # fmt: skip
+
+
+def test_version_1_1() -> None:
+    profile = read(KEPT / "v1.1.gprof")
+    assert profile.facts.notes == ()
+    first, second = profile.space(0).eras
+    assert [image.name for image in first.images] == ["[kernel]", "ext4", "virtio_net", "blob"]
+    assert [image.name for image in second.images] == ["[kernel]"]
+    assert second.images[0].slide - first.images[0].slide == 0x400_0000
+    assert (profile.samples.time >= second.since_ns).sum() == 32
+    table = tabulate(profile)
+    # Functions of the kernel are the same in both boots; modules were not loaded yet.
+    assert [(row.label, row.self_weight) for row in table.rows[:3]] == [
+        ("[user]", 18), ("default_idle", 10), ("clear_page_erms", 7),
+    ]  # fmt: skip
+    assert table.unresolved[Reason.NO_IMAGE] > 1
+    assert {row.task.comm for row in table.rows if row.task is not None} <= {"dd"}
+    assert profile.tasks[1] == GuestTask(0, 7, 7, "dd", kernel_thread=False)

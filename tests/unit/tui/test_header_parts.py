@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from gprof.errors import UsageError
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
 from tests.profiles import synthetic
 from tui.choice import Choice, Order
@@ -96,6 +97,21 @@ def test_modes_of_vcpus_are_weighed_by_guest() -> None:
     assert vcpu_modes(SampleBatch.empty(), SampleBatch.empty().mode) == ()
 
 
+def test_steal_stands_beside_the_bars_where_there_is_any() -> None:
+    samples = synthetic(1000).samples
+
+    def drawn(waited_ns: int) -> list[str]:
+        times = {0: VcpuTime(10**9, waited_ns), 1: VcpuTime(10**9, 0)}
+        facts = SourceFacts("qmp", "x", covered_ns=2 * 10**9, vcpu_times=times)
+        lines = vcpu_lines(vcpu_modes(samples, samples.mode, facts), 60, 2, BLOCKS)
+        return ["".join(text for text, _ in line) for line in lines]
+
+    first, second = drawn(5 * 10**8)
+    assert first.endswith(" % steal  25 %")
+    assert second.endswith(" % steal   0 %")
+    assert all("steal" not in line for line in drawn(0))
+
+
 def test_modes_sum_to_the_samples() -> None:
     samples = synthetic(1000).samples
     found = vcpu_modes(samples, samples.mode)
@@ -109,13 +125,17 @@ def test_modes_sum_to_the_samples() -> None:
     lines=st.integers(1, 8),
     guests=st.integers(1, 3),
     weights=st.lists(st.integers(0, 10**6), min_size=6, max_size=6),
+    steal=st.none() | st.floats(0, 1.5),
 )
 def test_bars_fit_whatever_the_vcpus(
-    vcpus: int, width: int, lines: int, guests: int, weights: list[int]
+    vcpus: int, width: int, lines: int, guests: int, weights: list[int], steal: float | None
 ) -> None:
     modes = dict(zip(Mode, weights, strict=True))
     found = vcpu_lines(
-        [VcpuModes(i % guests, i // guests, modes) for i in range(vcpus)], width, lines, BLOCKS
+        [VcpuModes(i % guests, i // guests, modes, steal) for i in range(vcpus)],
+        width,
+        lines,
+        BLOCKS,
     )
     assert 1 <= len(found) <= lines
     assert all(width_of(line) <= width for line in found)

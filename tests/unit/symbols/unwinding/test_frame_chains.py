@@ -133,8 +133,14 @@ def test_aarch64_takes_the_link_register_while_it_is_not_saved(
 
 
 #: addi sp,sp,-32; sd s0,16(sp); sd ra,24(sp); addi s0,sp,32
-RISCV = {"sp": "01 11", "s0": "22 e8", "ra": "06 ec", "fp": "00 10"}
-RISCV_WIDE = {"sp": "13 01 01 fe", "s0": "23 38 81 00", "ra": "23 3c 11 00", "fp": "13 04 01 02"}
+#: ld ra,24(sp); ret
+RISCV = {
+    "sp": "01 11", "s0": "22 e8", "ra": "06 ec", "fp": "00 10", "load": "e2 60", "ret": "82 80",
+}  # fmt: skip
+RISCV_WIDE = {
+    "sp": "13 01 01 fe", "s0": "23 38 81 00", "ra": "23 3c 11 00", "fp": "13 04 01 02",
+    "load": "83 30 81 01", "ret": "67 80 00 00",
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("form", [RISCV, RISCV_WIDE])
@@ -145,6 +151,9 @@ RISCV_WIDE = {"sp": "13 01 01 fe", "s0": "23 38 81 00", "ra": "23 3c 11 00", "fp
         ("sp s0 ra", Made.NOTHING),
         ("sp ra s0 fp", Made.WHOLE),
         ("sp s0 fp", Made.WITHOUT_LINK),
+        ("sp ra s0 fp load", Made.NOTHING),
+        ("sp ra s0 fp load sp", Made.NOTHING),
+        ("sp ra s0 fp load ret", Made.WHOLE),
     ],
 )
 def test_riscv_code_tells_what_a_frame_holds(form: dict[str, str], before: str, made: Made) -> None:
