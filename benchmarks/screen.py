@@ -34,7 +34,6 @@ from textual.app import App, ComposeResult
 from textual.pilot import Pilot
 from textual.widgets import DataTable
 
-from gprof.attach import Sources
 from gprof.cli.options import LiveOptions
 from gprof.cli.running import begin
 from gprof.guest.demo import DemoGuest, qemu_available
@@ -45,6 +44,7 @@ from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.source import COLUMN_TYPES, Mode, SampleBatch, SourceFacts
+from gprof.sources import Sources
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 from tui.app import make_app

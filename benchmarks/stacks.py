@@ -20,12 +20,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
 from gprof.guest.gdbstub import Exchange, Vcpu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
+from gprof.sources import Sources
 from symbols.unwinding.stack import CapturedWords
 from symbols.unwinding.unwind import Way
 

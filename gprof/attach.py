@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from gprof.errors import UsageError
 from gprof.guest.address import Address
-from gprof.guest.architectures import BY_NAME, Architecture
+from gprof.guest.architectures import BY_NAME
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.libvirt import Domain, Libvirt
@@ -29,150 +29,19 @@ from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from gprof.sampling.task_numbers import Following
 from gprof.sampling.weighing import Weighing
-from symbols.elf import Image
-from symbols.errors import MismatchError, SlideUnknown, SymbolsError
-from symbols.extra_images import ExtraImage
+from gprof.sources import Sources
+from symbols.errors import SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import KnownKernel
-from symbols.kallsyms import Kallsyms
-from symbols.kernel_space import kernel_space
 from symbols.memory import Memory
-from symbols.modules import Module, open_modules
-from symbols.original import Original
-from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
-from symbols.space import AddressSpace, LoadedImage
-from symbols.table import SymbolTable
+from symbols.slide import Method, Slide, Vector, Verified
+from symbols.space import AddressSpace
 from symbols.unwinding.holding import HeldCalls
 from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
 
 #: Without an operating system nothing is known of a stack's size; most are shallow.
 _SMALL_STACK = 2048
-_EVERYWHERE = (0, (1 << 64) - 1)
-
-
-@dataclass(frozen=True, slots=True)
-class Sources:
-    """The files that describe a guest's kernel, opened.
-
-    Attributes:
-        image: vmlinux, or the one program of a guest without an operating system.
-        kallsyms: of the boot that is profiled.
-        modules: what /proc/modules says.
-        module_images: of those, the ones whose functions are known by themselves, by name.
-        generated: text that the guest's kernel made at run time, by the name of its kind.
-        extras: firmware and whatever else was named beside the kernel.
-        directories: roots of the guest's files, or directories of its modules.
-    """
-
-    image: Image | None = None
-    kallsyms: Kallsyms | None = None
-    modules: tuple[Module, ...] = ()
-    module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
-    generated: Mapping[str, SymbolTable] = field(default_factory=dict)
-    extras: tuple[ExtraImage, ...] = ()
-    directories: tuple[Path, ...] = ()
-
-    @classmethod
-    def open(cls, vmlinux: Path | None, kallsyms: Path | None, modules: Path | None) -> Sources:
-        """Open what is given.
-
-        Raises:
-            SymbolsError: a file is not what it should be.
-        """
-        return cls(
-            Image.open(vmlinux) if vmlinux else None,
-            Kallsyms.open(kallsyms) if kallsyms else None,
-            open_modules(modules) if modules else (),
-        )
-
-    def __bool__(self) -> bool:
-        return bool(self.image or self.kallsyms or self.modules)
-
-    def without_kernel(self) -> Sources:
-        """What they say of everything but the kernel and its modules."""
-        return Sources(extras=self.extras, directories=self.directories)
-
-    @property
-    def runs_linux(self) -> bool:
-        """Whether the guest runs Linux, as far as its files tell."""
-        return self.image is None or self.image.linux_release is not None
-
-    def code(self, running: Memory | None, slide: Slide | None) -> Code:
-        """Where instructions are read: from the guest, and what it cannot give, from its file.
-
-        Args:
-            running: the guest's memory, or what a recording kept of it.
-            slide: from `find_slide`.
-        """
-        if self.image is None:
-            return Code(running)
-        return Code(running, Original(self.image, slide.offset if slide else 0))
-
-    def find_slide(
-        self,
-        architecture: str,
-        memory: Memory | None = None,
-        vector: Vector | None = None,
-        given: int | None = None,
-    ) -> Slide | None:
-        """Where the guest runs this kernel; None where there are no symbols of one.
-
-        Args:
-            architecture: of the guest; empty where unknown.
-            memory: the guest's.
-            vector: what a register says.
-            given: a slide that is known from elsewhere.
-
-        Raises:
-            MismatchError: the files are of another kernel, or of different ones.
-            SlideUnknown: the kernel is nowhere where it could be.
-        """
-        if self.image is not None:
-            if architecture and self.image.architecture != architecture:
-                raise MismatchError(
-                    f"{self.image.path} is for {self.image.architecture}, "
-                    f"the guest is {architecture}",
-                    "Give the vmlinux of the kernel that the guest runs.",
-                )
-            return find_slide(
-                self.image, kallsyms=self.kallsyms, memory=memory, vector=vector, given=given
-            )
-        if self.kallsyms is not None:
-            return find_kallsyms_slide(
-                self.kallsyms, memory=memory, vector=vector, architecture=architecture
-            )
-        return None
-
-    def space(self, slide: Slide | None, architecture: Architecture | None) -> AddressSpace:
-        """What these files say is loaded where.
-
-        Args:
-            slide: from `find_slide`.
-            architecture: of the guest; None where unknown.
-        """
-        if not self.runs_linux:
-            half = _EVERYWHERE  # without an operating system there is no user space
-        else:
-            half = (architecture or BY_NAME["x86_64"]).kernel_half
-        return kernel_space(
-            image=self.image,
-            kallsyms=self.kallsyms,
-            modules=self.modules,
-            module_images=self.module_images,
-            generated=self.generated,
-            slide=slide.offset if slide else 0,
-            extra=[extra.loaded for extra in self.extras],
-            kernel_half=half,
-        )
-
-    def starting_space(self, architecture: Architecture) -> AddressSpace:
-        """What is loaded where in a guest that has not come to its kernel yet."""
-        return AddressSpace(
-            [extra.loaded for extra in self.extras],
-            kernel_half=architecture.kernel_half,
-            starting=True,
-        )
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,8 +6,8 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
-from gprof.attach import Sources
 from gprof.errors import UsageError
+from gprof.sources import Sources
 from symbols.extra_images import ExtraImage, open_extra
 from symbols.names import printable
 

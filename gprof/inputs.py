@@ -7,17 +7,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
-from gprof.perf_spaces import PerfSpaces
 from gprof.profile.code import Code
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.samples import SampleTable
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of, kind_of_stdin
-from gprof.sampling.perf import PerfFile
 from gprof.sampling.source import Mode
+from gprof.sources import Sources
 from symbols.errors import MismatchError
 from symbols.guest_identity import Identity, identity_of
 from symbols.slide import Method, Slide, Verified
@@ -64,10 +62,10 @@ def load(
         return (
             _recorded(read_from(sys.stdin.buffer, "standard input"), given)
             if kind == "gprof"
-            else _perf(PerfFile("-", host=host, event=event, exits=exits), given)
+            else _perf("-", given, host=host, event=event, exits=exits)
         )
     if path.is_dir() or kind_of(path) == "perf":
-        return _perf(PerfFile(path, host=host, event=event, exits=exits), given)
+        return _perf(path, given, host=host, event=event, exits=exits)
     return _recorded(read(path), given)
 
 
@@ -93,7 +91,12 @@ def _sources(guest: Guest, given: GivenSymbols) -> Sources:
     return given.of_guest(guest.pid) if guest.pid else given.only()
 
 
-def _perf(source: PerfFile, given: GivenSymbols) -> Input:
+def _perf(path: Path | str, given: GivenSymbols, *, host: bool, event: str, exits: bool) -> Input:
+    # What reads perf's format takes as long to import as a recording of ours to open.
+    from gprof.perf_spaces import PerfSpaces  # noqa: PLC0415
+    from gprof.sampling.perf import PerfFile  # noqa: PLC0415
+
+    source = PerfFile(path, host=host, event=event, exits=exits)
     table = SampleTable()  # holds them once, as a list of batches would not when they are joined
     for batch in source.batches():
         table.append(batch)
@@ -114,6 +117,11 @@ def _renamed(
     for era, slide in zip(eras, slides, strict=True):
         if slide is not None or (sources and sources.image is None):
             found = sources.space(slide, BY_NAME.get(guest.architecture))
+            if not sources.modules and sources.kallsyms is None:
+                # Of these the files say nothing.
+                for image in era.loaded():
+                    if image.kind in {ImageKind.MODULE, ImageKind.GENERATED}:
+                        found.load(image)
         else:
             found = AddressSpace(
                 [*(extra.loaded for extra in sources.extras), *era.images],

@@ -9,13 +9,13 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.attach import Sources
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.architectures import BY_NAME
 from gprof.profile.code import Code
 from gprof.profile.profile import Guest
 from gprof.sampling.perf_guests import PerfGuest
 from gprof.sampling.source import Mode, SampleBatch, Source, SourceFacts
+from gprof.sources import Sources
 from symbols.errors import MismatchError, SlideUnknown
 from symbols.guest_identity import Identity, identity_of
 from symbols.kernel_space import kernel_space

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections import Counter
 from collections.abc import Iterable
 
@@ -27,6 +28,7 @@ class SpaceLines:
 
     def __init__(self, cache: LineCache | None = None) -> None:
         self._cache = cache
+        self._lock = threading.Lock()
         self._files: dict[tuple[str, bytes], SourceLines] = {}
         self._moves: dict[tuple[str, int], tuple[tuple[int, int, int], ...] | None] = {}
 
@@ -41,12 +43,13 @@ class SpaceLines:
         found: dict[int, Chain] = {}
         wanted: dict[SourceLines, dict[int, int]] = {}
         distinct = np.fromiter(set(pcs), np.uint64)
-        images = space.resolve(distinct).image.tolist()
-        for pc, number in zip(distinct.tolist(), images, strict=True):
+        numbers = space.resolve(distinct).image.tolist()
+        images = space.images
+        for pc, number in zip(distinct.tolist(), numbers, strict=True):
             found[pc] = ()
             if number < 0:
                 continue
-            loaded = space.images[number]
+            loaded = images[number]
             linked = self._linked(loaded, pc)
             if linked is not None:
                 wanted.setdefault(self._file(loaded), {})[pc] = linked
@@ -63,14 +66,17 @@ class SpaceLines:
 
     def close(self) -> None:
         """End what was started."""
-        for lines in self._files.values():
+        with self._lock:
+            files = list(self._files.values())
+        for lines in files:
             lines.close()
 
     def _file(self, loaded: LoadedImage) -> SourceLines:
         key = (loaded.path, loaded.build_id)
-        if key not in self._files:
-            self._files[key] = SourceLines(loaded.path, loaded.build_id, self._cache)
-        return self._files[key]
+        with self._lock:
+            if key not in self._files:
+                self._files[key] = SourceLines(loaded.path, loaded.build_id, self._cache)
+            return self._files[key]
 
     def _linked(self, loaded: LoadedImage, pc: int) -> int | None:
         """An address as the image's file has it; None where that cannot be known."""

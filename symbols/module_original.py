@@ -67,6 +67,10 @@ class ModuleOriginal(Original):
                 return (address + by) % _WRAP
         return _WRAP - 1
 
+    def objects_at(self, addresses: NDArray[np.uint64]) -> dict[int, str]:  # noqa: ARG002
+        """None: where the guest has a module's data is not known."""
+        return {}
+
     @cached_property
     def sites(self) -> PatchSites:
         """Where the kernel rewrites the module, in the file's layout."""

@@ -63,15 +63,28 @@ class Original:
         """Where the kernel rewrites itself, at link addresses."""
         return PatchSites.of(self.image)
 
-    def object_at(self, address: int) -> str | None:
-        """The name of the data at a runtime address, as `jiffies` or `init_task+0x8`."""
+    def objects_at(self, addresses: NDArray[np.uint64]) -> dict[int, str]:
+        """The names of the data at runtime addresses, as `jiffies` or `init_task+0x8`.
+
+        Those where the file has none are left out.
+        """
         table = self.image.objects
-        linked = address if self._is_per_cpu(address) else (address - self.slide) % _WRAP
-        row = int(table.lookup(np.array([linked], np.uint64))[0])
-        if row < 0:
-            return None
-        offset = linked - int(table.start[row])
-        return f"{table.names[row]}+{offset:#x}" if offset else table.names[row]
+        linked = addresses - np.uint64(self.slide)
+        section = self.image.section(".data..percpu")
+        if section is not None and section.size < _LOW:
+            # Linked at 0, it never moves: an address in it is an offset.
+            offset = addresses - np.uint64(section.address)
+            linked = np.where(offset < np.uint64(section.size), addresses, linked)
+        found = {}
+        rows = table.lookup(linked)
+        for address, at, row in zip(
+            addresses.tolist(), linked.tolist(), rows.tolist(), strict=True
+        ):
+            if row >= 0:
+                distance = at - int(table.start[row])
+                name = table.names[row]
+                found[address] = f"{name}+{distance:#x}" if distance else name
+        return found
 
     def different(self, live: bytes, file: bytes, start: int) -> NDArray[np.bool_]:  # noqa: ARG002  a module needs it
         """Which bytes differ, but for addresses that moved with the kernel.
@@ -82,11 +95,6 @@ class Original:
             start: runtime address of the first.
         """
         return _different(live, file, self.slide, little_endian=self.image.little_endian)
-
-    def _is_per_cpu(self, address: int) -> bool:
-        """It is an offset among the per-cpu variables, which are linked at 0 and never move."""
-        section = self.image.section(".data..percpu")
-        return section is not None and 0 <= address - section.address < section.size < _LOW
 
     def patches(
         self, running: Sequence[Instruction], architecture: str, syntax: Syntax = "att"

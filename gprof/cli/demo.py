@@ -64,11 +64,11 @@ def command(
 
 
 def _run(writer: Writer | None, duration: float | None, call_graph: str, *, plain: bool) -> None:
-    from gprof.attach import Sources
     from gprof.cli.looking import look
     from gprof.cli.running import begin
     from gprof.guest.address import Address
     from gprof.guest.demo import DemoGuest
+    from gprof.sources import Sources
 
     with DemoGuest() as guest:
         options = LiveOptions(

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
+from itertools import chain
+
+import numpy as np
 
 from gprof.profile.hits import Hits, Totals, blocks_of
 from gprof.profile.one_place import in_one_place
@@ -14,7 +17,7 @@ from symbols.memory import Memory, MemoryFault
 from symbols.operands import named_operands
 from symbols.original import Original, Patch
 from symbols.source_frames import Chain
-from symbols.space import SymbolAt
+from symbols.space import AddressSpace, SymbolAt
 
 #: No function of a kernel comes near; a symbol table can claim anything.
 LARGEST = 1 << 16
@@ -202,10 +205,11 @@ def annotate(
         notes.append(
             f"{count} instruction{'s' * (count != 1)} of the file were rewritten: these run"
         )
-    name_of = _namer(profile, at, guest, original)
+    before = (one for patch in patches.values() for one in patch.original)
+    names = _names(profile.space(guest), at, chain(instructions, before), original)
 
     def text(one: Instruction) -> str:
-        return f"{one.mnemonic} {named_operands(one, name_of)}".rstrip()
+        return f"{one.mnemonic} {named_operands(one, names.get)}".rstrip()
 
     def was(patch: Patch | None) -> str:
         return "; ".join(map(text, patch.original)) if patch is not None else ""
@@ -221,7 +225,7 @@ def annotate(
             below=hits.below.get(one.address + one.size, 0) if one.flow is Flow.CALL else 0,
             flow=one.flow,
             target=one.target,
-            target_name="" if one.target is None else name_of(one.target) or f"{one.target:#x}",
+            target_name="" if one.target is None else names.get(one.target, f"{one.target:#x}"),
             block=block[i],
             patch=patches.get(one.address),
             was=was(patches.get(one.address)),
@@ -232,29 +236,37 @@ def annotate(
     return Listing(at, guest, lines, hits.totals, blocks, tuple(notes))
 
 
-def _namer(
-    profile: Profile, at: SymbolAt, guest: int, original: Original | None
-) -> Callable[[int], str | None]:
-    """What gives the name of an address, each looked up once."""
-    space = profile.space(guest)
+def _names(
+    space: AddressSpace,
+    at: SymbolAt,
+    instructions: Iterable[Instruction],
+    original: Original | None,
+) -> dict[int, str]:
+    """The names of the addresses that instructions mention, all looked up at once."""
+    wanted: set[int] = set()
+
+    def want(address: int) -> None:
+        wanted.add(address)
+
+    for one in instructions:
+        named_operands(one, want)
+        if one.target is not None:
+            wanted.add(one.target)
     start, end = at.symbol.start, at.symbol.end
-    known: dict[int, str | None] = {}
-
-    def look_up(address: int) -> str | None:
-        if start < address < end:
-            return f"+{address - start:#x}"
-        found = space.symbol_at(address)
-        if found is not None:
-            offset = address - found.symbol.start
-            return f"{found.symbol.name}+{offset:#x}" if offset else found.symbol.name
-        return original.object_at(address) if original is not None else None
-
-    def name_of(address: int) -> str | None:
-        if address not in known:
-            known[address] = look_up(address)
-        return known[address]
-
-    return name_of
+    names = {address: f"+{address - start:#x}" for address in wanted if start < address < end}
+    others = np.array(sorted(wanted - names.keys()), np.uint64)
+    found = space.resolve(others)
+    known = found.symbol >= 0
+    for address, image, row in zip(
+        others[known].tolist(), found.image[known].tolist(), found.symbol[known].tolist(),
+        strict=True,
+    ):  # fmt: skip
+        symbol = space.symbol(image, row).symbol
+        offset = address - symbol.start
+        names[address] = f"{symbol.name}+{offset:#x}" if offset else symbol.name
+    if original is not None:
+        names |= original.objects_at(others[~known])
+    return names
 
 
 def _percent(part: int, whole: int) -> float:

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 
 from gprof.annotator import Annotator
-from gprof.attach import Sources, attach
+from gprof.attach import attach
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.inputs import Input, load
@@ -22,6 +22,7 @@ from gprof.profile.listing import Listing
 from gprof.profile.profile import Profile
 from gprof.profile.view import tabulate
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sources import Sources
 from symbols.disassembly import disassemble
 from symbols.elf import Image
 from symbols.lines_by_drgn import Drgn

@@ -18,7 +18,7 @@ import pytest
 from click.testing import CliRunner
 from numpy.typing import NDArray
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, attach
 from gprof.cli.main import cli
 from gprof.guest.address import Address
 from gprof.guest.emulator import find_qemu
@@ -26,6 +26,7 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.view import Group, tabulate
+from gprof.sources import Sources
 from symbols.elf import Image
 from symbols.modules import open_modules
 from symbols.space import AddressSpace

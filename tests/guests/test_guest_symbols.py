@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 from click.testing import CliRunner
 
-from gprof.attach import Attached, Sources, attach
+from gprof.attach import Attached, attach
 from gprof.cli.main import cli
 from gprof.guest.address import Address
+from gprof.sources import Sources
 from symbols.elf import Image
 from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms

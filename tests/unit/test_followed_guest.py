@@ -14,7 +14,7 @@ from typing import Any, cast
 import pytest
 
 from gprof import followed_guest as module
-from gprof.attach import Attached, Sources
+from gprof.attach import Attached
 from gprof.errors import TargetGone
 from gprof.followed_guest import FollowedGuest
 from gprof.guest.architectures import BY_NAME
@@ -25,6 +25,7 @@ from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch, SourceFacts
+from gprof.sources import Sources
 from symbols.guest_identity import Identity
 from symbols.kallsyms import Kallsyms
 from symbols.memory import BytesMemory, Memory, MemoryFault
@@ -159,7 +160,7 @@ class Guesthouse:
 
     def await_(self, condition: Callable[[], bool], *pcs: int, mode: Mode = Mode.KERNEL) -> None:
         """Sample these addresses until something is so."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline
             self.give(*pcs, mode=mode)
@@ -294,7 +295,7 @@ def test_modules_come_and_go() -> None:
         guest.machine.now = kernel(FIRST, (LZO,))
         # Only a new address is a reason to look.
         unknown = iter(range(AREA + 0x100_0000, AREA + 0x200_0000, 0x1000))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(guest.space.eras) < 3:
             assert time.monotonic() < deadline
             guest.give(next(unknown))

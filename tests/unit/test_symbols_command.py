@@ -8,9 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from gprof.attach import Sources, attach
+from gprof.attach import attach
 from gprof.cli.main import main
 from gprof.guest.address import Address
+from gprof.sources import Sources
 from tests.stub_model import StubModel
 
 

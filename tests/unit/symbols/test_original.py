@@ -136,9 +136,9 @@ def test_unchanged_code_and_code_of_no_file_have_no_patches(tmp_path: Path) -> N
 
 def test_data_has_names(tmp_path: Path) -> None:
     original = Original(kernel(tmp_path), SLIDE)
-    assert original.object_at(RODATA + SLIDE + 0x10) == "table"
-    assert original.object_at(RODATA + SLIDE + 0x18) == "table+0x8"
-    assert original.object_at(TEXT + SLIDE) is None
+    places = np.array([RODATA + SLIDE + 0x10, RODATA + SLIDE + 0x18, TEXT + SLIDE], np.uint64)
+    table, inside, _ = places.tolist()
+    assert original.objects_at(places) == {table: "table", inside: "table+0x8"}
 
 
 @given(
