@@ -11,8 +11,8 @@ Each truth is compared with profiles of the same time, by the stub and by the mo
   lines is the time; that checks that a sample is charged to the function that really ran,
 - ticks: the kernel of a Linux guest counts for itself where its timer finds it (`profile=2`).
   The tick is an interrupt: what runs with interrupts off it never sees, and charges to the place
-  where they are switched on again. So there is a second row for the stub, of the samples with
-  interrupts on, which it can be held against.
+  where they are switched on again. So there is a second row for the stub: its samples with
+  interrupts on, beside the ticks that do not lie right behind a `sti` or `popf`.
 
 `overlap` is the sum over all functions of the smaller of two shares, with a 95 % confidence
 interval by a bootstrap over blocks of time; `worst` the largest difference in points; `±` half of

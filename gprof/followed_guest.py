@@ -19,6 +19,7 @@ import numpy as np
 
 from gprof.attach import Attached
 from gprof.errors import TargetError
+from gprof.guest.memory import StubMemory
 from gprof.kernel_signs import KernelSigns, Seen
 from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
@@ -80,6 +81,7 @@ class FollowedGuest:
         self._attached = attached
         self._space = attached.space
         self._source = source
+        self._reads: list[StubMemory] = []
         self._way = way
         self._stacks = stacks
         self._tasks = tasks
@@ -90,7 +92,9 @@ class FollowedGuest:
         self._reset_ns = self._state.reset_ns if self._state is not None else 0
         self._given: queue.SimpleQueue[SampleBatch | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._follow, name="following", daemon=True)
-        self._signs = KernelSigns.of(attached)
+        self._signs: KernelSigns | None = None
+        with contextlib.suppress(TargetError):  # who samples it will see that too
+            self._signs = KernelSigns.of(attached, self._fresh_memory())
         self._present = PresentImages(attached.given.extras)
         self._sought_ns = self._began_ns = time.monotonic_ns()
         self._search_pause_ns = _SEARCH_FIRST_NS
@@ -165,6 +169,7 @@ class FollowedGuest:
             # Where the guest has gone, who samples it will see that too, and say so.
             with contextlib.suppress(TargetError):
                 self._take(SampleBatch.concatenate(batches))
+            self._count_reads()
 
     def _take(self, batch: SampleBatch) -> None:
         """One step: look at new samples, and ask the guest what they give reason to ask."""
@@ -173,7 +178,7 @@ class FollowedGuest:
             self._lose(self._reset_ns)
         if self._space.earlier:
             batch = batch.select(batch.time >= self._space.since_ns)
-        changed_ns = self._present.look(batch, self._attached.reader.fresh_memory)
+        changed_ns = self._present.look(batch, self._fresh_memory)
         if changed_ns is not None:
             self._publish(self._attached, changed_ns or None)
         if self._attached.starting:
@@ -250,7 +255,7 @@ class FollowedGuest:
 
     def _found(self, found: Attached) -> None:
         self._publish(found)
-        self._signs = KernelSigns.of(found)
+        self._signs = KernelSigns.of(found, self._fresh_memory())
         self._looked_ns = time.monotonic_ns()
         self._look_due_ns = self._looked_ns + self._look_every_ns
         self._misses = self._doubt_ns = 0
@@ -283,6 +288,17 @@ class FollowedGuest:
         if sentence and sentence not in self.facts().notes:
             self.note(sentence)
 
+    def _fresh_memory(self) -> Memory:
+        """The guest's memory as it is now, whose price is counted."""
+        memory = self._attached.reader.fresh_memory()
+        if isinstance(memory, StubMemory):
+            self._reads.append(memory)
+        return memory
+
+    def _count_reads(self) -> None:
+        while self._reads:
+            self._source.count_halted(self._reads.pop().cost.halted_ns)
+
     def _count_halted(self, attached: Attached) -> None:
         self._source.count_halted(attached.introspected.cost.halted_ns)
 
@@ -296,10 +312,10 @@ class FollowedGuest:
         if now < self._look_due_ns:
             return
         self._look_due_ns = now + self._look_every_ns
-        self._signs = self._signs or KernelSigns.of(self._attached)
+        self._signs = self._signs or KernelSigns.of(self._attached, self._fresh_memory())
         if self._attached.slide is None:
             return
-        seen = self._signs.look(self._attached) if self._signs is not None else Seen.HIDDEN
+        seen = self._signs.look(self._fresh_memory()) if self._signs is not None else Seen.HIDDEN
         if seen is Seen.HIDDEN and not self._doubt_ns:
             return
         if seen in {Seen.GONE, Seen.HIDDEN}:

@@ -117,6 +117,11 @@ def _renamed(
     for era, slide in zip(eras, slides, strict=True):
         if slide is not None or (sources and sources.image is None):
             found = sources.space(slide, BY_NAME.get(guest.architecture))
+            if not sources.modules and sources.kallsyms is None:
+                # Of these the files say nothing.
+                for image in era.loaded():
+                    if image.kind in {ImageKind.MODULE, ImageKind.GENERATED}:
+                        found.load(image)
         else:
             found = AddressSpace(
                 [*(extra.loaded for extra in sources.extras), *era.images],

@@ -7,13 +7,13 @@ from enum import Enum
 from typing import Self
 
 from gprof.attach import Attached
-from gprof.errors import TargetError
 from symbols.memory import Memory, gather
 
 #: Bytes of each sign that stays: enough of a banner to have the release in it.
 _LENGTH = 64
 #: A `struct list_head` of 64 bits: the first module and the last one.
 _HEAD = 16
+_BANNER = b"Linux version "
 
 
 class Seen(Enum):
@@ -40,11 +40,12 @@ class KernelSigns:
     head: bytes = b""
 
     @classmethod
-    def of(cls, attached: Attached) -> Self | None:
+    def of(cls, attached: Attached, memory: Memory) -> Self | None:
         """The signs of a guest's kernel as it is now; None where it has none.
 
-        Raises:
-            TargetError: the guest went away.
+        Args:
+            attached: the guest.
+            memory: its own, fresh.
         """
         if attached.slide is None:
             return None
@@ -53,30 +54,26 @@ class KernelSigns:
         places = [place for place in map(known.address_of, names) if place is not None]
         modules = known.address_of("modules") or 0
         wanted = [(place, _LENGTH) for place in places] + [(modules, _HEAD)]
-        try:
-            *stays, head = gather(_memory(attached), wanted)
-        except TargetError:
-            return None
+        *stays, head = gather(memory, wanted)
         there = tuple(
             (place, data) for place, data in zip(places, stays, strict=True) if data is not None
         )
+        banner = known.address_of(names[0])
+        if any(place == banner and not data.startswith(_BANNER) for place, data in there):
+            return None
         return cls(there, modules, head or b"") if there else None
 
-    def look(self, attached: Attached) -> Seen:
+    def look(self, memory: Memory) -> Seen:
         """Whether the kernel is still there; remembers the list of modules.
 
-        Raises:
-            TargetError: the guest went away.
+        Args:
+            memory: the guest's, fresh.
         """
         wanted = [(place, len(data)) for place, data in self.stays] + [(self.modules, _HEAD)]
-        *stays, head = gather(_memory(attached), wanted)
+        *stays, head = gather(memory, wanted)
         if None in stays:
             return Seen.HIDDEN
         if stays != [data for _, data in self.stays]:
             return Seen.GONE
         before, self.head = self.head, head or b""
         return Seen.SAME if before == self.head else Seen.CHANGED
-
-
-def _memory(attached: Attached) -> Memory:
-    return attached.reader.fresh_memory()

@@ -185,7 +185,7 @@ def _slide(row: ImageRow) -> Cell:
 
 def _match_cell(row: ImageRow) -> Cell:
     tone = {"build id": Tone.GOOD, "another build": Tone.BAD, "no symbols": Tone.WARN}
-    return row.match, tone.get(row.match, Tone.PLAIN)
+    return row.match, tone.get(row.match, Tone.PLAIN) if row.weight else Tone.DIM
 
 
 def _why(row: ImageRow) -> Cell:

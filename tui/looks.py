@@ -74,7 +74,7 @@ LOOKS: dict[Tone, Look] = {
     Tone.TAB: Look("foreground", 0.7),
     Tone.TAB_HERE: Look("primary", bold=True),
     Tone.KEY: Look("primary"),
-    Tone.PICKED: Look("background", on="accent"),
+    Tone.PICKED: Look("accent", on="primary", on_share=0.35, bold=True),
     # The hues of our flame graphs in SVG and HTML, darker.
     Tone.FRAME_ROOT: Look("foreground", on="panel"),
     Tone.FRAME_KERNEL: Look("#1c1206", on="#e0985a"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import textwrap
 
 from gprof.errors import GprofError
 from gprof.profile.tree import Node
@@ -11,12 +12,15 @@ from tui.exit_rows import GROUPS
 from tui.flame_layout import Path, key_of, node_at
 from tui.image_rows import ImageRow, details
 from tui.picture import Picture
-from tui.toned import Piece, Tone
+from tui.toned import Piece, Tone, width_of
 from tui.tree_rows import matched_weight
 from tui.view import View
 from tui.widgets.flame_graph import same_function
 
 _Line = list[Piece]
+
+#: Lines that one notice may take.
+_MOST_LINES = 3
 
 
 def what_is_shown(picture: Picture) -> str:
@@ -60,14 +64,21 @@ def detail_lines(
     return lines
 
 
-def notice_lines(picture: Picture | None, complaint: GprofError | None, hint: str) -> list[_Line]:
+def notice_lines(
+    picture: Picture | None, complaint: GprofError | None, hint: str, width: int
+) -> list[_Line]:
     """Failures first, then what was just done, then what the sampler has to say.
 
     Args:
         picture: what is shown; None before the first look.
         complaint: what is wrong with what is being typed.
         hint: one sentence until something else is chosen.
+        width: cells of a line; what is longer goes on in the next one.
     """
+    return [line for told in _notices(picture, complaint, hint) for line in _wrapped(told, width)]
+
+
+def _notices(picture: Picture | None, complaint: GprofError | None, hint: str) -> list[_Line]:
     lines: list[_Line] = []
     if picture is not None and picture.failure is not None:
         lines += _told(picture.failure, Tone.BAD)
@@ -85,6 +96,15 @@ def notice_lines(picture: Picture | None, complaint: GprofError | None, hint: st
     if picture is not None and not lines and (why := _why_empty(picture)):
         lines.append([(f" {why}", Tone.DIM)])
     return lines
+
+
+def _wrapped(line: _Line, width: int) -> list[_Line]:
+    """A line of one piece, as lines that are not too long; a few at most."""
+    if len(line) != 1 or width_of(line) <= width:
+        return [line]
+    text, tone = line[0]
+    parts = textwrap.wrap(text, max(width - 2, 10), max_lines=_MOST_LINES, placeholder=" ...")
+    return [[(f" {part.strip()}", tone)] for part in parts]
 
 
 def _told(error: GprofError, tone: Tone) -> list[_Line]:

@@ -95,8 +95,11 @@ class Node:
 
         A screen asks for them again and again, and some nodes have fifty thousand.
         """
-        for _, node in self.walk():
+        waiting = [self]
+        while waiting:
+            node = waiting.pop()
             node.put_in_order()
+            waiting += node.branches()
 
     def put_in_order(self) -> None:
         """See `settle`; of this node alone."""

@@ -39,7 +39,12 @@ kill "$daemon"; wait "$daemon"; rm -rf "$where"
 
 def find_libvirt() -> bool:
     """Whether a daemon and its shell are installed."""
-    return bool(shutil.which("libvirtd") and shutil.which("virsh") and shutil.which("setpriv"))
+    return all(shutil.which(name, path=_path()) for name in ("libvirtd", "virsh", "setpriv"))
+
+
+def _path() -> str:
+    """Daemons are not on everybody's PATH."""
+    return f"{os.environ['PATH']}:/usr/sbin"
 
 
 class LibvirtDaemon:
@@ -75,7 +80,7 @@ class LibvirtDaemon:
             for path in (where, *where.rglob("*")):
                 os.chown(path, _NOBODY, _NOBODY)
         self._environment = {
-            "PATH": os.environ["PATH"],
+            "PATH": _path(),
             "LC_ALL": "C",
             "LIBVIRT_DEFAULT_URI": self.uri,
             "HOME": f"{where}/home",

@@ -118,3 +118,18 @@ def test_a_guest_that_stands_still_is_left_so(tmp_path: Path) -> None:
     assert "cost" not in found
     assert not model.running
     model.close()
+
+
+def test_a_guest_that_has_not_come_to_its_kernel(model: StubModel, tmp_path: Path) -> None:
+    model.pcs = [0x10_0000, 0x10_0040]
+    bios = tmp_path / "bios.bin"
+    bios.write_bytes(bytes(0x1000))
+    named = (f"{bios}@0x100000", str(tmp_path / "missing"))
+    checks = examine(str(model.path), None, None, None, hz=99, max_halted=1, named=named)
+    symbols = [check for check in checks if check.name == "symbols"]
+    assert [check.verdict for check in symbols] == [Verdict.FINE, Verdict.FAILED]
+    assert symbols[0].seen.endswith("1 ranges, the first at 0x100000, 0 functions")
+    found = {check.name: check for check in checks}
+    assert found["memory"].seen == "the guest has not come to its kernel yet"
+    assert "its image has no symbols" in found["samples"].seen
+    assert model.soon_runs()

@@ -160,7 +160,7 @@ class Guesthouse:
 
     def await_(self, condition: Callable[[], bool], *pcs: int, mode: Mode = Mode.KERNEL) -> None:
         """Sample these addresses until something is so."""
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while not condition():
             assert time.monotonic() < deadline
             self.give(*pcs, mode=mode)
@@ -295,7 +295,7 @@ def test_modules_come_and_go() -> None:
         guest.machine.now = kernel(FIRST, (LZO,))
         # Only a new address is a reason to look.
         unknown = iter(range(AREA + 0x100_0000, AREA + 0x200_0000, 0x1000))
-        deadline = time.monotonic() + 20
+        deadline = time.monotonic() + 60
         while len(guest.space.eras) < 3:
             assert time.monotonic() < deadline
             guest.give(next(unknown))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,9 +15,13 @@ from gprof.errors import FormatError, UsageError
 from gprof.given_symbols import GivenSymbols
 from gprof.inputs import Input, load
 from gprof.profile.profile import Guest, Profile
+from gprof.profile.view import tabulate
 from gprof.recording.writer import save
 from gprof.sampling.source import SampleBatch
+from symbols.elf import Image
 from symbols.errors import MismatchError
+from symbols.kernel_space import kernel_space
+from symbols.space import AddressSpace, ImageKind, LoadedImage
 from tests import perf_writer as write
 from tests.profiles import synthetic
 from tests.unit.symbols.elf_files import TEXT, kernel
@@ -142,6 +147,33 @@ def load_profile(tmp_path: Path, given: GivenSymbols) -> Profile:
     path = tmp_path / "perf.data"
     path.write_bytes(perf_data())
     return load(path, given).profile
+
+
+def test_a_vmlinux_names_every_boot_of_its_kernel(tmp_path: Path) -> None:
+    (tmp_path / "vmlinux").write_bytes(kernel().build())
+    (tmp_path / "loader.bin").write_bytes(bytes(16))
+    ours = kernel_space(image=Image.open(tmp_path / "vmlinux"), slide=0x100000).images[0]
+    ours = replace(ours, table=None)
+    other = LoadedImage("[kernel]", ImageKind.KERNEL, TEXT, TEXT + 4096, build_id=b"other")
+    module = LoadedImage("zram", ImageKind.MODULE, TEXT - (1 << 24), TEXT - (1 << 24) + 4096)
+    first = AddressSpace([ours, module])
+    second = AddressSpace([other]).following((first,), 10)
+    third = AddressSpace(starting=True, since_ns=20, earlier=(first, second))
+    pcs = [TEXT + 0x100000 + 64, TEXT + 64, TEXT + 64, 0x7E00, module.start]
+    batch = SampleBatch.of(pcs, time=[0, 10, 20, 20, 0])
+    guests = {0: Guest(0, "vm", "x86_64", (0,))}
+    save(Profile(batch, synthetic(1).facts, guests, {0: third}), tmp_path / "x.gprof")
+    given = GivenSymbols.of(
+        [str(tmp_path / "vmlinux")], named=[f"{tmp_path / 'loader.bin'}@0x7e00"]
+    )
+    rows = tabulate(load(tmp_path / "x.gprof", given).profile).rows
+    assert {(row.label, row.module, row.self_weight) for row in rows} == {
+        ("function_1", "[kernel]", 1),
+        ("[kernel]+0x0", "[kernel]", 1),
+        (f"{TEXT:#x}", "[unknown]", 1),
+        ("[loader.bin]+0x0", "loader.bin", 1),
+        ("[zram]+0x0", "zram", 1),
+    }
 
 
 def test_a_recording_is_read_without_what_samples_a_guest() -> None:

@@ -221,7 +221,9 @@ class SessionScreen(Screen[None]):
         picture = self._picture
         if picture is not None:
             self.query_one(PillBar).show_picture(picture, what_is_shown(picture))
-        self.query_one("#notice", Lines).show(notice_lines(picture, self._complaint, self._hint))
+        self.query_one("#notice", Lines).show(
+            notice_lines(picture, self._complaint, self._hint, self.size.width)
+        )
         self._say_detail()
 
     def _say_detail(self) -> None:

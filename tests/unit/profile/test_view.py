@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import replace
 
 import pytest
@@ -268,3 +269,24 @@ def test_an_empty_profile_is_an_empty_table() -> None:
         table = tabulate(Profile(SampleBatch.empty(), FACTS, {}, {}), group=group)
         assert (table.rows, table.samples, table.weight, table.unresolved) == ((), 0, 0, {})
         assert table.percent(0) == 0
+
+
+@pytest.mark.parametrize("by", [SortKey.SELF, SortKey.TOTAL])
+@pytest.mark.parametrize("group", [Group.SYMBOL, Group.MODULE])
+@pytest.mark.parametrize("most", [1, 3, 7, 1000])
+def test_the_heaviest_rows_are_the_first_of_all(most: int, group: Group, by: SortKey) -> None:
+    profile = synthetic(500, stacks=True)
+    whole, some = tabulate(profile, group=group), tabulate(profile, group=group, most=most, by=by)
+    assert len(some.rows) == min(most, len(whole.rows))
+    assert some.left_out == len(whole.rows) - len(some.rows)
+    assert (some.samples, some.weight, some.unresolved) == (
+        whole.samples,
+        whole.weight,
+        whole.unresolved,
+    )
+
+    def heaviest(rows: Sequence[Row]) -> list[int]:
+        weights = [row.self_weight if by is SortKey.SELF else row.total_weight for row in rows]
+        return sorted(weights, reverse=True)[: len(some.rows)]
+
+    assert heaviest(some.rows) == heaviest(whole.rows)

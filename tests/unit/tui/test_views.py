@@ -12,6 +12,8 @@ from gprof.errors import FormatError, GprofError
 from gprof.profile.exits import ExitGroup, ExitRow, ExitTable
 from gprof.profile.profile import Guest
 from gprof.sampling.source import Mode, SampleBatch
+from symbols.space import AddressSpace, ImageKind, LoadedImage
+from symbols.table import Symbol, SymbolTable
 from tests.profiles import hostile
 from tests.screen_text import screen_text, settled
 from tests.screens import golden, press, under_cursor, with_app
@@ -19,7 +21,9 @@ from tests.sessions import FrozenSession, frozen
 from tui.app import GprofApp
 from tui.glyphs import ASCII, BLOCKS
 from tui.image_rows import ImageRow
+from tui.picture import MOST_ROWS
 from tui.screens.main import MainScreen
+from tui.tree_rows import MOST_CHILDREN
 from tui.view import View
 from tui.widgets.tree_table import TreeTable
 
@@ -428,3 +432,31 @@ def test_modes_that_are_hidden_are_hidden_everywhere() -> None:
         assert main.picture.tree.total > 0
 
     with_app(scenario, stacked())
+
+
+def test_of_thousands_of_rows_the_heaviest_are_shown_and_the_rest_is_told() -> None:
+    count, base = MOST_ROWS + 500, 0xFFFFFFFF81000000
+    table = SymbolTable.of(
+        [Symbol(f"f{n:04}", base + 16 * n, base + 16 * n + 16) for n in range(count)]
+    )
+    image = LoadedImage("[kernel]", ImageKind.KERNEL, base, base + 16 * count, table)
+    pcs = [base + 16 * n for n in range(count)] + [base + 16 * (count - 1)]
+    session = FrozenSession(
+        replace(frozen(), samples=SampleBatch.of(pcs), spaces={0: AddressSpace([image])})
+    )
+
+    async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
+        assert len(main.table.rows) == MOST_ROWS
+        assert under_cursor(main).label == f"f{count - 1}"
+        assert "500 rows with less are not shown" in screen_text(app)
+        await press(pilot, "3")  # by name
+        assert len(main.table.rows) == count
+        assert under_cursor(main).label == "f0000"
+        await press(pilot, "T")
+        assert "more)" not in screen_text(app)
+        await press(pilot, "G")
+        assert f"({count - MOST_CHILDREN:,} more)" in screen_text(app)
+        await press(pilot, "enter")
+        assert "Only a symbol has instructions" in screen_text(app)
+
+    with_app(scenario, session)
