@@ -30,7 +30,8 @@ TARGETS = {"vmlinux": 1.5, "no file": 3.0}
 NAME_ONE = """
 import sys
 from pathlib import Path
-from gprof.attach import attach, source_of
+from gprof.attach import attach
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from gprof.guest.address import Address
 

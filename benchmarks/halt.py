@@ -31,11 +31,12 @@ import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
-from gprof.attach import attach, source_of
+from gprof.attach import attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
 from gprof.guest.machine import Machine
 from gprof.guest.rsp import Decoder, packet
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from tests.monitor import Event, Monitor
 

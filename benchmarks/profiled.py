@@ -8,12 +8,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from gprof.attach import Attached, attach, source_of
+from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.emulator import Emulator
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.sampling.source import SampleBatch, SourceFacts
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 
 #: The ways to sample, by name: whether by the stub, else by the monitor.

@@ -10,13 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from gprof.attach import Attached, attach, source_of
+from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.libvirt import Domain
 from gprof.guest.machine import Machine
 from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.elf import Image
 from symbols.errors import GprofError

@@ -18,6 +18,7 @@ from dataclasses import replace
 import numpy as np
 
 from gprof.attach import Attached
+from gprof.code_now import CodeNow
 from gprof.errors import TargetError
 from gprof.guest.memory import StubMemory
 from gprof.kernel_signs import KernelSigns, Seen
@@ -125,7 +126,7 @@ class FollowedGuest:
     @property
     def code(self) -> Mapping[int, Memory]:
         """Where the instructions of the guest are read by its id, as it is when that is asked."""
-        return _CodeNow(self)
+        return CodeNow(lambda: self._attached)
 
     def batches(self) -> Iterator[SampleBatch]:
         """See `Source.batches`."""
@@ -372,30 +373,6 @@ class FollowedGuest:
         self._attached = found
         self._unnamed.clear()
         self._restore_stacks()
-
-
-class _CodeNow(Mapping[int, Memory]):
-    """The code of a guest that is followed, by its id."""
-
-    def __init__(self, guest: FollowedGuest) -> None:
-        self._guest = guest
-        self._known: tuple[Attached, Memory] | None = None
-
-    def __getitem__(self, number: int) -> Memory:
-        if number:
-            raise KeyError(number)
-        attached = self._guest.attached
-        known = self._known
-        # What is known of a file is kept as long as that lies where it is.
-        if known is None or known[0] is not attached:
-            known = self._known = attached, attached.code
-        return known[1]
-
-    def __iter__(self) -> Iterator[int]:
-        yield 0
-
-    def __len__(self) -> int:
-        return 1
 
 
 #: What comes and goes in a kernel that stays.

@@ -12,7 +12,7 @@ from types import FrameType
 
 import click
 
-from gprof.attach import attach, require_both, source_of
+from gprof.attach import attach
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
@@ -29,6 +29,7 @@ from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.writer import Writer
 from gprof.sampling.perf import PerfFile
 from gprof.sampling.perf_live import PerfLive
+from gprof.sampling_way import require_both, source_of
 from gprof.sources import Sources
 from gprof.task_following import follow_tasks
 from symbols.unwinding.unwind import Way

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import math
-import random
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
@@ -22,13 +20,13 @@ from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
 from gprof.guest.running_stacks import RunningStacks
 from gprof.guest.vcpu_threads import VcpuThreads
+from gprof.guest.walked_memory import WalkedMemory
 from gprof.guest.watched_tasks import WatchedTasks
-from symbols.memory import Memory, MemoryFault
+from symbols.memory import Memory
 from symbols.names import printable
 from symbols.paging import (
     AArch64Tables,
     NoTables,
-    PagedMemory,
     PageTables,
     RiscV64Tables,
     X86Tables,
@@ -45,9 +43,6 @@ _CR4_FIVE_LEVELS = 1 << 12
 #: With page-table isolation, user code runs on the second of two neighbouring tables
 #: (arch/x86/include/asm/pgtable.h, kernel_to_user_pgdp).
 _USER_TABLE = 1 << 12
-_PAGE = 4096
-_MOST_PAGES = 4096
-_ATTEMPTS = 3
 #: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
 #: something else. AArch64 has one of the kernel's own, and asking for it stops the guest.
 _ROOT_LIFETIME = 0.05
@@ -147,7 +142,7 @@ class MonitoredMachine:
             TargetError: it can be read through the gdbstub alone, and that cannot be opened.
         """
         if self._process is not None:
-            return WalkedMemory(self, self._process)
+            return self._walked(self._process)
         return self._stub.machine().fresh_memory()
 
     @property
@@ -181,7 +176,11 @@ class MonitoredMachine:
         except (TargetError, PermissionProblem) as error:
             self.why_packets = error
             return self._stub
-        return WalkedMemory(self, self._process)
+        return self._walked(self._process)
+
+    def _walked(self, physical: ProcessMemory) -> WalkedMemory:
+        lifetime = math.inf if self.architecture.name == "aarch64" else _ROOT_LIFETIME
+        return WalkedMemory(physical, lambda fresh: self.tables(fresh=fresh), lifetime)
 
     def choose(self, indices: Sequence[int] | None) -> tuple[int, ...]:
         """The vcpus of these indices, or all.
@@ -210,7 +209,7 @@ class MonitoredMachine:
         if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
             return False
         vcpus = [vcpu.index for vcpu in self.vcpus]
-        virtual = WalkedMemory(self, self._process)
+        virtual = self._walked(self._process)
         self._tasks = WatchedTasks(self.architecture.name, places, vcpus, virtual, self._process)
         return True
 
@@ -356,100 +355,3 @@ class MonitoredMachine:
         if self._process is not None:
             self._process.close()
         self.monitor_client.close()
-
-
-class WalkedMemory:
-    """The kernel's virtual memory by walks of our own through its page tables.
-
-    Pages that were read are kept: text does not change under a profiler.
-
-    Args:
-        machine: knows the roots of the tables.
-        physical: the guest's RAM.
-    """
-
-    def __init__(self, machine: MonitoredMachine, physical: ProcessMemory) -> None:
-        self._machine = machine
-        self._physical = physical
-        self._tables: list[PageTables] = []
-        self._tables_end = 0.0
-        self._pages: dict[int, bytes] = {}
-        self._seen: int | None = None
-
-    def read(self, address: int, size: int) -> bytes:
-        """Exactly `size` bytes at `address`; see `symbols.memory.Memory`."""
-        first, last = address // _PAGE, (address + size - 1) // _PAGE
-        pages = []
-        for number in range(first, last + 1):
-            if (page := self._pages.get(number)) is None:
-                page = self._fetch(number * _PAGE, address, size)
-                if len(self._pages) < _MOST_PAGES:
-                    self._pages[number] = page
-            pages.append(page)
-        return b"".join(pages)[address - first * _PAGE :][:size]
-
-    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        """The bytes of each span as they are now; see `symbols.memory.Gathering`."""
-        found: list[bytes | None] = [None] * len(spans)
-        for view in self._views():
-            for i, (address, size) in enumerate(spans):
-                if found[i] is None:
-                    with suppress(MemoryFault):
-                        found[i] = view.read(address, size)
-                        self._seen = address
-            if None not in found or (self._seen is not None and _sees(view, self._seen)):
-                break
-        return found
-
-    def readable(self, addresses: Sequence[int]) -> list[bool]:
-        """Which addresses a byte can be read of; see `symbols.slide.Probing`."""
-        found = [False] * len(addresses)
-        for view in self._views():
-            found = [_sees(view, address) for address in addresses]
-            if any(found):
-                self._seen = addresses[found.index(True)]
-            if self._seen is not None and _sees(view, self._seen):
-                break
-        return found
-
-    def forget(self) -> None:
-        """Drop what was kept, as after a reset."""
-        self._pages.clear()
-        self._tables = []
-        self._seen = None
-
-    def _fetch(self, page: int, address: int, size: int) -> bytes:
-        for view in self._views():
-            try:
-                data = view.read(page, _PAGE)
-            except MemoryFault:
-                # What could be read before tells tables without the kernel from a hole in it.
-                if self._seen is not None and _sees(view, self._seen):
-                    break
-                continue
-            self._seen = page
-            return data
-        raise MemoryFault(address, size)
-
-    def _views(self) -> Iterator[PagedMemory]:
-        """What the vcpus see now, and in a few moments to come."""
-        for attempt in range(_ATTEMPTS):
-            if attempt:
-                # Out of step with the guest's timer; moments later a vcpu is in the kernel.
-                time.sleep(random.uniform(0, 0.004 * attempt))  # noqa: S311 - spacing
-            if attempt or not self._tables or time.monotonic() > self._tables_end:
-                try:
-                    self._tables = self._machine.tables(fresh=attempt > 0)
-                except TargetError:
-                    return
-                own = self._machine.architecture.name == "aarch64"
-                self._tables_end = time.monotonic() + (math.inf if own else _ROOT_LIFETIME)
-            yield PagedMemory(self._physical, *self._tables)
-
-
-def _sees(memory: Memory, address: int) -> bool:
-    try:
-        memory.read(address, 1)
-    except MemoryFault:
-        return False
-    return True

@@ -11,10 +11,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from gprof.attach import attach, source_of
+from gprof.attach import attach
 from gprof.guest.address import Address
 from gprof.guest.emulator import Emulator, find_qemu
 from gprof.sampling.source import Mode, SampleBatch
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.disassembly import disassemble
 from tests.command_line import end, gprof, started

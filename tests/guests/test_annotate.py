@@ -159,6 +159,8 @@ def test_instructions_are_those_of_objdump(recorded: Recorded, tmp_path: Path) -
 def test_source_lines_are_those_of_addr2line(recorded: Recorded) -> None:
     """Function and line of every frame are; and the file.
 
+    llvm-symbolizer calls the function that has the code as the symbol table does, such as
+    `__x64_sys_rt_sigreturn`, where its source has `__do_sys_rt_sigreturn`.
     Where a function's first instruction is of a header, addr2line 2.40 names the unit's own file
     with the line of the header. Then drgn decides, or, where that is not installed, such a file
     at least has to be a header.
@@ -184,9 +186,11 @@ def test_source_lines_are_those_of_addr2line(recorded: Recorded) -> None:
     for pc in kernel:
         (theirs,) = oracle.find([linked[pc]])
         ours = found[pc]
-        assert [(one.function, one.line) for one in ours] == [
-            (one.function, one.line) for one in theirs
-        ], hex(linked[pc])
+        at = space.symbol_at(pc)
+        holder = at.symbol.name.partition(".")[0] if at is not None else ""
+        assert [one.line for one in ours] == [one.line for one in theirs], hex(linked[pc])
+        for one, other in zip(ours, theirs, strict=True):
+            assert one.function in {other.function, holder}, hex(linked[pc])
         if not all(
             f"/{other.file}".endswith(f"/{one.file}")
             for one, other in zip(ours, theirs, strict=True)
@@ -200,7 +204,8 @@ def test_source_lines_are_those_of_addr2line(recorded: Recorded) -> None:
         assert all(chain[0].file.endswith(".h") for chain in doubtful.values())
         return
     for pc, chain in doubtful.items():
-        assert referee.find([linked[pc]]) == [chain]
+        (told,) = referee.find([linked[pc]])
+        assert [(one.file, one.line) for one in told] == [(one.file, one.line) for one in chain]
 
 
 def test_what_the_guest_rewrote_is_found_and_nothing_else(recorded: Recorded) -> None:

@@ -11,12 +11,13 @@ from typing import Any
 
 import pytest
 
-from gprof.attach import attach, source_of
+from gprof.attach import attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest, demo_file
 from gprof.live import Live
 from gprof.profile.view import Filter, tabulate
 from gprof.sampling.source import Mode
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from tests.command_line import end, gprof, started
 from tests.monitor import Monitor

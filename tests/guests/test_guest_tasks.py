@@ -17,7 +17,7 @@ from pathlib import Path
 
 import pytest
 
-from gprof.attach import attach, source_of
+from gprof.attach import attach
 from gprof.guest.address import Address
 from gprof.guest.monitored import MonitoredMachine
 from gprof.live import Live
@@ -27,6 +27,7 @@ from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.profile.view import Group, tabulate
 from gprof.sampling.source import Mode
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from gprof.task_following import follow_tasks
 from tests.guests.linux import LinuxGuest

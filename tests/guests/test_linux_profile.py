@@ -17,11 +17,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from gprof.attach import Attached, attach, source_of
+from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
 from gprof.live import Live
 from gprof.sampling.source import Mode
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.elf import Image
 from symbols.idle import is_idle

@@ -10,7 +10,7 @@ from collections import Counter
 
 import pytest
 
-from gprof.attach import Attached, attach, source_of
+from gprof.attach import Attached, attach
 from gprof.dump import lines_of, take
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
@@ -21,6 +21,7 @@ from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tree import call_tree
 from gprof.sampling.source import SampleBatch
+from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.unwinding.orc import OrcUnwinder
 from symbols.unwinding.stack import CapturedWords, Ending, Stack

@@ -92,7 +92,7 @@ def test_a_guest_is_looked_at_and_runs_on(demo: DemoGuest) -> None:
 
         # Into the instructions of the hottest function, and back.
         terminal.press("Enter")
-        terminal.wait_for("%r", "Back", "Hottest")
+        terminal.wait_for("%r", "Back", "Next hot")
         terminal.press("Escape")
         terminal.wait_for("[t Top]", "Annotate")
 

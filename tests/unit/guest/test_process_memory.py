@@ -14,9 +14,10 @@ from hypothesis import strategies as st
 
 from gprof.errors import PermissionProblem, TargetError
 from gprof.guest.address import Address
-from gprof.guest.monitored import MonitoredMachine, WalkedMemory
+from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.process_memory import ProcessMemory, RamRange, ram_ranges
 from gprof.guest.qmp import Qmp
+from gprof.guest.walked_memory import WalkedMemory
 from symbols.memory import MemoryFault
 from tests.qmp_model import QmpModel
 
