@@ -9,6 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 
 from symbols.disassembly import disassemble
 from symbols.elf import Image
@@ -18,6 +19,7 @@ from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
 from tests.unit.symbols.elf_files import ALLOC, EXECUTE, ElfFile, Sec, Sym
 
 FUNCTIONS = 300
+USUAL = "amd64-6.1"
 #: By architecture: e_machine, and what Debian calls its binutils.
 MACHINES = {
     "x86_64": (62, "x86-64"),
@@ -27,8 +29,14 @@ MACHINES = {
 }
 
 
+def kernels() -> list[ParameterSet]:
+    """The kernel that other tests need too, and those that are a large download each."""
+    large = pytest.mark.generations
+    return [pytest.param(name, marks=() if name == USUAL else large) for name in sorted(KERNELS)]
+
+
 @pytest.mark.timeout(PATIENCE)
-@pytest.mark.parametrize("name", sorted(KERNELS))
+@pytest.mark.parametrize("name", kernels())
 def test_instructions_are_where_objdump_has_them(name: str, tmp_path: Path) -> None:
     try:
         image = Image.open(fetch_kernel(KERNELS[name]).vmlinux)
