@@ -22,7 +22,7 @@ demo: setup
 	@$(BIN)/gprof demo $(ARGS)
 
 test: setup
-	@$(BIN)/python -m pytest $(ARGS)
+	@$(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile $(ARGS)
 
 test-guests: setup
 	@$(BIN)/python -m pytest -m generations -o faulthandler_timeout=900 tests/guests $(ARGS)
