@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import signal
@@ -94,7 +95,8 @@ def test_the_guest_shuts_down_and_qemu_ends(tmp_path: Path, way: str) -> None:
         started(*recording(guest, way, path)) as process,
     ):
         await_samples(path, 50)
-        monitor.execute("system_reset")
+        with contextlib.suppress(OSError):  # QEMU may be gone before it answers
+            monitor.execute("system_reset")
         code, _, said = end(process)
     assert code == 4
     assert "shut down" in said
