@@ -19,6 +19,7 @@ from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.disassembly import disassemble
 from tests.command_line import end, gprof, started
+from tests.guests.test_monitor_sampling import await_samples
 from tests.monitor import Monitor
 
 QEMU = "qemu-system-aarch64"
@@ -105,7 +106,7 @@ def test_recorded_without_symbols_it_is_reported_by_address(tmp_path: Path) -> N
         Monitor(guest.qmp_address) as monitor,
         started("record", "--gdb", guest.gdb_address, "-F", "200", "-o", path) as process,
     ):
-        monitor.await_event("STOP", 200)
+        await_samples(path, 100)
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
     report = json.loads(gprof("report", "-i", path, "--json").stdout)

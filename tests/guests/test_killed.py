@@ -15,6 +15,7 @@ import pytest
 from gprof.guest.demo import DemoGuest
 from gprof.recording.reader import read
 from tests.command_line import PCS_ONLY, end, started
+from tests.guests.test_monitor_sampling import await_samples
 from tests.monitor import Monitor
 
 KILLS = 200
@@ -67,7 +68,7 @@ def test_asked_to_end_a_recording_is_complete(
         Monitor(demo_guest.qmp_address) as monitor,
         started("record", "--gdb", demo_guest.gdb_address, *PCS_ONLY, "-o", path) as process,
     ):
-        monitor.await_event("STOP", 500)
+        await_samples(path, 250)
         code, _, said = end(process, number)
         assert code == 0
         assert str(path) in said

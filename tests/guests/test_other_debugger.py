@@ -18,6 +18,7 @@ from gprof.guest.demo import DemoGuest
 from gprof.guest.emulator import Emulator
 from gprof.recording.reader import read
 from tests.command_line import PATIENCE, PCS_ONLY, end, gprof, started
+from tests.guests.test_monitor_sampling import await_samples
 from tests.monitor import Monitor
 
 #: How gprof says that it waits.
@@ -91,7 +92,7 @@ def test_stopped_by_the_monitor_it_is_held_and_goes_on(
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 500)
+        await_samples(path, 300)
         monitor.execute("stop")
         await_hold(path, monitor)
         monitor.execute("cont")
@@ -114,7 +115,7 @@ def test_ended_while_the_guest_is_held_it_stays_stopped(
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 500)
+        await_samples(path, 300)
         monitor.execute("stop")
         await_hold(path, monitor)
         assert end(process, signal.SIGTERM)[0] == 0
@@ -128,7 +129,7 @@ def test_qemu_goes_away(demo_guest: DemoGuest, tmp_path: Path) -> None:
         Monitor(demo_guest.qmp_address) as monitor,
         started(*recording(demo_guest, path)) as process,
     ):
-        monitor.await_event("STOP", 500)
+        await_samples(path, 300)
         with contextlib.suppress(OSError):  # it may be gone before it answers
             monitor.execute("quit")
         code, _, said = end(process)
@@ -146,10 +147,10 @@ def test_the_guest_is_reset(demo_guest: DemoGuest, tmp_path: Path) -> None:
             *recording(demo_guest, path), "--guestvmlinux", demo_guest.image, "--max-halted", "50"
         ) as process,
     ):
-        monitor.await_event("STOP", 100)
+        await_samples(path, 100)
         monitor.execute("system_reset")
         monitor.await_event("RESET")
-        monitor.await_event("STOP", 400)
+        await_samples(path, len(read(path).samples) + 400)
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
     report = json.loads(gprof("report", "-i", path, "--json").stdout)
@@ -173,7 +174,7 @@ def test_a_guest_that_was_not_started_is_waited_for(tmp_path: Path) -> None:
     ):
         await_hold(path, monitor)
         monitor.execute("cont")
-        monitor.await_event("STOP", 400)
+        await_samples(path, 600)
         code, _, said = end(process, signal.SIGINT)
         assert code == 0
         assert monitor.is_running()
