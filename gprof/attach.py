@@ -27,10 +27,11 @@ from gprof.sampling.gathering import Unstacking
 from gprof.sources import Sources
 from symbols.errors import SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
-from symbols.introspection import KnownKernel
+from symbols.introspection import KnownKernel, kernel_types
 from symbols.memory import Memory
 from symbols.slide import Method, Slide, Vector, Verified
 from symbols.space import AddressSpace
+from symbols.structures import Structures
 from symbols.unwinding.holding import HeldCalls
 from symbols.unwinding.stack import Stack
 from symbols.unwinding.unwind import Unwinding, Way, choose
@@ -143,6 +144,16 @@ class Attached:
     def code(self) -> Code:
         """Where the instructions of the guest are read."""
         return self.sources.code(self.memory, self.slide)
+
+    def structures(self, memory: Memory) -> Structures:
+        """Its kernel's structures in a memory of its own.
+
+        Raises:
+            IntrospectionError, BtfError: the kernel's types are not to be found.
+        """
+        known = self.known_kernel
+        types = self.introspected.types or kernel_types(memory, known, known.address_of)
+        return Structures(memory, types)
 
     def introspect(self, *, symbols: bool, modules: bool) -> Introspected:
         """Ask the guest's memory again, with what is known of its kernel by now.

@@ -12,11 +12,8 @@ from gprof.profile.user_spaces import UserSpaces
 from gprof.sampling.task_numbers import Following
 from gprof.user_following import UserFollower
 from gprof.user_programs import UserPrograms
-from symbols.btf import Btf
 from symbols.errors import SymbolsError
-from symbols.introspection import KnownKernel, kernel_types
 from symbols.page_cache import PageCache
-from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
 from symbols.user_files import UserFiles
 from symbols.user_mappings import UserMappings
@@ -45,12 +42,12 @@ def follow_tasks(
     known = attached.known_kernel
     try:
         memory = (attached.monitored or attached.machine).fresh_memory()
-        types = attached.introspected.types or _types(attached, known)
-        structures = Structures(memory, types)
+        _refuse_costly_types(attached)
+        structures = attached.structures(memory)
         reader = Tasks(structures)
     except (SymbolsError, TargetError) as error:
         return None, f"Tasks are not told: {error.problem}."
-    places = CurrentPlaces.of(known.address_of, types)
+    places = CurrentPlaces.of(known.address_of, structures.btf)
     guest = attached.guest.id
     users = None
     if spaces is not None:
@@ -75,17 +72,17 @@ def follow_tasks(
     return Following(places, reader, memory, number, users.saw, users.forget), ""
 
 
-def _types(attached: Attached, known: KnownKernel) -> Btf:
-    """The kernel's types, where reading them costs the guest nothing.
+def _refuse_costly_types(attached: Attached) -> None:
+    """Look for the kernel's types only where reading them costs the guest nothing.
 
     Raises:
-        SymbolsError: it would, or they are not to be found.
+        SymbolsError: it would.
     """
-    monitored = attached.monitored
+    monitored, image = attached.monitored, attached.sources.image
     free = monitored is not None and monitored.why_packets is None
-    if not free and (known.image is None or known.image.section(".BTF") is None):
+    described = image is not None and image.section(".BTF") is not None
+    if attached.introspected.types is None and not free and not described:
         raise SymbolsError(
             "the kernel's types were not read",
             "Give --guestvmlinux, or leave --guestmodules out.",
         )
-    return kernel_types(attached.memory, known, known.address_of)

@@ -44,7 +44,7 @@ _ARCHITECTURES = {
 }
 _BANNER = re.compile(rb"Linux version (\S{1,128}) ")
 #: What pyelftools and the formats below it raise on bytes that make no sense.
-_MALFORMED = (
+MALFORMED = (
     ELFError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
     OverflowError, OSError, EOFError,
 )  # fmt: skip
@@ -115,7 +115,7 @@ class Image:
         with open(fd, "rb", closefd=False) as stream:
             try:
                 self._read_structure(stream)
-            except _MALFORMED as malformed:
+            except MALFORMED as malformed:
                 raise ImageError(
                     f"{path} is damaged or cut short: {printable(str(malformed))}",
                     "Copy it again and compare the sizes.",

@@ -16,6 +16,9 @@ from symbols.memory import Memory, MemoryFault
 
 _WRAP = 1 << 64
 _PAGE_BITS = 12
+#: Bits of CR4 and of CR3 (x86-64).
+_FIVE_LEVELS = 1 << 12
+_USER_TABLE = 1 << 12
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,20 @@ class X86Tables:
             if level == 0 or (level <= 2 and entry & 1 << 7):
                 return _mapped(table, address, bits)
         return None
+
+
+def x86_tables(root: int, control: int) -> tuple[X86Tables, X86Tables]:
+    """The tables that a vcpu uses, those with all of the kernel first.
+
+    With page-table isolation, user code runs on the second of two neighbouring tables
+    (arch/x86/include/asm/pgtable.h, kernel_to_user_pgdp); without it the two are one or unrelated.
+
+    Args:
+        root: CR3.
+        control: CR4.
+    """
+    levels = 5 if control & _FIVE_LEVELS else 4
+    return X86Tables(root & ~_USER_TABLE & ~0xFFF, levels), X86Tables(root & ~0xFFF, levels)
 
 
 @dataclass(frozen=True, slots=True)

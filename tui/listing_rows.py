@@ -67,9 +67,9 @@ def rows_of(listing: Listing, choice: ListingChoice, source: SourceText) -> Rows
 def text_of(row: ListingRow, choice: ListingChoice, glyphs: Glyphs) -> tuple[str, Tone]:
     """What is written of a row, and in which tone."""
     if isinstance(row, SourceRow):
-        return _source(row), Tone.DIM
+        return row.label, Tone.DIM
     if isinstance(row, Sum):
-        return _sum(row), Tone.PLAIN if row.frame.line else Tone.STRONG
+        return row.label, Tone.PLAIN if row.frame.line else Tone.STRONG
     text = row.raw if choice.raw else row.text
     if choice.raw and row.target_name:
         text += f"  {glyphs.arrow} {row.target_name}"
@@ -175,18 +175,3 @@ def _weighs(listing: Listing) -> bool:
 
 def _key(row: ListingRow) -> Hashable:
     return row.address if isinstance(row, Line) else row.frame
-
-
-def _source(row: SourceRow) -> str:
-    if not row.leads:
-        return f"{row.frame.line:5} {row.text}"
-    if row.text is None:
-        return row.origin
-    text = f"{row.frame.line:5} {row.text}"
-    return f"{text}    [{row.origin}]" if row.callers else text
-
-
-def _sum(row: Sum) -> str:
-    if not row.frame.line:
-        return f"{row.frame.function or '?'}{' (inlined)' if row.inlined else ''}  {row.frame.file}"
-    return f"  {row.frame.line:5} {row.text}" if row.text is not None else f"    {row.frame}"

@@ -16,12 +16,10 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.stack_reader import StackReader
 from gprof.profile.profile import Guest
 from symbols.errors import GprofError, SymbolsError
-from symbols.introspection import kernel_types
 from symbols.lines_of_space import SpaceLines
 from symbols.names import printable
-from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks, current_task
-from symbols.unwinding.stack import CapturedWords, Ending, Stack, words_of
+from symbols.unwinding.stack import CapturedWords, Ending, Stack, Word, words_of
 from symbols.unwinding.unwind import Way
 
 
@@ -142,11 +140,12 @@ def take(
         stack = Stack((one.state.pc,), Ending.USER)
         ending = Ending.USER if one.state.mode is Mode.USER else None
         if one.registers is not None and unwinding.unwinder is not None:
-            word = CapturedWords(one.memory, big_endian=attached.big_endian)
+            word: Word
             if isinstance(machine, CoreMachine):
-                stack = unwinding.unwinder.unwind(one.registers, words_of(machine.memory))
+                word = words_of(machine.memory)
             else:
-                stack = unwinding.unwinder.unwind(one.registers, word)
+                word = CapturedWords(one.memory, big_endian=attached.big_endian)
+            stack = unwinding.unwinder.unwind(one.registers, word)
             ending = stack.ending
         vcpus.append(
             VcpuDump(
@@ -176,12 +175,10 @@ class _CurrentTasks:
         self._machine = machine
         self._tasks: Tasks | None = None
         try:
-            memory = attached.reader.fresh_memory()
-            known = attached.known
-            types = attached.introspected.types or kernel_types(memory, known, known.address_of)
-            self._structures = Structures(memory, types)
+            self._structures = attached.structures(attached.reader.fresh_memory())
             self._tasks = Tasks(self._structures)
-            self._places = CurrentPlaces.of(known.address_of, types)
+            address_of = attached.known_kernel.address_of
+            self._places = CurrentPlaces.of(address_of, self._structures.btf)
         except (SymbolsError, TargetError):
             return  # a guest without types is no failure: nothing is known of its tasks
 

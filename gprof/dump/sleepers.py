@@ -8,9 +8,7 @@ from typing import Any
 from gprof.attach import Attached
 from gprof.dump.frames import Frame, name_frames
 from symbols.errors import IntrospectionError
-from symbols.introspection import kernel_types
 from symbols.lines_of_space import SpaceLines
-from symbols.structures import Structures
 from symbols.task_list import ListedTask, list_tasks, moved
 from symbols.tasks import Task
 from symbols.unwinding.sleeping import knows_sleepers, sleeping_registers
@@ -99,23 +97,21 @@ def take_tasks(
         IntrospectionError: its tasks cannot be found.
         TargetError: the guest went away.
     """
-    memory = attached.reader.fresh_memory()
-    known = attached.known
+    known = attached.known_kernel
     first = known.address_of("init_task")
     if first is None:
         raise IntrospectionError(
             "the guest's first task (init_task) is not among its kernel's symbols",
             "Give the kernel's vmlinux with --guestvmlinux.",
         )
-    types = attached.introspected.types or kernel_types(memory, known, known.address_of)
-    structures = Structures(memory, types)
+    structures = attached.structures(attached.reader.fresh_memory())
     listed = list_tasks(structures, first)
     architecture = attached.guest.architecture
     unwinder = unwinding.unwinder
     why = knows_sleepers(architecture, structures) if unwinder is not None else unwinding.why
     stacks: dict[int, Stack] = {}
     if unwinder is not None and not why:
-        word = words_of(memory, big_endian=not types.little_endian)
+        word = words_of(structures.memory, big_endian=not structures.btf.little_endian)
         for one in listed.tasks:
             registers = None
             if not one.on_cpu:

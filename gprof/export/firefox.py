@@ -17,11 +17,11 @@ from gprof import __version__
 from gprof.export.json_text import dumped, joined
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
-from gprof.profile.inlining import with_inlined
+from gprof.profile.inlining import inlined_traces
 from gprof.profile.places import Place
 from gprof.profile.prefix_tree import PrefixTree, prefix_tree
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Thread, Traces, images_of, traces
+from gprof.profile.traces import Thread, Traces, images_of
 from gprof.profile.tree import NodeKind, kind_of
 from gprof.sampling.source import Int64s
 from symbols.lines_of_space import SpaceLines
@@ -62,9 +62,7 @@ class Firefox:
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
-        found = traces(profile, self.chosen, exact=self.lines is not None)
-        if self.lines is not None:
-            found = with_inlined(profile, found, self.lines)
+        found = inlined_traces(profile, self.chosen, self.lines)
         tables = _Tables(profile, found)
         out.write(f'{{"meta":{dumped(_meta(profile))},"threads":['.encode())
         threads = found.threads or (Thread(0, 0, "", "no samples", 0, 0),)

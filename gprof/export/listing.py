@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from gprof.profile.jumps import DRAWN, TYPED, arrows
 from gprof.profile.listing import Line, Listing, Measure
-from gprof.profile.source_rows import SourceRow, SourceText, Sum, folded, interleaved
+from gprof.profile.source_rows import SourceRow, SourceText, folded, interleaved
 from symbols.names import printable
 
 #: Longer encodings exist, but an eye that compares columns wants them aligned.
@@ -67,7 +67,7 @@ def listing_text(
     rows = interleaved(listing, source) if shown.sources else iter(listing.lines)
     for row in rows:
         if isinstance(row, SourceRow):
-            yield printable(f"{margin}{_source(row)}".rstrip())
+            yield printable(f"{margin}{row.label}".rstrip())
             continue
         if row.weight:
             hot_block = row.block
@@ -100,7 +100,7 @@ def folded_text(
         own = listing.share(one.samples, one.weight, measure)
         total = listing.share(one.total_samples, one.total_weight, measure)
         numbers = f"  {own:7.2f} {total:7.2f} {one.samples:8}  "
-        yield printable(numbers + _summed(one))
+        yield printable(numbers + one.label)
 
 
 def _head(listing: Listing) -> Iterator[str]:
@@ -147,18 +147,3 @@ def _patch(line: Line, shown: ListingText) -> str:
     if before and shown.encodings:
         before += f" ({b''.join(one.code for one in line.patch.original).hex()})"
     return f"  # {line.patch.kind.value}{before}"
-
-
-def _source(row: SourceRow) -> str:
-    if not row.leads:
-        return f"{row.frame.line:5} {row.text}"
-    if row.text is None:
-        return row.origin
-    text = f"{row.frame.line:5} {row.text}"
-    return f"{text}    [{row.origin}]" if row.callers else text
-
-
-def _summed(one: Sum) -> str:
-    if not one.frame.line:
-        return f"{one.frame.function or '?'}{' (inlined)' if one.inlined else ''}  {one.frame.file}"
-    return f"  {one.frame.line:5} {one.text}" if one.text is not None else f"    {one.frame}"

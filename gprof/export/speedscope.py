@@ -18,10 +18,10 @@ from gprof import __version__
 from gprof.export.json_text import dumped, joined
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
-from gprof.profile.inlining import with_inlined
+from gprof.profile.inlining import inlined_traces
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Thread, Traces, traces
+from gprof.profile.traces import Thread, Traces
 from symbols.lines_of_space import SpaceLines
 from symbols.names import printable
 
@@ -45,9 +45,7 @@ class Speedscope:
 
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
-        found = traces(profile, self.chosen, exact=self.lines is not None)
-        if self.lines is not None:
-            found = with_inlined(profile, found, self.lines)
+        found = inlined_traces(profile, self.chosen, self.lines)
         guests = ", ".join(describe(guest) for _, guest in sorted(profile.guests.items()))
         head = {
             "$schema": SCHEMA,

@@ -15,17 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from elftools.common.exceptions import ELFError
 from elftools.elf.elffile import ELFFile
 
 from gprof.errors import FormatError
+from symbols.elf import MALFORMED
 from symbols.memory import MemoryFault
 from symbols.names import printable
 
-_MALFORMED = (
-    ELFError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    OverflowError, OSError, EOFError,
-)  # fmt: skip
 _AS_ELF = "Write one with QEMU's monitor: dump-guest-memory FILE (without -z, -l or -s)."
 _MOST_SEGMENTS = 1 << 16
 _LARGEST_NOTES = 16 << 20
@@ -92,7 +88,7 @@ class CoreFile:
                 notes = [
                     note for one in segments if one[0] == "PT_NOTE" for note in self._qemu(one)
                 ]
-        except _MALFORMED:
+        except MALFORMED:
             raise FormatError(f"{shown} is no ELF file that can be read", _AS_ELF) from None
         if kind != "ET_CORE":
             raise FormatError(f"{shown} is an ELF file, but no dump of a machine", _AS_ELF)

@@ -12,12 +12,7 @@ from gprof.guest.machine import Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.registers import Register, RegisterFile
 from symbols.memory import Memory
-from symbols.paging import PagedMemory, X86Tables
-
-_CR4_FIVE_LEVELS = 1 << 12
-#: With page-table isolation, user code runs on the second of two neighbouring tables
-#: (arch/x86/include/asm/pgtable.h, kernel_to_user_pgdp).
-_USER_TABLE = 1 << 12
+from symbols.paging import PagedMemory, X86Tables, x86_tables
 
 
 class CoreMachine:
@@ -49,10 +44,8 @@ class CoreMachine:
         found: list[X86Tables] = []
         for vcpu in self.vcpus:
             root, control = vcpu.registers.get("cr3", 0), vcpu.registers.get("cr4", 0)
-            levels = 5 if control & _CR4_FIVE_LEVELS else 4
-            for one in (root & ~_USER_TABLE, root):
-                if root and (tables := X86Tables(one & ~0xFFF, levels)) not in found:
-                    found.append(tables)
+            if root:
+                found += [one for one in x86_tables(root, control) if one not in found]
         if not found:
             raise FormatError(
                 f"in {self._file.path} no vcpu has page tables: its guest had not begun to boot",

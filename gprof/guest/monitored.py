@@ -29,7 +29,7 @@ from symbols.paging import (
     NoTables,
     PageTables,
     RiscV64Tables,
-    X86Tables,
+    x86_tables,
 )
 from symbols.tasks import CurrentPlaces
 
@@ -39,10 +39,6 @@ _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
 _GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
 _CR4 = hexadecimal("CR4")
-_CR4_FIVE_LEVELS = 1 << 12
-#: With page-table isolation, user code runs on the second of two neighbouring tables
-#: (arch/x86/include/asm/pgtable.h, kernel_to_user_pgdp).
-_USER_TABLE = 1 << 12
 #: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
 #: something else. AArch64 has one of the kernel's own, and asking for it stops the guest.
 _ROOT_LIFETIME = 0.05
@@ -328,10 +324,7 @@ class MonitoredMachine:
                 continue
             root, control = value(_CR3, block), value(_CR4, block)
             if root and control is not None:
-                levels = 5 if control & _CR4_FIVE_LEVELS else 4
-                for one in (root & ~_USER_TABLE, root):
-                    if (tables := X86Tables(one & ~0xFFF, levels)) not in found:
-                        found.append(tables)
+                found += [one for one in x86_tables(root, control) if one not in found]
         return [*found, NoTables()] if unpaged else found
 
     def _blocks(self, *, fresh: bool) -> list[str]:

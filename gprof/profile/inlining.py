@@ -8,9 +8,10 @@ from dataclasses import replace
 
 import numpy as np
 
+from gprof.profile.filter import Filter
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Traces
+from gprof.profile.traces import Traces, traces
 from symbols.lines_of_space import SpaceLines
 from symbols.source_frames import Chain
 
@@ -42,6 +43,13 @@ def chains_of(profile: Profile, found: Traces, lines: SpaceLines) -> Chains:
 def inside(pc: int, depth: int) -> int:
     """An address inside the instruction that was at work: callers are behind theirs."""
     return pc - 1 if depth and pc else pc
+
+
+def inlined_traces(profile: Profile, chosen: Filter, lines: SpaceLines | None) -> Traces:
+    """The threads and stacks of a profile, with inlined functions where lines tell them."""
+    if lines is None:
+        return traces(profile, chosen)
+    return with_inlined(profile, traces(profile, chosen, exact=True), lines)
 
 
 def with_inlined(profile: Profile, found: Traces, lines: SpaceLines) -> Traces:

@@ -38,6 +38,16 @@ class SourceRow:
             f"{frame.function} {frame}".lstrip() for frame in (self.frame, *self.callers)
         )
 
+    @property
+    def label(self) -> str:
+        """The line as it is shown: its number and text, else where it comes from."""
+        if not self.leads:
+            return f"{self.frame.line:5} {self.text}"
+        if self.text is None:
+            return self.origin
+        text = f"{self.frame.line:5} {self.text}"
+        return f"{text}    [{self.origin}]" if self.callers else text
+
 
 def interleaved(listing: Listing, text_of: SourceText) -> Iterator[SourceRow | Line]:
     """The instructions, with a row before each whose source is another than the last one's."""
@@ -89,6 +99,16 @@ class Sum:
     total_samples: int
     total_weight: int
     first: int
+
+    @property
+    def label(self) -> str:
+        """The function as a whole, or the line with its text, as it is shown."""
+        if not self.frame.line:
+            inlined = " (inlined)" if self.inlined else ""
+            return f"{self.frame.function or '?'}{inlined}  {self.frame.file}"
+        return (
+            f"  {self.frame.line:5} {self.text}" if self.text is not None else f"    {self.frame}"
+        )
 
 
 def folded(listing: Listing, text_of: SourceText, *, by_line: bool = True) -> tuple[Sum, ...]:
