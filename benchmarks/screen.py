@@ -25,7 +25,7 @@ import signal
 import statistics
 import sys
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -348,8 +348,8 @@ def main() -> None:
     print(f"{given.rows:,} rows on {SIZE[0]}x{SIZE[1]}, {given.repaints} repaints, processor time")
     runs: list[tuple[str, Any]] = [("LineTable", Ours), ("DataTable", Textuals)]
     for name, app in runs:
-        job: Awaitable[None] = run(app(given.rows), given.repaints, reporter(name))
-        asyncio.run(job)  # type: ignore[arg-type]
+        job: Coroutine[Any, Any, None] = run(app(given.rows), given.repaints, reporter(name))
+        asyncio.run(job)
     print(f"\n{given.samples:,} samples of {given.rows:,} symbols, processor time")
     looks(given.rows, given.samples, min(given.repaints, 20))
     print()

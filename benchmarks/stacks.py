@@ -29,6 +29,9 @@ from gprof.guest.stack_reader import StackReader
 from gprof.sources import Sources
 from symbols.unwinding.stack import CapturedWords
 from symbols.unwinding.unwind import Way
+from tests.guests.debian_kernel import fetch_kernel
+from tests.guests.drgn_stacks import DrgnStacks
+from tests.guests.linux import boot, find_busybox
 
 Ask = Callable[..., tuple[Exchange, list[Sampled]]]
 
@@ -40,9 +43,6 @@ def guest(*, linux: bool) -> Iterator[tuple[str, Sources]]:
         with DemoGuest() as demo:
             yield demo.gdb_address, Sources.open(demo.image, None, None)
         return
-    from tests.guests.debian_kernel import fetch_kernel  # noqa: PLC0415 - needs the test's parts
-    from tests.guests.linux import boot, find_busybox  # noqa: PLC0415
-
     busybox = find_busybox()
     if busybox is None:
         raise SystemExit("no static busybox is installed (apt-get install busybox-static)")
@@ -99,8 +99,6 @@ def unwinding(attached: Attached, captured: list[Sampled]) -> None:
 
 def drgn(attached: Attached, captured: list[Sampled]) -> None:
     """Print what drgn takes for the same."""
-    from tests.guests.drgn_stacks import DrgnStacks  # noqa: PLC0415
-
     image, slide = attached.sources.image, attached.slide
     machine = attached.machine
     if image is None or slide is None or not isinstance(machine, Machine):

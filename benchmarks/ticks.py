@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from benchmarks.profiled import LOOKED_AT_BY, Profiled, profiled
 from benchmarks.shares import Shares, name_numbers, percent, shares_of, summary
 from gprof.attach import Attached
-from gprof.guest.architectures import VcpuState
+from gprof.guest.architectures import Architecture, VcpuState
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
@@ -54,7 +54,7 @@ def compare_with_ticks(
     """Print a row for each way, and one for the samples of the stub that a tick can see."""
 
     def interruptible(machine: Machine) -> None:
-        machine.architecture = OnlyInterruptible(machine.architecture)  # type: ignore[assignment]
+        machine.architecture = cast("Architecture", OnlyInterruptible(machine.architecture))
 
     ways = [(way, way, None) for way in LOOKED_AT_BY]
     for name, way, changed in [*ways, ("stub, interrupts on", "stub", interruptible)]:

@@ -7,13 +7,13 @@ chardev/char-socket.c of QEMU 7.2).
 
 from __future__ import annotations
 
-import contextlib
 import json
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+
+from tests.socket_model import SocketModel
 
 GREETING = {
     "QMP": {
@@ -34,7 +34,7 @@ EFER=0000000000000d01
 """
 
 
-class QmpModel:
+class QmpModel(SocketModel):
     """Serves one client after another on a unix socket.
 
     Attributes:
@@ -50,7 +50,7 @@ class QmpModel:
     """
 
     def __init__(self, path: Path, *, vcpus: int = 2, greeting: bytes | None = None) -> None:
-        self.path = path
+        super().__init__(path)
         self.pcs = [0xFFFF_FFFF_8100_0000 + i * 0x1000 for i in range(vcpus)]
         self.halted: set[int] = set()
         self.status = "running"
@@ -60,25 +60,7 @@ class QmpModel:
         self.human: dict[str, str | Callable[[], str]] = {}
         self.seen: list[str] = []
         self._greeting = json.dumps(GREETING).encode() + b"\r\n" if greeting is None else greeting
-        self._client: socket.socket | None = None
-        self._lock = threading.RLock()
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving, as QEMU that ends; may be called again."""
-        if not self._thread.is_alive():
-            return
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            if self._client is not None:
-                with contextlib.suppress(OSError):
-                    self._client.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        self.serve()
 
     def report(self, name: str, time_us: int = 0, **data: Any) -> None:
         """Send an event."""
@@ -101,25 +83,19 @@ class QmpModel:
         """Send anything; bytes go out as they are."""
         data = said if isinstance(said, bytes) else json.dumps(said).encode() + b"\r\n"
         with self._lock:
-            if self._client is not None:
-                with contextlib.suppress(OSError):
-                    self._client.sendall(data)
+            self._send(data)
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
-            with self._lock:
-                self._client = client
-                self.send(self._greeting)
-            with client, contextlib.suppress(OSError), client.makefile("rb") as lines:
-                for line in lines:
-                    with self._lock:
-                        self._answer(line)
-            with self._lock:
-                self._client = None
+    def _greet(self) -> None:
+        self.send(self._greeting)
+
+    def _hear(self, client: socket.socket) -> None:
+        with client.makefile("rb") as lines:
+            for line in lines:
+                with self._lock:
+                    self._answer(line)
+
+    def _leave(self) -> None:
+        """Nothing is kept of a client."""
 
     def _answer(self, line: bytes) -> None:
         try:

@@ -8,13 +8,12 @@ stop is reported, later only those that a command waits for.
 
 from __future__ import annotations
 
-import contextlib
 import socket
-import threading
 import time
 from pathlib import Path
 
 from gprof.guest.rsp import packet
+from tests.socket_model import SocketModel
 
 TARGET = b"""<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>
 <architecture>i386:x86-64</architecture><xi:include href="core.xml"/></target>"""
@@ -29,7 +28,7 @@ CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no acco
 _PATIENCE_S = 30
 
 
-class StubModel:
+class StubModel(SocketModel):
     """Serves one client after another on a unix socket.
 
     Attributes:
@@ -47,7 +46,7 @@ class StubModel:
     def __init__(
         self, path: Path, *, running: bool = True, version: str = "7.2.22", vcpus: int = 2
     ) -> None:
-        self.path = path
+        super().__init__(path)
         self.running = running
         self.version = version
         self.reports_every_stop = tuple(map(int, version.split(".")[:2])) <= (8, 0)
@@ -64,29 +63,11 @@ class StubModel:
         self.stops = 0
         self.stop_on_arrival = False
         self.seen: list[bytes] = []
-        self._client: socket.socket | None = None
         self._pending = b""
         self._awaited = False  # a command waits for a stop to be reported
         self._buffer = bytearray()
         self._chosen = 0
-        self._lock = threading.RLock()
-        self._listener = socket.socket(socket.AF_UNIX)
-        self._listener.bind(str(path))
-        self._listener.listen()
-        self._thread = threading.Thread(target=self._serve, daemon=True)
-        self._thread.start()
-
-    def close(self) -> None:
-        """Stop serving; may be called again."""
-        if not self._thread.is_alive():
-            return
-        self._listener.shutdown(socket.SHUT_RDWR)
-        self._listener.close()
-        with self._lock:
-            if self._client is not None:
-                with contextlib.suppress(OSError):  # it may have left in this instant
-                    self._client.shutdown(socket.SHUT_RDWR)
-        self._thread.join()
+        self.serve()
 
     def stop_by_other(self) -> None:
         """What `stop` in the monitor does, to a machine that runs."""
@@ -106,27 +87,21 @@ class StubModel:
             time.sleep(0.002)
         return self.running
 
-    def _serve(self) -> None:
-        while True:
-            try:
-                client, _ = self._listener.accept()
-            except OSError:
-                return
+    def _greet(self) -> None:
+        self._stop()
+
+    def _hear(self, client: socket.socket) -> None:
+        while data := client.recv(4096):
             with self._lock:
-                self._client = client
-                self._stop()
-            with client:
-                while data := _received(client):
-                    with self._lock:
-                        if self.stop_on_arrival:
-                            self.stop_on_arrival = False
-                            self._stop()
-                        for byte in data:
-                            self._byte(byte)
-            with self._lock:
-                self._client = None
-                self._pending = b""
-                self._buffer.clear()
+                if self.stop_on_arrival:
+                    self.stop_on_arrival = False
+                    self._stop()
+                for byte in data:
+                    self._byte(byte)
+
+    def _leave(self) -> None:
+        self._pending = b""
+        self._buffer.clear()
 
     def _stop(self) -> None:
         if not self.running:
@@ -236,15 +211,3 @@ class StubModel:
     def _reply(self, body: bytes) -> None:
         self._pending = packet(body)
         self._send(self._pending)
-
-    def _send(self, data: bytes) -> None:
-        if self._client is not None:
-            with contextlib.suppress(OSError):
-                self._client.sendall(data)
-
-
-def _received(client: socket.socket) -> bytes:
-    try:
-        return client.recv(4096)
-    except OSError:
-        return b""
