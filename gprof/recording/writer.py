@@ -21,31 +21,26 @@ from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
+from gprof.recording.images import LONGEST_NAME, image_fields, symbol_fields
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
+from gprof.recording.user_space_frames import UserSpaceFrames
 from gprof.sampling.source import (
     COLUMN_TYPES,
     Int64s,
-    Mode,
     SampleBatch,
     SourceFacts,
     UInt32s,
     UInt64s,
 )
 from symbols.memory import Memory
-from symbols.names import LONGEST
 from symbols.space import AddressSpace, LoadedImage, Reason
 from symbols.table import SymbolTable
 
-#: What goes into one frame, so that none comes near the limit: 9 MB of samples, 17 MB of names
-#: at worst, 8 MB of stacks, 9 MB of tasks.
+#: What goes into one frame, so that none comes near the limit: 9 MB of samples,
+#: 8 MB of stacks, 9 MB of tasks.
 _FRAME_SAMPLES = 1 << 18
-_FRAME_SYMBOLS = 1 << 11
 _FRAME_PCS = 1 << 20
 _FRAME_TASKS = 1 << 10
-_FRAME_SPACES = 1 << 18
-
-#: Bytes of a name; what is longer is cut when it is shown.
-_LONGEST_NAME = 4 * (LONGEST + 1)
 
 _Stacks: TypeAlias = list[tuple[int, tuple[int, ...]]]
 
@@ -81,7 +76,7 @@ class _Map:
                 continue  # at once, since there are many
             if proven and not image.build_id and written.table is not image.table:
                 continue
-            if _image_fields(written) == _image_fields(image):
+            if image_fields(written) == image_fields(image):
                 return number
         return None
 
@@ -125,13 +120,7 @@ class Writer:
         self._stacks_written = 1
         self._tasks = TaskTable()
         self._tasks_written = 1
-        self._layouts_written = 1
-        self._layouts_of = np.zeros(1, np.int64)
-        self._user_pcs: dict[int, UInt64s] = {}  # by user space
-        # By user space the layout, and of how many addresses, that symbols were written for.
-        self._looked_up: dict[int, tuple[int, int]] = {}
-        # By layout and image the symbols that were written, ascending.
-        self._user_symbols: dict[tuple[int, int], Int64s] = {}
+        self._user_spaces = UserSpaceFrames(self._append)
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
         self._maps: dict[int, _Map] = {}
@@ -236,8 +225,7 @@ class Writer:
         self._append_stacks()
         self._append_tasks()
         if user_spaces is not None:
-            self._append_user_spaces(user_spaces)
-            self._append_user_symbols(user_spaces, samples)
+            self._user_spaces.append(user_spaces, samples, self._tasks.spaces())
         self._append_samples(samples)
         self._batches = []
         told = {name: getattr(facts, name) for name in facts.__slots__}
@@ -327,7 +315,7 @@ class Writer:
                 "time": since,
                 "kernel_half": list(space.kernel_half),
                 "first": first,
-                "images": [_image_fields(image) for image in known.images[first:]],
+                "images": [image_fields(image) for image in known.images[first:]],
                 "era": era,
                 "loaded": numbers,
                 "starting": space.starting,
@@ -357,25 +345,8 @@ class Writer:
             wanted = np.union1d(resolved.symbol[here], np.zeros(1, np.int64))
             new = np.setdiff1d(wanted, written, assume_unique=True)
             known.symbols[number] = (table, np.union1d(written, new))
-            self._append_names(Kind.SYMBOLS, {"guest": guest, "image": number}, table, new)
-
-    def _append_names(
-        self, kind: Kind, whose: Mapping[str, int], table: SymbolTable, symbols: Int64s
-    ) -> None:
-        """Write some symbols of a table."""
-        for at in range(0, len(symbols), _FRAME_SYMBOLS):
-            part = symbols[at : at + _FRAME_SYMBOLS]
-            names = [table.names.raw(index)[:_LONGEST_NAME] for index in part.tolist()]
-            self._append(
-                kind,
-                {
-                    **whose,
-                    "start": table.start[part].astype("<u8").tobytes(),
-                    "end": table.end[part].astype("<u8").tobytes(),
-                    "length": np.array([len(name) for name in names], "<u4").tobytes(),
-                    "names": b"".join(names),
-                },
-            )
+            for fields in symbol_fields(table, new):
+                self._append(Kind.SYMBOLS, {"guest": guest, "image": number, **fields})
 
     def _append_stacks(self) -> None:
         part: _Stacks = []
@@ -406,63 +377,6 @@ class Writer:
             part = new[at : at + _FRAME_TASKS]
             self._append(Kind.TASKS, {"first": self._tasks_written, **_task_fields(part)})
             self._tasks_written += len(part)
-
-    def _append_user_spaces(self, spaces: UserSpaces) -> None:
-        now = spaces.layouts_of()
-        layouts = spaces.layouts
-        for number in range(self._layouts_written, len(layouts)):
-            images = [_image_fields(image) for image in layouts[number].images]
-            self._append(Kind.LAYOUTS, {"number": number, "images": images})
-            self._layouts_written = number + 1
-        before = np.zeros(len(now), np.int64)
-        before[: len(self._layouts_of)] = self._layouts_of
-        changed = np.flatnonzero(before != now)
-        for at in range(0, len(changed), _FRAME_SPACES):
-            part = changed[at : at + _FRAME_SPACES]
-            self._append(
-                Kind.USER_SPACES,
-                {
-                    "space": part.astype("<u4").tobytes(),
-                    "layout": now[part].astype("<u4").tobytes(),
-                },
-            )
-        self._layouts_of = now
-
-    def _append_user_symbols(self, spaces: UserSpaces, samples: SampleBatch) -> None:
-        """Write the symbols of addresses in user spaces.
-
-        A space may be read, or found to have more, long after it was sampled: so the addresses of
-        each are kept.
-        """
-        of_task = self._tasks.spaces()
-        space = of_task[samples.task]
-        user = (samples.mode == Mode.USER) & (space > 0) & (space < len(self._layouts_of))
-        for number in np.unique(space[user]).tolist():
-            new = np.unique(samples.pc[user & (space == number)])
-            kept = self._user_pcs.get(number)
-            self._user_pcs[number] = new if kept is None else np.union1d(kept, new)
-        for number, pcs in self._user_pcs.items():
-            layout = int(self._layouts_of[number])
-            looked_up = self._looked_up.get(number)
-            if layout and looked_up != (layout, len(pcs)):
-                self._append_names_in(spaces, layout, pcs)
-                self._looked_up[number] = (layout, len(pcs))
-
-    def _append_names_in(self, spaces: UserSpaces, layout: int, pcs: UInt64s) -> None:
-        space = spaces.layouts[layout]
-        resolved = space.resolve(pcs)
-        for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
-            table = space.images[image].table
-            if table is None or not len(table):
-                continue
-            wanted = resolved.symbol[(resolved.image == image) & (resolved.symbol >= 0)]
-            # As in other images, the first shows that there are some.
-            wanted = np.union1d(wanted, np.zeros(1, np.int64))
-            written = self._user_symbols.get((layout, image), np.empty(0, np.int64))
-            new = np.setdiff1d(wanted, written, assume_unique=True)
-            self._user_symbols[layout, image] = np.union1d(written, new)
-            whose = {"layout": layout, "image": image}
-            self._append_names(Kind.USER_SYMBOLS, whose, table, new)
 
     def _append_samples(self, samples: SampleBatch) -> None:
         for at in range(0, len(samples), _FRAME_SAMPLES):
@@ -518,7 +432,7 @@ def save(
 
 
 def _task_fields(tasks: Sequence[GuestTask]) -> dict[str, bytes]:
-    names = [task.comm.encode("utf-8", "backslashreplace")[:_LONGEST_NAME] for task in tasks]
+    names = [task.comm.encode("utf-8", "backslashreplace")[:LONGEST_NAME] for task in tasks]
     return {
         "guest": np.array([task.guest for task in tasks], "<u2").tobytes(),
         "pid": np.array([task.pid for task in tasks], "<u4").tobytes(),
@@ -527,18 +441,4 @@ def _task_fields(tasks: Sequence[GuestTask]) -> dict[str, bytes]:
         "space": np.array([task.space for task in tasks], "<u4").tobytes(),
         "length": np.array([len(name) for name in names], "<u4").tobytes(),
         "names": b"".join(names),
-    }
-
-
-def _image_fields(image: LoadedImage) -> dict[str, object]:
-    return {
-        "name": image.name,
-        "kind": int(image.kind),
-        "start": image.start,
-        # An end of 2^64 does not fit into an integer of msgpack.
-        "last": image.end - 1,
-        "slide": image.slide % (1 << 64),
-        "build_id": image.build_id,
-        # Where the file lies on this machine is nobody else's business.
-        "file": Path(image.path).name,
     }
