@@ -10,7 +10,6 @@ the same as the shell that comes with every libvirt.
 
 from __future__ import annotations
 
-import contextlib
 import json
 import os
 import re
@@ -193,9 +192,10 @@ class Libvirt(Monitor):
 
     def close(self) -> None:
         """See `Monitor.close`."""
-        with contextlib.suppress(TargetError):
+        self._virsh.kill()
+        with self._turn:  # who waits for an answer of it has left now
             self._virsh.close()
-        end_virsh(self._listener)
+            end_virsh(self._listener)
 
 
 def read_event(line: bytes) -> Event | None:

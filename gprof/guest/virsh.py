@@ -123,8 +123,12 @@ class Virsh:
                 self.close()
                 raise ProtocolError(f"libvirt answers with more than {MOST_BYTES} bytes")
 
+    def kill(self) -> None:
+        """End it while another thread may be waiting for an answer, which then gets none."""
+        kill_virsh(self._process)
+
     def close(self) -> None:
-        """End it. May be called again."""
+        """End it and let go of its pipes, which nobody else may be using. May be called again."""
         end_virsh(self._process)
 
 
@@ -153,11 +157,16 @@ def start_virsh(command: Sequence[str]) -> subprocess.Popen[bytes]:
 
 
 def end_virsh(process: subprocess.Popen[bytes]) -> None:
-    """End it and what it started, also when it hangs. May be called again."""
+    """End it and what it started, and let go of its pipes. May be called again."""
     for pipe in (process.stdin, process.stdout):
         if pipe is not None:
             with contextlib.suppress(OSError):
                 pipe.close()
+    kill_virsh(process)
+
+
+def kill_virsh(process: subprocess.Popen[bytes]) -> None:
+    """End it and what it started, also when it hangs. May be called again."""
     if process.returncode is None:
         # The group carries the id of its leader, which is not reused before wait().
         with contextlib.suppress(ProcessLookupError):
