@@ -51,6 +51,8 @@ _MISMATCH_NS = 5 * _SECOND
 _LOOK_STOPPING_NS, _LOOK_FREE_NS, _LOOK_AGAIN_NS = 10 * _SECOND, 2 * _SECOND, _SECOND // 4
 #: So many looks in a row must miss the kernel: one may meet a vcpu that does not see it.
 _MISSES = 3
+#: A list of modules that does not settle is read again so many times at that pace.
+_MOST_UNSETTLED = 40
 #: Pages of addresses without a name that are remembered as such.
 _MOST_PAGES = 4096
 #: Beyond so many changes of what is loaded the last one is amended.
@@ -106,6 +108,7 @@ class FollowedGuest:
         self._looked_ns = self._began_ns  # when the kernel was seen last
         self._look_due_ns = self._began_ns + self._look_every_ns
         self._misses = 0
+        self._unsettled_looks = 0  # in a row
         self._doubt_ns = 0  # time of the first sample since that gives reason to look
         self._unnamed: set[int] = set()  # pages
 
@@ -327,10 +330,19 @@ class FollowedGuest:
                 self._misses = 0
                 self._lose(self._doubt_ns or self._looked_ns)
             return
-        if seen is Seen.CHANGED or self._doubt_ns:
+        if seen is Seen.CHANGED or self._doubt_ns or self._unsettled:
             self._refresh(now)
+            self._unsettled_looks = self._unsettled_looks + 1 if self._unsettled else 0
+            if 0 < self._unsettled_looks < _MOST_UNSETTLED:
+                self._look_due_ns = now + _LOOK_AGAIN_NS
         self._misses = self._doubt_ns = 0
         self._looked_ns = now
+
+    @property
+    def _unsettled(self) -> bool:
+        """Whether modules were being loaded or unloaded when their list was read last."""
+        modules = self._attached.introspected.modules
+        return modules is not None and not modules.settled
 
     def _doubtful(self, batch: SampleBatch) -> Int64s:
         """The times of samples that show that something is not as it is known."""
@@ -353,8 +365,10 @@ class FollowedGuest:
         if found is None:
             return
         self._count_halted(found)
+        amends = self._unsettled
         before, after = (_modules(attached) for attached in (self._attached, found))
         if before == after:
+            self._attached = found
             return
         # What was loaded is there since somewhere between the last look and now; what was
         # unloaded was there until then.
@@ -366,7 +380,8 @@ class FollowedGuest:
             )
             for image in found.space.images:
                 kept.load(image)
-            since = min(self._doubt_ns or self._looked_ns, self._looked_ns)
+            # A module that was being loaded was there in the era that goes on, without its names.
+            since = None if amends else min(self._doubt_ns or self._looked_ns, self._looked_ns)
             self._publish(replace(found, space=kept), since)
         if before - after:
             self._publish(found, now_ns)
@@ -379,15 +394,17 @@ class FollowedGuest:
 _CHANGING = frozenset({ImageKind.MODULE, ImageKind.GENERATED})
 
 
-def _key(image: LoadedImage) -> tuple[str, int, int, str]:
+def _key(image: LoadedImage) -> tuple[str, int, int, int, str]:
     # Of text made at run time another program may have the same place.
     names = ""
     if image.kind is ImageKind.GENERATED and image.table is not None:
         names = "\n".join(image.table.names[i] for i in range(len(image.table)))
-    return image.name, image.start, image.end, names
+    # Of a module that is being loaded the symbols come later than the place.
+    count = len(image.table) if image.table is not None else 0
+    return image.name, image.start, image.end, count, names
 
 
-def _modules(attached: Attached) -> set[tuple[str, int, int, str]]:
+def _modules(attached: Attached) -> set[tuple[str, int, int, int, str]]:
     return {_key(image) for image in attached.space.loaded() if image.kind in _CHANGING}
 
 

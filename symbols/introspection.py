@@ -16,7 +16,7 @@ from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
 from symbols.memory import Memory, MemoryFault
 from symbols.module_files import ModuleFiles, image_of_module
-from symbols.module_list import ListedModule, list_modules
+from symbols.module_list import ListedModule, ModuleState, list_modules
 from symbols.module_sections import module_build_id, module_sections
 from symbols.module_symbols import ModuleSymbols, loaded_image, module_symbols
 from symbols.slide import first_mapped
@@ -77,6 +77,7 @@ class LoadedModules:
         images: each with its functions, by name.
         symbols: what the kernel knows of the symbols of each one that was read, where it does.
         complete: the list was walked to its end.
+        settled: so it was, and nothing was being loaded or unloaded.
         generated: functions of text that the kernel made at run time, by the name of its kind.
     """
 
@@ -84,6 +85,7 @@ class LoadedModules:
     images: dict[str, LoadedImage] = field(default_factory=dict)
     symbols: tuple[ModuleSymbols, ...] = ()
     complete: bool = True
+    settled: bool = True
     generated: dict[str, SymbolTable] = field(default_factory=dict)
 
 
@@ -168,8 +170,8 @@ def loaded_modules(
         address_of: runtime address of a symbol.
         files: where files of modules may be; a module's own file is preferred if its build id
             is that of the one loaded.
-        before: what was loaded a while ago in the same boot; of what is still there the functions
-            are not read again.
+        before: what was loaded a while ago in the same boot; of what is still there, and was no
+            longer being loaded, the functions are not read again.
 
     Raises:
         IntrospectionError: the list is not to be found.
@@ -183,7 +185,11 @@ def loaded_modules(
     found = list_modules(structures, head)
     images: dict[str, LoadedImage] = {}
     symbols: list[ModuleSymbols] = []
-    known = {(m.name, m.address, m.text): m for m in before.listed} if before is not None else {}
+    known = {
+        (module.name, module.address, module.text)
+        for module in (before.listed if before is not None else ())
+        if module.state is not ModuleState.COMING
+    }
     for module in found.modules:
         if before is not None and (module.name, module.address, module.text) in known:
             images[module.name] = before.images[module.name]
@@ -196,7 +202,9 @@ def loaded_modules(
             module, own, build_id
         )
     generated = generated_text(structures, address_of)
-    return LoadedModules(found.modules, images, tuple(symbols), found.complete, generated)
+    return LoadedModules(
+        found.modules, images, tuple(symbols), found.complete, found.settled, generated
+    )
 
 
 def _from_file(

@@ -66,10 +66,18 @@ class ModuleList:
         modules: in the order of the list, the youngest first.
         complete: the walk came back to where it began. A list that changed meanwhile, or one
             that lies, may lead elsewhere: then these are the modules up to there.
+        forming: an entry has no text yet, and is left out.
     """
 
     modules: tuple[ListedModule, ...]
     complete: bool
+    forming: bool = False
+
+    @property
+    def settled(self) -> bool:
+        """Nothing is being loaded or unloaded: another look finds the same."""
+        live = all(module.state is ModuleState.LIVE for module in self.modules)
+        return live and self.complete and not self.forming
 
 
 def list_modules(structures: Structures, head: int) -> ModuleList:
@@ -91,6 +99,7 @@ def list_modules(structures: Structures, head: int) -> ModuleList:
             f"where modules are cannot be told: {missing.problem}", missing.remedy
         ) from None
     found: list[ListedModule] = []
+    forming = False
     seen = {head}
     try:
         at = structures.pointer(head)
@@ -108,8 +117,10 @@ def list_modules(structures: Structures, head: int) -> ModuleList:
             return ModuleList(tuple(found), complete=False)
         if module is not None:
             found.append(module)
+        else:
+            forming = True
         at = following
-    return ModuleList(tuple(found), complete=True)
+    return ModuleList(tuple(found), complete=True, forming=forming)
 
 
 def _parts_known(structures: Structures) -> None:

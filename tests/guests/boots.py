@@ -18,6 +18,9 @@ from symbols.space import AddressSpace
 from symbols.table import Symbol
 from tests.guests.linux import LinuxGuest
 
+#: Seconds after which gprof has noticed what was loaded, on a crowded machine too.
+_NOTICED_S = 120
+
 
 def recorded(path: Path) -> int:
     """How many samples are on disk."""
@@ -43,8 +46,42 @@ def what_the_guest_says(guest: LinuxGuest) -> AddressSpace:
     return kernel_space(kallsyms=Kallsyms.open(guest.kallsyms), modules=open_modules(guest.modules))
 
 
+def await_names(truth: AddressSpace, *paths: Path, boots: int = 1) -> None:
+    """Wait until what the guest has now has a name in every recording, or for long enough.
+
+    Modules that it has loaded are noticed some moments later.
+
+    Args:
+        truth: what the guest says.
+        paths: recordings that go on.
+        boots: how many eras they must have at least.
+    """
+    deadline = time.monotonic() + _NOTICED_S
+    for path in paths:
+        while not _all_named(read(path), truth, boots) and time.monotonic() < deadline:
+            time.sleep(0.2)
+
+
+def _all_named(profile: Profile, truth: AddressSpace, boots: int) -> bool:
+    eras = profile.space(0).eras
+    if len(eras) < boots:
+        return False
+    new = profile.samples.time >= eras[boots - 1].since_ns
+    _, different = compared(profile, truth, new)
+    return all(found is not None for found, _ in different)
+
+
 def check_boot(profile: Profile, truth: AddressSpace, ours: NDArray[np.bool_]) -> None:
     """The kernel samples of one boot have the names that the guest itself has for them."""
+    known, different = compared(profile, truth, ours)
+    assert known >= 50
+    assert len(different) <= 0.001 * known, (known, different)
+
+
+def compared(
+    profile: Profile, truth: AddressSpace, ours: NDArray[np.bool_]
+) -> tuple[int, list[tuple[Symbol | None, Symbol]]]:
+    """How many kernel samples the guest has a name for, and those for which ours is another."""
     samples = profile.samples
     ours = ours & np.isin(samples.mode, (Mode.KERNEL, Mode.IDLE))
     eras = profile.space(0).eras
@@ -61,8 +98,7 @@ def check_boot(profile: Profile, truth: AddressSpace, ours: NDArray[np.bool_]) -
             # Of two names at one address a vmlinux and a kallsyms text may prefer different ones.
             if found is None or (found.name != told.name and found.start != told.start):
                 different.append((found, told))
-    assert known >= 50
-    assert len(different) <= 0.001 * known, (known, different)
+    return known, different
 
 
 def await_note(path: Path, words: str) -> None:

@@ -13,7 +13,7 @@ from gprof.recording.reader import read
 from gprof.sampling.source import Mode
 from symbols.kallsyms import Kallsyms
 from tests.command_line import end, started
-from tests.guests.boots import await_more, await_note, check_boot, what_the_guest_says
+from tests.guests.boots import await_more, await_names, await_note, check_boot, what_the_guest_says
 from tests.guests.conftest import PATIENCE
 from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
 from tests.guests.linux import find_busybox
@@ -45,6 +45,7 @@ def test_every_phase_of_a_boot_has_a_name(qemu: None, tmp_path: Path) -> None:
             guest.await_boot()
             await_more(by_stub, by_monitor, samples=200)
             truth, initial = what_the_guest_says(guest), Kallsyms.open(guest.kallsyms).initial
+            await_names(truth, by_stub, by_monitor)
             assert end(first, signal.SIGINT)[0] == 0
             assert end(second, signal.SIGINT)[0] == 0
     for path in (by_stub, by_monitor):

@@ -14,7 +14,7 @@ from gprof.recording.reader import read
 from gprof.sampling.source import Mode
 from symbols.space import Reason
 from tests.command_line import end, started
-from tests.guests.boots import await_more, check_boot, what_the_guest_says
+from tests.guests.boots import await_more, await_names, check_boot, what_the_guest_says
 from tests.guests.conftest import PATIENCE
 from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
 from tests.guests.linux import find_busybox
@@ -64,6 +64,7 @@ def test_both_boots_have_their_own_symbols(resetting_guest: ResettingGuest, tmp_
         guest.await_boot()
         await_more(by_stub, by_monitor, samples=200)
         after = what_the_guest_says(guest)
+        await_names(after, by_stub, by_monitor, boots=2)
         assert end(first, signal.SIGINT)[0] == 0
         assert end(second, signal.SIGINT)[0] == 0
     for path in (by_stub, by_monitor):

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -312,6 +313,18 @@ def test_modules_come_and_go() -> None:
     ]  # fmt: skip
     # What stayed was not read again.
     assert eras[1].image_at(LZO.start) is eras[2].image_at(LZO.start)
+
+
+def test_a_module_that_is_being_loaded_gets_its_names_when_it_has_them() -> None:
+    guest = running(Guesthouse(), FIRST, ZRAM)
+    with guest.followed():
+        guest.machine.now = kernel(FIRST, (replace(LZO, state=1, symbols=()), ZRAM))
+        guest.await_(lambda: "[lzo]+0x0" in guest.names(), LZO.start + 0x18)
+        guest.machine.now = kernel(FIRST, (LZO, ZRAM))
+        # The list itself is as it was, and no address is a reason to look.
+        guest.await_(lambda: "lzo_pack" in guest.names(), LZO.start + 0x18)
+        names = guest.names()
+    assert "[lzo]+0x0" not in names
 
 
 def test_files_of_another_kernel_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -137,6 +137,15 @@ def test_a_module_that_is_being_made_is_left_out() -> None:
     found = list_modules(with_modules([forming, VIRTIO]).structures(), HEAD)
     assert [module.name for module in found.modules] == ["virtio"]
     assert found.complete
+    assert not found.settled
+
+
+@pytest.mark.parametrize(("state", "settled"), [(0, True), (1, False), (2, False)])
+def test_a_list_is_settled_when_nothing_comes_or_goes(state: int, settled: bool) -> None:
+    changing = Mod("new", AREA, state=state)
+    found = list_modules(with_modules([changing]).structures(), HEAD)
+    assert [module.name for module in found.modules] == ["new"]
+    assert found.settled is settled
 
 
 def test_types_without_modules_say_so() -> None:
