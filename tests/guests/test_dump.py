@@ -154,7 +154,19 @@ def taken(guest: LinuxGuest, lock: int) -> Iterator[None]:
             stub.close()
 
 
-def test_two_vcpus_that_wait_for_each_others_locks_are_diagnosed(linux_guest: LinuxGuest) -> None:
+@pytest.fixture
+def forking_guest(linux_guest: LinuxGuest) -> Iterator[LinuxGuest]:
+    """A guest in which each vcpu makes processes of its own all the time."""
+    linux_guest.run(
+        "for mask in 1 2; do taskset $mask sh -c 'while :; do sh -c :; done' >/dev/null 2>&1 & "
+        "echo $!; done >/tmp/forking"
+    )
+    yield linux_guest
+    linux_guest.run("kill $(cat /tmp/forking); rm /tmp/forking")
+
+
+def test_two_vcpus_that_wait_for_each_others_locks_are_diagnosed(forking_guest: LinuxGuest) -> None:
+    linux_guest = forking_guest
     link, running = Image.open(linux_guest.vmlinux), Kallsyms.open(linux_guest.kallsyms)
     lock, first, now = (
         link.address_of("pidmap_lock"), link.address_of("_text"), running.address_of("_text")

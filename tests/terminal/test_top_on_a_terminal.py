@@ -135,8 +135,8 @@ def test_a_guest_is_looked_at_and_runs_on(demo: DemoGuest) -> None:
         assert len(saved.samples)
 
         # The guest runs on: another look finds it at work.
-        terminal.type(f"clear; python -m gprof record -d 1 {guest} -o after.gprof; echo code=$?")
+        terminal.type(f"clear; python -m gprof record -d 1 {guest} -o after.gprof; echo after=$?")
         terminal.press("Enter")
-        terminal.wait_for("code=0")
+        terminal.wait_for("after=0")
         after = read(terminal.directory / "after.gprof")
         assert len(set(after.samples.pc.tolist())) > 1
