@@ -72,25 +72,19 @@ class NarrowingScreen(ChoosingScreen):
 
     def on_prompt_typed(self, message: Prompt.Typed) -> None:
         """The view follows what is being typed."""
-        try:
-            if message.purpose is Purpose.FILTER:
-                draft = condition_of(message.text)
-                self._complaint = None
-                self._choose(replace(self._choice, draft=draft))
-            elif message.purpose is Purpose.FIND:
-                pattern = pattern_of(message.text)
-                self._complaint = None
-                self._find(pattern)
-        except GprofError as error:
-            self._complaint = error
-        self._say_all()
+        # It may come behind the Enter that ended it, or behind more letters.
+        if self.prompt.purpose is message.purpose and self.prompt.value == message.text:
+            self._follow(message.purpose, message.text)
 
     def on_prompt_entered(self, message: Prompt.Entered) -> None:
         """Take what was typed."""
         if message.purpose not in {Purpose.FILTER, Purpose.FIND}:
             return
-        # A second Enter may come behind the first.
-        if self.prompt.purpose is not message.purpose or self._complaint is not None:
+        if self.prompt.purpose is not message.purpose:  # a second Enter behind the first
+            return
+        # In a burst of keys Enter overtakes what the letters before it have to tell.
+        self._follow(message.purpose, message.text)
+        if self._complaint is not None:
             return
         self._close_prompt()
         if message.purpose is Purpose.FILTER:
@@ -105,6 +99,21 @@ class NarrowingScreen(ChoosingScreen):
             self._choose(replace(self._choice, draft=None))
         elif message.purpose is Purpose.FIND:
             self._find(None)
+
+    def _follow(self, purpose: Purpose, text: str) -> None:
+        """Narrow the view by a text, or keep the complaint about it."""
+        try:
+            if purpose is Purpose.FILTER:
+                draft = condition_of(text)
+                self._complaint = None
+                self._choose(replace(self._choice, draft=draft))
+            elif purpose is Purpose.FIND:
+                pattern = pattern_of(text)
+                self._complaint = None
+                self._find(pattern)
+        except GprofError as error:
+            self._complaint = error
+        self._say_all()
 
     def _close_prompt(self) -> None:
         self._complaint = None

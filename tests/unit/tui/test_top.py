@@ -233,6 +233,19 @@ def test_a_filter_that_comes_in_one_burst_of_keys() -> None:
     with_app(scenario)
 
 
+def test_enter_keeps_all_of_a_filter_that_comes_in_one_burst() -> None:
+    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
+        await pilot.press("slash")
+        for key in "module:ext4":
+            top.prompt.post_message(Key("colon" if key == ":" else key, key))
+        top.prompt.post_message(Key("enter", None))
+        await settled(pilot)
+        assert [condition.text for condition in top.choice.conditions] == ["module:ext4"]
+        assert top.choice.draft is None
+
+    with_app(scenario)
+
+
 def test_a_filter_may_be_a_regular_expression() -> None:
     async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         await pilot.press("slash", *"/s_r.a/", "enter")
