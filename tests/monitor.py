@@ -75,6 +75,15 @@ class Monitor:
         """Whether the vcpus run now."""
         return bool(self.execute("query-status")["running"])
 
+    def stop(self) -> None:
+        """Stop the vcpus.
+
+        QEMU does nothing for a `stop` that comes while a debugger has them stopped, and the
+        debugger, who cannot know, lets them run again. So it is asked until it was heard.
+        """
+        while self.execute("query-status")["status"] != "paused":
+            self.execute("stop")
+
     def await_event(self, name: str, count: int = 1) -> None:
         """Wait until an event was reported so many times from now on.
 

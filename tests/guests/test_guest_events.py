@@ -167,7 +167,7 @@ def test_somebody_stops_it_and_lets_it_go(tmp_path: Path, way: str) -> None:
         started(*recording(guest, way, path)) as process,
     ):
         await_samples(path, 50)
-        monitor.execute("stop")
+        monitor.stop()
         await_note(path, _BY_SOMEBODY)
         assert not monitor.is_running()
         monitor.execute("cont")
@@ -202,7 +202,7 @@ def test_a_stub_alone_does_not_wake_what_has_moved(tmp_path: Path) -> None:
         started(*recording(guest, "stub", path)) as process,
     ):
         await_samples(path, 50)
-        monitor.execute("stop")  # as whoever migrates without a break in service would not
+        monitor.stop()  # as whoever migrates without a break in service would not
         await_note(path, _BY_SOMEBODY)
         monitor.execute("migrate", uri=f"exec:cat >{tmp_path}/moved")
         while monitor.execute("query-status")["status"] != "postmigrate":

@@ -92,7 +92,7 @@ def test_stop_and_cont(guest: TwoMonitors, tmp_path: Path) -> None:
         started(*recording(guest, path)) as process,
     ):
         await_samples(path, 50)
-        monitor.execute("stop")
+        monitor.stop()
         await_note(path, "Somebody else has stopped the guest")
         assert not monitor.is_running()
         monitor.execute("cont")
@@ -111,7 +111,7 @@ def test_ended_while_it_stands_it_stays_so(guest: TwoMonitors, tmp_path: Path) -
         started(*recording(guest, path)) as process,
     ):
         await_samples(path, 50)
-        monitor.execute("stop")
+        monitor.stop()
         await_note(path, "Somebody else has stopped the guest")
         assert end(process, signal.SIGTERM)[0] == 0
         assert not monitor.is_running()

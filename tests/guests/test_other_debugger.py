@@ -93,7 +93,7 @@ def test_stopped_by_the_monitor_it_is_held_and_goes_on(
         started(*recording(demo_guest, path)) as process,
     ):
         await_samples(path, 300)
-        monitor.execute("stop")
+        monitor.stop()
         await_hold(path, monitor)
         monitor.execute("cont")
         monitor.await_event("STOP", 100)
@@ -116,7 +116,7 @@ def test_ended_while_the_guest_is_held_it_stays_stopped(
         started(*recording(demo_guest, path)) as process,
     ):
         await_samples(path, 300)
-        monitor.execute("stop")
+        monitor.stop()
         await_hold(path, monitor)
         assert end(process, signal.SIGTERM)[0] == 0
         assert not monitor.is_running()
