@@ -19,7 +19,7 @@ interval by a bootstrap over blocks of time; `worst` the largest difference in p
 a share's interval. Idle time is left out everywhere. For the ticks, `by chance` is the overlap of
 two equal distributions that were sampled as often as these.
 
-Takes some four minutes; with `--short` a fifth of that. The ticks need the Debian kernel of the
+Takes some nine minutes; with `--short` a fifth of that. The ticks need the Debian kernel of the
 tests, downloaded once, and a static busybox.
 """
 
