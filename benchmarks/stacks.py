@@ -23,7 +23,8 @@ from pathlib import Path
 from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
-from gprof.guest.gdbstub import Exchange, Vcpu
+from gprof.guest.dialogue import Exchange
+from gprof.guest.greeting import Vcpu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
 from gprof.sources import Sources

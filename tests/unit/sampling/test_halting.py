@@ -12,7 +12,8 @@ import pytest
 
 from gprof.errors import TargetGone, UsageError
 from gprof.guest.address import Address
-from gprof.guest.gdbstub import Exchange, Stub
+from gprof.guest.dialogue import Exchange
+from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.profile.stacks import StackTable
