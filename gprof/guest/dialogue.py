@@ -26,8 +26,9 @@ from gprof.errors import ProtocolError
 from gprof.guest.connection import Connection
 from gprof.guest.rsp import INTERRUPT, is_stop, packet
 
-#: Seconds a stub may take to answer. QEMU answers in less than a millisecond.
-ANSWER_LIMIT = 2.0
+#: Seconds a stub may take to answer. QEMU answers in less than a millisecond, unless it is starved
+#: itself, or a disk takes its time: every stop flushes what the guest has written.
+ANSWER_LIMIT = 10.0
 
 #: Requests in one write stay below QEMU's input buffer of 4096 bytes (chardev/char-socket.c reads
 #: that much at once), so that one write is one turn of its receive loop.

@@ -9,8 +9,11 @@ from dataclasses import dataclass
 from gprof.errors import NotAStub, ProtocolError, StubBusy, TargetGone
 from gprof.guest.address import HOW_TO_LISTEN
 from gprof.guest.connection import Connection
-from gprof.guest.dialogue import ANSWER_LIMIT, Dialogue, Exchange, monitor_command
+from gprof.guest.dialogue import Dialogue, Exchange, monitor_command
 from gprof.guest.rsp import is_stop, packet
+
+#: Seconds until the first answer; a stub that serves somebody else never gives one.
+GREETING_LIMIT = 5.0
 
 _MOST_VCPUS = 1024
 _THREAD = re.compile(rb"(?:p([0-9a-f]+)\.)?([0-9a-f]+)")
@@ -92,7 +95,7 @@ def _first_packet(connection: Connection) -> bytes:
     """What comes first: the word that connecting has stopped a guest, or the first reply."""
     where = connection.address.text
     try:
-        first = connection.receive(ANSWER_LIMIT)
+        first = connection.receive(GREETING_LIMIT)
     except ProtocolError as error:
         raise NotAStub(
             f"what listens at {where} is no gdbstub: {error.problem}",
@@ -106,7 +109,7 @@ def _first_packet(connection: Connection) -> bytes:
         ) from None
     if first is None:
         raise StubBusy(
-            f"the stub at {where} did not answer within {ANSWER_LIMIT:g} s: most likely another "
+            f"the stub at {where} did not answer within {GREETING_LIMIT:g} s: most likely another "
             "debugger is attached, and it serves one client at a time",
             "Detach the other client (in gdb: `detach`), or give gprof a stub of its own with "
             "`gdbserver` in QEMU's monitor.",
