@@ -23,9 +23,11 @@ from pathlib import Path
 from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import DemoGuest
-from gprof.guest.gdbstub import Exchange, Vcpu
+from gprof.guest.dialogue import Exchange
+from gprof.guest.greeting import Vcpu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
+from gprof.guest_stacks import most_stack, unwinding_of
 from gprof.sources import Sources
 from symbols.unwinding.stack import CapturedWords
 from symbols.unwinding.unwind import Way
@@ -82,7 +84,7 @@ def show(name: str, values: list[float], base: float) -> float:
 
 def unwinding(attached: Attached, captured: list[Sampled]) -> None:
     """Print what unwinding takes, rules remembered as they are after a second."""
-    unwinder = attached.unwinding(Way.AUTO).unwinder
+    unwinder = unwinding_of(attached, Way.AUTO).unwinder
     if unwinder is None:
         raise SystemExit("the stacks of this guest cannot be unwound")
     work = [(one.registers, CapturedWords(one.memory)) for one in captured if one.registers]
@@ -121,7 +123,7 @@ def main() -> None:
         attached = attach(Address.parse(address), sources)
         machine = attached.machine
         try:
-            reader = StackReader(machine, attached.most_stack)
+            reader = StackReader(machine, most_stack(attached))
             captured: list[Sampled] = []
 
             def with_stacks(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -17,13 +16,10 @@ from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
-from gprof.guest.stack_reader import STACK_SIZE
 from gprof.guest.stop_hazards import hazards_of
 from gprof.introspection import Introspected, introspect
 from gprof.profile.code import Code
 from gprof.profile.profile import Guest
-from gprof.profile.stacks import StackTable
-from gprof.sampling.gathering import Unstacking
 from gprof.sources import Sources
 from symbols.errors import SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
@@ -32,12 +28,6 @@ from symbols.memory import Memory
 from symbols.slide import Method, Slide, Vector, Verified
 from symbols.space import AddressSpace
 from symbols.structures import Structures
-from symbols.unwinding.holding import HeldCalls
-from symbols.unwinding.stack import Stack
-from symbols.unwinding.unwind import Unwinding, Way, choose
-
-#: Without an operating system nothing is known of a stack's size; most are shallow.
-_SMALL_STACK = 2048
 
 
 @dataclass(frozen=True, slots=True)
@@ -206,71 +196,6 @@ class Attached:
         self.machine.close()
         if self.monitored is not None:
             self.monitored.close()
-
-    def unwinding(
-        self, way: Way, machine: Machine | MonitoredMachine | CoreMachine | None = None
-    ) -> Unwinding:
-        """How its call stacks are unwound.
-
-        Args:
-            way: what is asked for.
-            machine: what the stacks are taken through; None for what samples are.
-
-        Raises:
-            UnwindError: what was asked for does not work with this guest.
-        """
-        machine = machine or self.machine
-        if isinstance(machine, MonitoredMachine) and way is not Way.NONE:
-            why = machine.why_no_stacks
-            if why is None and way is Way.AUTO:
-                # Of a guest that runs on, many are torn: who wants those that hold says so.
-                why = "through the monitor only those that hold, with --call-graph orc or fp"
-            if why is not None:
-                return Unwinding(None, "none", f"{why}; --gdb takes them")
-        return choose(
-            way,
-            self.guest.architecture,
-            self.space,
-            image=self.sources.image,
-            slide=self.slide.offset if self.slide else 0,
-            memory=self.memory,
-        )
-
-    def unstacking(self, way: Way, stacks: StackTable) -> tuple[Unstacking | None, Unwinding]:
-        """What a source needs to number the stacks in a table; None where it takes none.
-
-        Raises:
-            UnwindError: see `unwinding`.
-        """
-        chosen = self.unwinding(way)
-        if chosen.unwinder is None:
-            return None, chosen
-        return (
-            Unstacking(
-                chosen.unwinder,
-                chosen.way,
-                stacks.add,
-                self.most_stack,
-                big_endian=self.big_endian,
-                held=self._held() if isinstance(self.machine, MonitoredMachine) else None,
-            ),
-            chosen,
-        )
-
-    def _held(self) -> Callable[[Stack, Stack], Stack]:
-        """Tells what holds of a stack that was read while its vcpu ran."""
-        space = self.space
-
-        def function_at(pc: int) -> tuple[int, str] | None:
-            at = space.symbol_at(pc)
-            return (at.symbol.start, at.symbol.name) if at is not None else None
-
-        return HeldCalls(self.memory, function_at).held
-
-    @property
-    def most_stack(self) -> int:
-        """Bytes of a stack that are worth reading."""
-        return STACK_SIZE if self.sources.runs_linux else _SMALL_STACK
 
 
 def attach(

@@ -21,6 +21,7 @@ from gprof.attach import Attached
 from gprof.code_now import CodeNow
 from gprof.errors import TargetError
 from gprof.guest.memory import StubMemory
+from gprof.guest_stacks import said_of, unstacking_of
 from gprof.kernel_signs import KernelSigns, Seen
 from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
@@ -36,7 +37,7 @@ from gprof.task_following import follow_tasks
 from symbols.errors import GprofError, MismatchError, SymbolsError
 from symbols.memory import Memory
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
-from symbols.unwinding.unwind import Unwinding, Way
+from symbols.unwinding.unwind import Way
 
 _SECOND = 1_000_000_000
 
@@ -281,7 +282,7 @@ class FollowedGuest:
             return
         unstacking: Unstacking | None = None
         try:
-            unstacking, unwinding = self._attached.unstacking(self._way, self._stacks)
+            unstacking, unwinding = unstacking_of(self._attached, self._way, self._stacks)
             said = said_of(unwinding, asked=True)
         except GprofError as error:
             said = f"No call stacks: {error.problem}."
@@ -406,10 +407,3 @@ def _key(image: LoadedImage) -> tuple[str, int, int, int, str]:
 
 def _modules(attached: Attached) -> set[tuple[str, int, int, int, str]]:
     return {_key(image) for image in attached.space.loaded() if image.kind in _CHANGING}
-
-
-def said_of(unwinding: Unwinding, *, asked: bool) -> str:
-    """What a person must know of the call stacks; empty where everything is as expected."""
-    if unwinding.unwinder is None and asked:
-        return f"No call stacks: {unwinding.why}."
-    return f"Call {unwinding.missing}." if unwinding.missing else ""

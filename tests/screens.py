@@ -15,6 +15,7 @@ from tests.sessions import FrozenSession, frozen
 from tui.app import GprofApp, make_app
 from tui.glyphs import BLOCKS, Glyphs
 from tui.screens.main import MainScreen
+from tui.view import View
 
 GOLDENS = Path(__file__).parent / "unit" / "tui" / "goldens"
 
@@ -58,6 +59,16 @@ def under_cursor(main: MainScreen) -> Any:
     chosen = main.table.chosen
     assert chosen is not None
     return chosen
+
+
+def labels(main: MainScreen) -> list[str]:
+    """What the rows of the view's table are called, in their order."""
+    return [row.label for row in main.table.rows.items]
+
+
+def view_of(main: MainScreen) -> View:
+    """The view on screen, asked for anew: a type checker takes it for what it was before."""
+    return main.choice.view
 
 
 async def press(pilot: Pilot[Any], keys: str) -> None:

@@ -25,7 +25,7 @@ CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no acco
 <reg name="gs_base" bitsize="64"/><reg name="k_gs_base" bitsize="64"/></feature>"""
 
 #: A loaded host may take this long to get to what was sent.
-_PATIENCE_S = 30
+_PATIENCE_S = 60
 
 
 class StubModel(SocketModel):
@@ -142,8 +142,8 @@ class StubModel(SocketModel):
             self._awaited = True
             self.running = True
         elif body.startswith(b"D"):
-            self._reply(b"OK")
             self.running = True
+            self._reply(b"OK")
         elif body.startswith(b"qSupported"):
             self._reply(b"PacketSize=1000;qXfer:features:read+;multiprocess+")
         elif body.startswith(b"qRcmd,"):

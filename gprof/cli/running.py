@@ -16,9 +16,10 @@ from gprof.attach import attach
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
-from gprof.followed_guest import FollowedGuest, said_of
+from gprof.followed_guest import FollowedGuest
 from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
+from gprof.guest_stacks import said_of, unstacking_of
 from gprof.live import Live
 from gprof.perf_spaces import NamedPerf, PerfSpaces
 from gprof.profile.code import Code
@@ -71,7 +72,7 @@ def begin(
         way = Way(options.call_graph)
         unstacking, following, no_tasks = None, None, ""
         if not attached.starting:
-            unstacking, unwinding = attached.unstacking(way, stacks)
+            unstacking, unwinding = unstacking_of(attached, way, stacks)
             following, no_tasks = follow_tasks(attached, tasks, user_spaces)
         source = source_of(
             attached,

@@ -14,6 +14,7 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.stack_reader import StackReader
+from gprof.guest_stacks import unwinding_of
 from gprof.profile.profile import Guest
 from symbols.errors import GprofError, SymbolsError
 from symbols.lines_of_space import SpaceLines
@@ -130,7 +131,7 @@ def take(
         machine = machine.through_stub() if isinstance(machine, MonitoredMachine) else machine
         _, sampled = StackReader(machine, patient=True).sample(machine.vcpus)
         state = "stopped" if machine.stub.held else "running"
-    unwinding = attached.unwinding(way, machine)
+    unwinding = unwinding_of(attached, way, machine)
     running = _CurrentTasks(attached, machine)
     vcpus = []
     for one in sampled:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Sequence
 from gprof.dump.frames import Frame
 from gprof.dump.instant import Dump
 from gprof.dump.sleepers import TaskDump, TasksDump
+from gprof.profile.tasks import shown_name
 from symbols.names import printable
 from symbols.tasks import Task
 
@@ -49,10 +50,10 @@ def lines_of(dump: Dump) -> Iterator[str]:
 
 
 def name_of(task: Task) -> str:
-    """A task as people name it; kernel threads in brackets, as `ps` has them."""
-    comm = f"[{task.comm}]" if task.kernel_thread else task.comm
+    """A task as people name it."""
+    name = shown_name(task.comm, kernel_thread=task.kernel_thread)
     thread = f" of {task.tgid}" if task.tgid != task.pid else ""
-    return f"{comm} (pid {task.pid}{thread})"
+    return f"{name} (pid {task.pid}{thread})"
 
 
 def _tasks(found: TasksDump) -> Iterator[str]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from gprof.guest.gdbstub import Vcpu
+from gprof.guest.greeting import Vcpu
 from gprof.guest.registers import Register, RegisterFile
 from gprof.guest.rsp import is_error
 from symbols.memory import MemoryFault

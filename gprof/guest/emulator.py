@@ -13,7 +13,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from gprof.errors import TargetError
@@ -53,7 +52,7 @@ class Emulator:
         arguments: Sequence[str],
         *,
         program: str = "qemu-system-x86_64",
-        patience: float = 30.0,
+        patience: float = 60.0,
     ) -> None:
         self.directory = Path()
         self._arguments = tuple(arguments)
@@ -88,12 +87,7 @@ class Emulator:
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def is_running(self) -> bool:

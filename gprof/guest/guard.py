@@ -26,6 +26,8 @@ import sys
 #: it arrived. Left in the queue of a stub that is busy, it does the same later.
 FAREWELL = b"\x03$qC#b4$c#63"
 
+_LONGEST_S = 3600.0
+
 
 def watch(orders: int, connection: socket.socket) -> None:
     """Wait for gprof to end; then let the guest go unless told not to.
@@ -42,9 +44,11 @@ def watch(orders: int, connection: socket.socket) -> None:
     if last == b"h":
         return
     try:
-        connection.settimeout(2.0)
+        # Closing would throw away what QEMU has not read yet, and the guest would stand for ever:
+        # wait for an answer or for the stub's end, longer than any QEMU is starved or suspended;
+        # but not for a host that is gone.
+        connection.settimeout(_LONGEST_S)
         connection.sendall(FAREWELL)
-        # Closing at once could throw the bytes away: wait for an answer, or for the stub's end.
         while b"$QC" not in (heard := connection.recv(4096)) and heard:
             pass
     except OSError:

@@ -8,6 +8,7 @@ import re
 import shutil
 import tempfile
 import threading
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -22,6 +23,10 @@ from symbols.names import printable
 #: What `query-chardev` says of a socket that waits for somebody:
 #: `disconnected:unix:/run/gdb,server=on`, `disconnected:tcp:0.0.0.0:1234,server=on`.
 _WAITING = re.compile(r"disconnected:(?:unix:(?P<path>[^,]+)|tcp:(?P<tcp>[^,]+))(?:,|$)")
+
+#: A debugger that has just left is seen for a moment longer: how often, and how many seconds
+#: apart, QEMU is asked before that is taken for one that stays.
+_LOOKS, _BETWEEN_LOOKS_S = 10, 0.1
 
 
 class LazyStub:
@@ -109,17 +114,20 @@ class LazyStub:
 
     def _address(self) -> Address:
         """Where the stub listens: the one that is there, or one that is opened now."""
-        for device in self._monitor.execute("query-chardev"):
-            if not isinstance(device, dict) or device.get("label") != "gdb":
-                continue
-            if (waiting := _WAITING.match(str(device.get("filename", "")))) is None:
+        known = self._known_stub()
+        for _ in range(_LOOKS):
+            if known is None or _WAITING.match(known):
+                break
+            time.sleep(_BETWEEN_LOOKS_S)
+            known = self._known_stub()
+        if known is not None:
+            if (waiting := _WAITING.match(known)) is None:
                 raise StubBusy(
                     "somebody else is connected to the gdbstub of this QEMU",
                     "Detach that debugger; without the stub, sampling goes on by the monitor.",
                 )
             with contextlib.suppress(UsageError):
                 return Address.parse(waiting["path"] or waiting["tcp"])
-            break
         if self._monitor.peer() is None:
             raise TargetError(
                 "this QEMU has no gdbstub, and none can be opened for a monitor that is not a "
@@ -127,6 +135,13 @@ class LazyStub:
                 "Give QEMU a stub (`-gdb unix:/path/to/socket,server=on,wait=off`).",
             )
         return self._listen()
+
+    def _known_stub(self) -> str | None:
+        """What QEMU says of the connection to its stub; None where it has none."""
+        for device in self._monitor.execute("query-chardev"):
+            if isinstance(device, dict) and device.get("label") == "gdb":
+                return str(device.get("filename", ""))
+        return None
 
     def _listen(self) -> Address:
         self._directory = Path(tempfile.mkdtemp(prefix="gprof-gdb-"))

@@ -8,12 +8,15 @@ from dataclasses import dataclass, replace
 from gprof.errors import ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.current_tasks import CurrentTasks
+from gprof.guest.dialogue import Exchange
 from gprof.guest.entries import Entries
-from gprof.guest.gdbstub import Exchange, Stop, Stub, Vcpu
+from gprof.guest.gdbstub import Stub
+from gprof.guest.greeting import Vcpu
 from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
+from gprof.guest.stop import Stop
 from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.memory import Memory
 from symbols.tasks import CurrentPlaces

@@ -31,7 +31,9 @@ from gprof.guest.monitor import (
 )
 
 #: Seconds until the greeting; a monitor that serves somebody else never sends one.
-GREETING_LIMIT = 2.0
+GREETING_LIMIT = 5.0
+#: Seconds until the answer to a farewell, where it was a stub that we took for a monitor.
+FAREWELL_LIMIT = 2.0
 #: Events that wait to be fetched; the oldest give way.
 _MOST_EVENTS = 4096
 _RECEIVE = 1 << 18
@@ -102,7 +104,7 @@ class Qmp(Monitor):
         with contextlib.suppress(OSError):
             self._socket.sendall(FAREWELL)
             # Closing at once could throw the bytes away.
-            if self._poll.poll(200):
+            if self._poll.poll(FAREWELL_LIMIT * 1000):
                 self._socket.recv(_RECEIVE)
 
     def execute(self, command: str, **arguments: Any) -> Any:

@@ -12,8 +12,10 @@ from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
-from gprof.guest.gdbstub import Exchange, Stop, Vcpu
+from gprof.guest.dialogue import Exchange
+from gprof.guest.greeting import Vcpu
 from gprof.guest.machine import Machine, Sampled
+from gprof.guest.stop import Stop
 
 #: The stacks of Linux are of this size (THREAD_SIZE, IRQ_STACK_SIZE) or larger. Those of tasks
 #: are aligned to it, those of interrupts may not be.

@@ -15,6 +15,11 @@ UNKNOWN_TASK = "[unknown task]"
 SEVERAL_TASKS = -1
 
 
+def shown_name(comm: str, *, kernel_thread: bool) -> str:
+    """The name of a task; that of a kernel thread in brackets, as `ps` shows it."""
+    return f"[{comm}]" if kernel_thread else comm
+
+
 @dataclass(frozen=True, slots=True)
 class GuestTask:
     """A thread of a guest under one name; after an `exec` it is another one here.
@@ -43,8 +48,8 @@ class GuestTask:
 
     @property
     def name(self) -> str:
-        """Its name; that of a kernel thread in brackets, as `ps` shows it."""
-        return f"[{self.comm}]" if self.kernel_thread else self.comm
+        """Its name as it is shown."""
+        return shown_name(self.comm, kernel_thread=self.kernel_thread)
 
     @property
     def label(self) -> str:

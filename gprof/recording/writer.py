@@ -6,9 +6,7 @@ import errno
 import os
 import platform
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
-from types import TracebackType
 from typing import Self, TypeAlias
 
 import numpy as np
@@ -21,20 +19,13 @@ from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.user_spaces import UserSpaces
 from gprof.recording.files import create
 from gprof.recording.format import Kind, pack, preamble
-from gprof.recording.images import LONGEST_NAME, image_fields, symbol_fields
+from gprof.recording.images import LONGEST_NAME
+from gprof.recording.space_frames import SpaceFrames
 from gprof.recording.texts import LONGEST_TEXT, hot_texts
 from gprof.recording.user_space_frames import UserSpaceFrames
-from gprof.sampling.source import (
-    COLUMN_TYPES,
-    Int64s,
-    SampleBatch,
-    SourceFacts,
-    UInt32s,
-    UInt64s,
-)
+from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts, UInt32s
 from symbols.memory import Memory
-from symbols.space import AddressSpace, LoadedImage, Reason
-from symbols.table import SymbolTable
+from symbols.space import AddressSpace
 
 #: What goes into one frame, so that none comes near the limit: 9 MB of samples,
 #: 8 MB of stacks, 9 MB of tasks.
@@ -43,59 +34,6 @@ _FRAME_PCS = 1 << 20
 _FRAME_TASKS = 1 << 10
 
 _Stacks: TypeAlias = list[tuple[int, tuple[int, ...]]]
-
-
-@dataclass(slots=True)
-class _Map:
-    """What was written of one guest's address spaces.
-
-    Attributes:
-        eras: each space as it was written.
-        images: every image written, by recorded number.
-        pcs: addresses that were sampled, ascending.
-        symbols: by recorded number the table, and the ascending indices written of it.
-    """
-
-    eras: list[_Era] = field(default_factory=list)
-    images: list[LoadedImage] = field(default_factory=list)
-    pcs: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
-    symbols: dict[int, tuple[SymbolTable, Int64s]] = field(default_factory=dict)
-
-    def number_of(self, image: LoadedImage, first: int, after: int, *, proven: bool) -> int | None:
-        """The number of an image that was written already; None where it was not.
-
-        Args:
-            image: as it is loaded now.
-            first: the least number that will do.
-            after: the number behind the last that will do.
-            proven: an image of another boot that looks the same is not the same without proof.
-        """
-        for number in range(first, after):
-            written = self.images[number]
-            if (written.name, written.start) != (image.name, image.start):
-                continue  # at once, since there are many
-            if proven and not image.build_id and written.table is not image.table:
-                continue
-            if image_fields(written) == image_fields(image):
-                return number
-        return None
-
-
-@dataclass(slots=True)
-class _Era:
-    """One era of a guest as it was written.
-
-    Attributes:
-        space: what held then, and how many images it had.
-        since_ns: when it began.
-        numbers: for each of its images the recorded number.
-        pcs: addresses that were looked up in it, ascending.
-    """
-
-    space: tuple[AddressSpace, int]
-    since_ns: int
-    numbers: list[int] = field(default_factory=list)
-    pcs: UInt64s = field(default_factory=lambda: np.empty(0, np.uint64))
 
 
 class Writer:
@@ -123,7 +61,7 @@ class Writer:
         self._user_spaces = UserSpaceFrames(self._append)
         self._samples_written = 0
         self._guests: dict[int, Guest] = {}
-        self._maps: dict[int, _Map] = {}
+        self._spaces: dict[int, SpaceFrames] = {}
         self._closed = False
         self._append(
             Kind.HEADER,
@@ -153,12 +91,7 @@ class Writer:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def add(self, batch: SampleBatch, stacks: StackTable, tasks: TaskTable | None = None) -> None:
@@ -209,9 +142,7 @@ class Writer:
             if self._guests.get(number) != guest:
                 self._append_guest(guest)
         for number, space in spaces.items():
-            known = self._maps.setdefault(number, _Map())
-            for place, era in enumerate(space.eras):
-                self._append_era(number, era, place, known)
+            frames = self._spaces.setdefault(number, SpaceFrames(number, self._append))
             ours = samples.guest == number
             used = np.unique(samples.stack[ours]).tolist()
             # The names of callers are looked up at the byte before their return addresses.
@@ -219,9 +150,7 @@ class Writer:
             pcs = np.unique(
                 np.concatenate([samples.pc[ours], np.fromiter(callers, np.uint64, len(callers))])
             )
-            known.pcs = np.union1d(known.pcs, pcs)
-            for written in known.eras:
-                self._append_symbols(number, known, written)
+            frames.append(space, pcs)
         self._append_stacks()
         self._append_tasks()
         if user_spaces is not None:
@@ -285,68 +214,6 @@ class Writer:
                 "pid": guest.pid,
             },
         )
-
-    def _append_era(self, guest: int, space: AddressSpace, era: int, known: _Map) -> None:
-        """Write what an era has, if that is not written yet.
-
-        An era may be written again, better known. What is loaded later wins: so in the first
-        one, which readers of format 1.0 take for all there is, images are those known as far as
-        they come in that order, and the others are loaded on top.
-        """
-        now = (space, len(space.images))
-        since = space.since_ns if era else 0
-        if era < len(known.eras):
-            before = known.eras[era]
-            if before.space[0] is space and before.space[1:] == now[1:]:
-                return
-        first = len(known.images)
-        numbers: list[int] = []
-        for image in space.images:
-            after = numbers[-1] + 1 if numbers and not era else 0
-            number = known.number_of(image, after, first, proven=era > 0)
-            if number is None:
-                number = len(known.images)
-                known.images.append(image)
-            numbers.append(number)
-        self._append(
-            Kind.IMAGES,
-            {
-                "guest": guest,
-                "time": since,
-                "kernel_half": list(space.kernel_half),
-                "first": first,
-                "images": [image_fields(image) for image in known.images[first:]],
-                "era": era,
-                "loaded": numbers,
-                "starting": space.starting,
-            },
-        )
-        # What was looked up may mean something else now, also if it is long ago.
-        known.eras[era:] = [_Era(now, since, numbers)]
-
-    def _append_symbols(self, guest: int, known: _Map, era: _Era) -> None:
-        """Write the symbols of addresses that were not looked up in an era before.
-
-        In which era an address was sampled does not matter: that may be known too late.
-        """
-        space = era.space[0]
-        fresh = np.setdiff1d(known.pcs, era.pcs, assume_unique=True)
-        era.pcs = known.pcs
-        resolved = space.resolve(fresh)
-        for image in np.unique(resolved.image[resolved.image >= 0]).tolist():
-            table, number = space.images[image].table, era.numbers[image]
-            if table is None or not len(table):
-                continue
-            written_of, written = known.symbols.get(number, (table, np.empty(0, np.int64)))
-            if written_of is not table:
-                written = np.empty(0, np.int64)
-            here = (resolved.image == image) & (resolved.reason == Reason.RESOLVED)
-            # The first symbol shows a reader that the image has some, though none may be used.
-            wanted = np.union1d(resolved.symbol[here], np.zeros(1, np.int64))
-            new = np.setdiff1d(wanted, written, assume_unique=True)
-            known.symbols[number] = (table, np.union1d(written, new))
-            for fields in symbol_fields(table, new):
-                self._append(Kind.SYMBOLS, {"guest": guest, "image": number, **fields})
 
     def _append_stacks(self) -> None:
         part: _Stacks = []

@@ -125,7 +125,7 @@ class RunningPerf:
         self.output.close()
         if self._process.poll() is None and not self._asked_to_end:
             try:
-                self._process.wait(0.5)  # its output has ended, so it is about to
+                self._process.wait(_GRACE)  # its output has ended, so it is about to
             except subprocess.TimeoutExpired:
                 self.stop()
         try:

@@ -19,7 +19,7 @@ from __future__ import annotations
 
 from collections import deque
 
-from gprof.guest.gdbstub import Exchange
+from gprof.guest.dialogue import Exchange
 
 #: Stops that are remembered, and how many must have been caught to be believed.
 _REMEMBERED = 200

@@ -25,6 +25,7 @@ from gprof.guest.emulator import find_qemu
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
+from gprof.guest_stacks import unwinding_of
 from gprof.profile.view import Group, tabulate
 from gprof.sources import Sources
 from symbols.elf import Image
@@ -179,7 +180,7 @@ def taken(generation: Generation) -> Taken:
 def _take(attached: Attached, expected: Expected) -> Taken:
     machine = attached.machine
     assert isinstance(machine, Machine)
-    chosen = attached.unwinding(Way.AUTO)
+    chosen = unwinding_of(attached, Way.AUTO)
     assert chosen.unwinder is not None, chosen.why
     assert not chosen.missing
     reader = StackReader(machine, patient=True)

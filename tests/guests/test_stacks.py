@@ -17,6 +17,7 @@ from gprof.guest.demo import DemoGuest
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
+from gprof.guest_stacks import unstacking_of, unwinding_of
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tree import call_tree
@@ -42,7 +43,7 @@ PATHS = {
 
 def sampled(attached: Attached, stops: int) -> Profile:
     stacks = StackTable()
-    unstacking, _ = attached.unstacking(Way.AUTO, stacks)
+    unstacking, _ = unstacking_of(attached, Way.AUTO, stacks)
     source = source_of(attached, hz=200, max_halted=1, unstacking=unstacking)
     batches = []
     for batch in source.batches():
@@ -88,7 +89,7 @@ def test_stacks_of_linux_are_those_of_drgn(linux_guest: LinuxGuest) -> None:
         assert sources.image is not None
         assert attached.slide is not None
         assert isinstance(attached.machine, Machine)
-        chosen = attached.unwinding(Way.AUTO)
+        chosen = unwinding_of(attached, Way.AUTO)
         assert (chosen.way, chosen.missing) == ("orc", "")
         assert isinstance(chosen.unwinder, OrcUnwinder)
         oracle = DrgnStacks(sources.image, attached.slide.offset, attached.machine.memory)

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from gprof import checkup
-from gprof.checkup import Check, Verdict, examine
+from gprof.checkup import Check, Verdict, cost, examine
 from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
 from tests.qmp_model import QmpModel
@@ -17,7 +16,7 @@ from tests.stub_model import StubModel
 
 @pytest.fixture
 def model(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[StubModel]:
-    monkeypatch.setattr(checkup, "_TRIAL_S", 0.05)
+    monkeypatch.setattr(cost, "_TRIAL_S", 0.05)
     model = StubModel(tmp_path / "gdb")
     yield model
     model.close()
@@ -59,7 +58,7 @@ def test_files_that_are_something_else(model: StubModel) -> None:
 
 
 def test_a_guest_by_its_monitor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(checkup, "_TRIAL_S", 0.05)
+    monkeypatch.setattr(cost, "_TRIAL_S", 0.05)
     model = QmpModel(tmp_path / "qmp")
     found = {
         check.name: check

@@ -15,7 +15,7 @@ from textual.widgets import Footer
 
 from gprof.errors import GprofError
 from gprof.live import Session
-from gprof.profile.exits import ExitRow
+from gprof.profile.exit_table import ExitRow
 from gprof.profile.view import Row
 from tui.actions import (
     view_keys,

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 
 from gprof.guest.address import Address
 from gprof.guest.current_tasks import CurrentTasks
-from gprof.guest.gdbstub import Stub, Vcpu
+from gprof.guest.gdbstub import Stub
+from gprof.guest.greeting import Vcpu
 from gprof.guest.machine import Machine
 from gprof.guest.registers import Register, RegisterFile
 from gprof.guest.stack_reader import StackReader

@@ -15,9 +15,10 @@ from pathlib import Path
 import pytest
 
 from gprof.errors import ConnectionRefused, NotAStub, StubBusy, TargetGone, UsageError
-from gprof.guest import gdbstub
+from gprof.guest import greeting
 from gprof.guest.address import Address
-from gprof.guest.gdbstub import Stub, monitor_command
+from gprof.guest.dialogue import monitor_command
+from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from symbols.memory import MemoryFault
@@ -38,7 +39,7 @@ def connect(model: StubModel) -> Stub:
 
 
 def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 10
+    deadline = time.monotonic() + 60
     while not condition() and time.monotonic() < deadline:
         time.sleep(0.005)
     return condition()
@@ -186,7 +187,7 @@ def test_nobody_there(tmp_path: Path) -> None:
 def test_a_busy_stub_is_left_running(model: StubModel, monkeypatch: pytest.MonkeyPatch) -> None:
     first = connect(model)
     with monkeypatch.context() as patched:
-        patched.setattr(gdbstub, "ANSWER_LIMIT", 0.2)
+        patched.setattr(greeting, "GREETING_LIMIT", 0.2)
         with pytest.raises(StubBusy, match="another debugger"):
             connect(model)
     first.close()  # now the model takes up the second connection, which is closed already

@@ -99,6 +99,7 @@ def test_a_second_client_is_told_that_there_is_a_first(
     model: QmpModel, client: Qmp, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(qmp, "GREETING_LIMIT", 0.05)
+    monkeypatch.setattr(qmp, "FAREWELL_LIMIT", 0.05)
     with pytest.raises(StubBusy, match="one client at a time"):
         Qmp(Address.parse(str(model.path)))
     assert client.execute("query-status")["running"]
@@ -146,7 +147,10 @@ def test_a_stub_that_is_taken_for_a_monitor_lets_its_guest_run(
      b"{" * 10_000 + b"\n"],
     ids=range(7),
 )  # fmt: skip
-def test_other_programs_are_no_monitors(tmp_path: Path, greeting: bytes) -> None:
+def test_other_programs_are_no_monitors(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, greeting: bytes
+) -> None:
+    monkeypatch.setattr(qmp, "FAREWELL_LIMIT", 0.05)
     model = QmpModel(tmp_path / "qmp", greeting=greeting)
     with pytest.raises(NotAStub, match="no QMP monitor"):
         Qmp(Address.parse(str(model.path)))

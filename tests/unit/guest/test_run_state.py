@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -89,6 +90,7 @@ def test_a_migration_is_asked_for_since_events_do_not_tell(
 ) -> None:
     model.migration = "active"
     asked = model.seen.count("query-migrate")
+    state._asking_due = math.inf
     state.follow()
     assert model.seen.count("query-migrate") == asked  # once a second is enough
     state._asking_due = 0.0
@@ -107,10 +109,12 @@ def test_migrations_are_reported_and_that_is_left_as_it_was(
     model.reports_migration = before
     state.watch_migration()
     assert model.reports_migration is True
+    model.migration = "setup"  # should a second have passed, it is asked for as well
     model.report("MIGRATION", status="setup")
     state.monitor.execute("query-status")
     state.follow()
     seen = [state.migrating]
+    model.migration = "completed"
     model.report("MIGRATION", status="completed")
     state.monitor.execute("query-status")
     state.follow()

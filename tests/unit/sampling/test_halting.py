@@ -12,17 +12,18 @@ import pytest
 
 from gprof.errors import TargetGone, UsageError
 from gprof.guest.address import Address
-from gprof.guest.gdbstub import Exchange, Stub
+from gprof.guest.dialogue import Exchange
+from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.profile.stacks import StackTable
 from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
-from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
 from symbols.unwinding.frame_pointer import FramePointerUnwinder
 from symbols.unwinding.stack import Ending, Registers, Stack, Word
 from tests.stub_model import StubModel
+from tests.unit.sampling.taking import taken_until
 
 
 @pytest.fixture
@@ -35,15 +36,6 @@ def model(tmp_path: Path) -> Iterator[StubModel]:
 def source(model: StubModel, options: HaltingOptions) -> HaltingSource:
     machine = Machine(Stub(Address.parse(str(model.path))))
     return HaltingSource(machine, options, random.Random(1))
-
-
-def taken_until(source: HaltingSource, samples: int) -> SampleBatch:
-    batches = []
-    for batch in source.batches():
-        batches.append(batch)
-        if sum(map(len, batches)) >= samples:
-            source.close()
-    return SampleBatch.concatenate(batches)
 
 
 def test_samples_name_vcpu_mode_and_pc(model: StubModel) -> None:

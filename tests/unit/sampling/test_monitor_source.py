@@ -29,6 +29,7 @@ from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
+from tests.unit.sampling.taking import taken_until
 from tests.unit.symbols.btf_blob import ARRAY, INT, Blob
 
 
@@ -45,15 +46,6 @@ def machine(model: QmpModel) -> MonitoredMachine:
 
 def source(model: QmpModel, options: MonitorOptions) -> MonitorSource:
     return MonitorSource(machine(model), options, random.Random(1))
-
-
-def taken_until(source: Source, samples: int) -> SampleBatch:
-    batches = []
-    for batch in source.batches():
-        batches.append(batch)
-        if sum(map(len, batches)) >= samples:
-            source.close()
-    return SampleBatch.concatenate(batches)
 
 
 def advance(source: Source, batches: Iterator[SampleBatch], samples: int) -> None:
@@ -263,7 +255,7 @@ def test_with_both_the_halted_time_is_the_monitors(pair: Pair) -> None:
     assert sampler.facts().halted_ns == 3_000_000
     sampler.close()
     list(batches)
-    assert pair.stub.running
+    assert pair.stub.soon_runs()
 
 
 def test_with_both_a_paused_guest_is_recognised_before_connecting(pair: Pair) -> None:
@@ -296,7 +288,7 @@ def test_with_both_a_stop_by_the_monitor_is_held_and_goes_on(pair: Pair) -> None
     assert sampler.facts().halted_ns == 0
     sampler.close()
     list(batches)
-    assert pair.stub.running
+    assert pair.stub.soon_runs()
 
 
 def test_with_both_a_reset_is_told(pair: Pair) -> None:

@@ -99,9 +99,9 @@ def test_close_ends_a_wait_at_once() -> None:
     got: list[SampleBatch] = []
     thread = Thread(target=lambda: got.extend(source.batches()))
     thread.start()
-    assert waiting.wait(10)
+    assert waiting.wait(60)
     source.close()
-    thread.join(10)
+    thread.join(60)
     assert not thread.is_alive()
     assert got == []
     assert list(source.batches()) == []

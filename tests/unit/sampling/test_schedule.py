@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.guest.gdbstub import Exchange
+from gprof.guest.dialogue import Exchange
 from gprof.sampling.schedule import Schedule, affordable_hz
 from gprof.sampling.stop_cost import StopCost
 

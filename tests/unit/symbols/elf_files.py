@@ -9,9 +9,11 @@ from pathlib import Path
 
 from symbols.elf import Image
 from symbols.memory import MemoryFault
+from symbols.table import Symbol
 
 PROGBITS, SYMTAB, STRTAB, NOTE, NOBITS = 1, 2, 3, 7, 8
 WRITE, ALLOC, EXECUTE = 1, 2, 4
+CODE = ALLOC | EXECUTE
 NOTYPE, OBJECT, FUNC, SECTION, FILE = 0, 1, 2, 3, 4
 LOCAL, GLOBAL, WEAK = 0, 1, 2
 X86_64, AARCH64, S390, I386 = 62, 183, 22, 3
@@ -157,7 +159,7 @@ def kernel(
     ]
     return ElfFile(
         [
-            Sec(".text", text, TEXT, flags=ALLOC | EXECUTE),
+            Sec(".text", text, TEXT, flags=CODE),
             Sec(".rodata", (bytes(0x100) + banner).ljust(64 << 10, b"\0"), RODATA),
             Sec(".notes", xen + note(b"GNU\0", 3, build_id), NOTES, kind=NOTE),
             Sec(".data..percpu", bytes(0x2000), 0, flags=ALLOC | WRITE),
@@ -192,3 +194,8 @@ class NothingReadable:
 
     def read(self, address: int, size: int) -> bytes:
         raise MemoryFault(address, size)
+
+
+def symbols_of(image: Image) -> list[Symbol]:
+    """All functions of an image, by address."""
+    return [image.table[i] for i in range(len(image.table))]

@@ -17,7 +17,7 @@ from gprof.profile.view import Group
 from gprof.sampling.source import Mode, SampleBatch
 from tests.screen_text import assert_golden
 from tests.sessions import FrozenSession, frozen
-from tests.unit.tui.test_top import hostile_profile
+from tests.unit.tui.test_outside_text import hostile_profile
 from tui.choice import Choice
 from tui.plain import print_plain
 

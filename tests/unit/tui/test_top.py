@@ -2,25 +2,19 @@
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import replace
 
 import pytest
-from textual.events import Key
 from textual.pilot import Pilot
 
-from gprof.errors import GprofError, TargetGone
-from gprof.profile.profile import Guest, Profile
+from gprof.errors import GprofError
 from gprof.profile.view import Group, Row
 from gprof.sampling.source import Mode, SampleBatch
-from symbols.space import AddressSpace, ImageKind, LoadedImage
-from symbols.table import Symbol, SymbolTable
 from tests.screen_text import screen_text, settled
-from tests.screens import golden, with_app
-from tests.sessions import FrozenSession, frozen, grown
-from tui.app import GprofApp, make_app
+from tests.screens import golden, labels, with_app
+from tests.sessions import FrozenSession, frozen, of_two_guests
+from tui.app import GprofApp
 from tui.glyphs import ASCII, BLOCKS
-from tui.picture import State
 from tui.screens.help import HelpScreen
 from tui.screens.main import MainScreen
 
@@ -29,14 +23,6 @@ def sorted_by(top: MainScreen) -> tuple[str, bool]:
     assert top.picture is not None
     assert top.picture.sheet is not None
     return top.picture.sheet.sort
-
-
-def typed(top: MainScreen) -> str:
-    return top.choice.draft.text if top.choice.draft else ""
-
-
-def labels(top: MainScreen) -> list[str]:
-    return [row.label for row in top.table.rows.items]
 
 
 def shown_modes(top: MainScreen) -> set[Mode]:
@@ -201,184 +187,6 @@ def test_a_click_on_a_header_sorts() -> None:
     with_app(scenario)
 
 
-def test_a_filter_follows_what_is_typed_and_is_shown() -> None:
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash", *"ext4")
-        await settled(pilot)
-        assert labels(top)
-        assert all(row.module == "ext4" for row in top.table.rows.items)
-        await pilot.press("enter")
-        await settled(pilot)
-        assert f" filter ext4 {BLOCKS.remove} " in screen_text(app)
-        assert top.focused is top.table
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "filter ext4" not in screen_text(app)
-        assert {row.module for row in top.table.rows.items} > {"ext4"}
-
-    with_app(scenario)
-
-
-def test_a_filter_that_comes_in_one_burst_of_keys() -> None:
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        for key in ("slash", *"ext4"):
-            app.post_message(Key(key, "/" if key == "slash" else key))
-        for _ in range(200):  # each key travels to the table and back before it finds the line
-            if typed(top) == "ext4":
-                break
-            await pilot.pause()
-        assert typed(top) == "ext4"
-        assert top.choice.group is Group.SYMBOL
-
-    with_app(scenario)
-
-
-def test_enter_keeps_all_of_a_filter_that_comes_in_one_burst() -> None:
-    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash")
-        for key in "module:ext4":
-            top.prompt.post_message(Key("colon" if key == ":" else key, key))
-        top.prompt.post_message(Key("enter", None))
-        await settled(pilot)
-        assert [condition.text for condition in top.choice.conditions] == ["module:ext4"]
-        assert top.choice.draft is None
-
-    with_app(scenario)
-
-
-def test_a_filter_may_be_a_regular_expression() -> None:
-    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash", *"/s_r.a/", "enter")
-        await settled(pilot)
-        assert sorted(labels(top)) == ["ksys_read", "vfs_read"]
-
-    with_app(scenario)
-
-
-def test_a_wrong_expression_is_explained_and_changes_nothing() -> None:
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash", *"/(")
-        await settled(pilot)
-        before = labels(top)
-        text = screen_text(app)
-        assert "/(/ is no regular expression: missing )" in text
-        await pilot.press("enter")
-        await settled(pilot)
-        assert labels(top) == before
-        await pilot.press("escape")
-        await settled(pilot)
-        assert "regular expression" not in screen_text(app)
-
-    with_app(scenario)
-
-
-def test_escape_while_typing_goes_back_to_the_filter_before() -> None:
-    async def scenario(_: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash", *"vfs", "enter", "slash", "q", "escape")
-        await settled(pilot)
-        assert [condition.text for condition in top.choice.conditions] == ["vfs"]
-        assert top.choice.draft is None
-
-    with_app(scenario)
-
-
-def more(profile: Profile, count: int) -> Profile:
-    first = int(profile.samples.pc[profile.samples.mode == Mode.KERNEL][0])
-    return grown(profile, SampleBatch.of([first] * count))
-
-
-@pytest.mark.parametrize("key", ["space", "z"])
-def test_pause_holds_the_table_and_lets_the_header_go_on(key: str) -> None:
-    session = FrozenSession(frozen(), ended=False)
-
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        assert " LIVE\n" in screen_text(app)
-        before = top.table.rows.items
-        await pilot.press(key)
-        session.profile = more(session.profile, 500)
-        await pilot.press("I", "I")  # what is chosen while paused is of the paused samples
-        await settled(pilot)
-        assert " PAUSED\n" in screen_text(app)
-        assert "2,500 samples" in screen_text(app)
-        assert top.table.rows.items == before
-        await pilot.press(key)
-        await settled(pilot)
-        assert " LIVE\n" in screen_text(app)
-        assert top.table.rows.items != before
-
-    with_app(scenario, session)
-
-
-def test_reset_forgets_the_samples_and_the_pause() -> None:
-    session = FrozenSession(frozen(), ended=False)
-
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("space", "r")
-        await settled(pilot)
-        assert not top.table.rows.items
-        assert "No samples yet." in screen_text(app)
-        assert " LIVE\n" in screen_text(app)
-
-    with_app(scenario, session)
-
-
-def test_plus_and_minus_change_how_often_is_looked() -> None:
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("plus", "plus")
-        assert top.refresh_s == 2
-        await settled(pilot)
-        assert "Refreshed every 2 s." in screen_text(app)
-        await pilot.press("minus")
-        assert top.refresh_s == 5
-        for _ in range(9):
-            top.action_interval(1)
-        assert top.refresh_s == 10
-        for _ in range(9):
-            top.action_interval(-1)
-        assert top.refresh_s == 0.25
-
-    with_app(scenario)
-
-
-def test_the_screen_looks_again_by_itself() -> None:
-    session = FrozenSession(frozen(), ended=False)
-    app = make_app(session, refresh_s=0.01, glyphs=BLOCKS)
-
-    async def run() -> None:
-        async with app.run_test() as pilot:
-            await settled(pilot)
-            session.profile = more(session.profile, 500)
-            for _ in range(500):
-                await pilot.pause(0.01)
-                if "2,500 samples" in screen_text(app):
-                    break
-            assert "2,500 samples" in screen_text(app)
-            session.ended = True
-            for _ in range(500):
-                await pilot.pause(0.01)
-                if " ENDED\n" in screen_text(app):
-                    break
-            assert " ENDED\n" in screen_text(app)
-
-    asyncio.run(run())
-
-
-def test_held_off_sampling_is_told() -> None:
-    session = FrozenSession(frozen(), ended=False)
-
-    async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
-        facts = replace(session.profile.facts, held_ns=3_000_000_000)
-        session.profile = replace(session.profile, facts=facts)
-        await pilot.press("I")
-        await settled(pilot)
-        assert top.picture is not None
-        assert top.picture.state is State.HELD
-        assert " HELD\n" in screen_text(app)
-        assert "held 3.0 s" in screen_text(app)
-
-    with_app(scenario, session)
-
-
 def test_help_opens_and_closes() -> None:
     async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
         for opens, closes in (("question_mark", "escape"), ("f1", "f1")):
@@ -394,43 +202,8 @@ def test_the_help() -> None:
     golden("help-80x60", keys="question_mark", size=(80, 60))
 
 
-def test_a_failed_session_stays_on_screen_and_is_handed_on() -> None:
-    failure = TargetGone("localhost:1234 closed the connection.", "Start the guest again.")
-    session = FrozenSession(frozen(), failure=failure)
-
-    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
-        text = screen_text(app)
-        assert "localhost:1234 closed the connection." in text
-        assert "Start the guest again." in text
-        assert " ENDED\n" in text
-        await pilot.press("q")
-
-    assert with_app(scenario, session).return_value is failure
-
-
-@pytest.mark.parametrize("key", ["q", "ctrl+c"])
-def test_quitting(key: str) -> None:
-    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await pilot.press("slash")
-        await pilot.press("ctrl+c" if key == "ctrl+c" else "escape", key)
-
-    app = with_app(scenario)
-    assert app.return_code == 0
-    assert app.return_value is None
-
-
 def test_several_guests_get_a_column_and_a_group() -> None:
-    profile = frozen()
-    guest = profile.samples.guest.copy()
-    guest[1000:] = 1
-    session = FrozenSession(
-        replace(
-            profile,
-            samples=replace(profile.samples, guest=guest),
-            guests={0: profile.guests[0], 1: Guest(1, "db[1]")},
-            spaces={0: profile.space(0), 1: profile.space(0)},
-        )
-    )
+    session = of_two_guests(frozen())
 
     async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         assert "2 guests" in screen_text(app)
@@ -452,43 +225,6 @@ def test_several_guests_get_a_column_and_a_group() -> None:
         assert len(top.table.rows) == 2
 
     with_app(scenario, session, size=(130, 30))
-
-
-HOSTILE = (
-    "[vdso]", "[/]", "[a={'b[0]'}]", "[bold red]x[/bold red]", "\x1b[31m\x1b]0;title\x07red",
-    "left\u202eright\u2066", "e" * 10_000, "漢字" * 5000, "line\nfeed\ttab\x00", "$variable @click",
-)  # fmt: skip
-
-
-def hostile_profile() -> Profile:
-    """Every text that a guest or a user can bring, in the worst shape."""
-    base = 0xFFFFFFFF81000000
-    table = SymbolTable.of(
-        [Symbol(name, base + 16 * i, base + 16 * i + 16) for i, name in enumerate(HOSTILE)]
-    )
-    end = base + 16 * len(HOSTILE)
-    image = LoadedImage("[/red]\x1b[2J", ImageKind.KERNEL, base, end, table, 0)
-    return replace(
-        frozen(2),
-        samples=SampleBatch.of(
-            [base + 16 * i for i in range(len(HOSTILE)) for _ in range(i, len(HOSTILE))]
-        ),
-        spaces={0: AddressSpace([image])},
-        guests={0: Guest(0, "\x1b[5m[/]" + "g" * 10_000, "[b]", (0,), "6.1\x1b[0m\u202e")},
-        facts=replace(
-            frozen(2).facts, target="[/]\x1b[H" + "t" * 10_000, notes=("[/] \x1b[2J note\nlines",)
-        ),
-    )
-
-
-def test_text_from_outside_is_neither_markup_nor_escapes() -> None:
-    failure = TargetGone("[/red] \x1b[2J gone", "[bold]do[/bold]\n\u202ethat")
-    session = FrozenSession(hostile_profile(), failure=failure)
-    seen = golden("hostile-100x30", session)
-    assert all(c.isprintable() or c == "\n" for c in seen)
-    for name in ("[vdso]", "[/]", "[a={'b[0]'}]", "[bold red]x[/bold red]", "$variable @click"):
-        assert name in seen
-    golden("hostile-notes-80x24", FrozenSession(hostile_profile()), size=(80, 24))
 
 
 def test_enter_without_instructions_says_so() -> None:

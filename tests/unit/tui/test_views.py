@@ -1,87 +1,27 @@
-"""Every view, key by key, on sessions that stand still."""
+"""What holds for every view: how it looks, tabs, finding, filters, images, guests, modes."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 import pytest
 from textual.pilot import Pilot
 
-from gprof.errors import FormatError, GprofError
-from gprof.profile.exits import ExitGroup, ExitRow, ExitTable
-from gprof.profile.profile import Guest
+from gprof.errors import GprofError
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
-from tests.profiles import hostile
 from tests.screen_text import screen_text, settled
-from tests.screens import golden, press, under_cursor, with_app
-from tests.sessions import FrozenSession, frozen
+from tests.screens import golden, press, under_cursor, view_of, with_app
+from tests.sessions import FrozenSession, SomeExits, frozen, of_two_guests, stacked
 from tui.app import GprofApp
-from tui.glyphs import ASCII, BLOCKS
+from tui.glyphs import ASCII
 from tui.image_rows import ImageRow
 from tui.picture import MOST_ROWS
 from tui.screens.main import MainScreen
 from tui.tree_rows import MOST_CHILDREN
 from tui.view import View
 from tui.widgets.tree_table import TreeTable
-
-
-def view_of(main: MainScreen) -> View:
-    return main.choice.view
-
-
-def path_of(main: MainScreen) -> list[str]:
-    """The names from the root of the flame graph to its cursor."""
-    return [name for name, _, _ in main.flame.cursor]
-
-
-def zoom_of(main: MainScreen) -> list[str]:
-    return [name for name, _, _ in main.flame.zoom]
-
-
-def stacked() -> FrozenSession:
-    return FrozenSession(frozen(stacks=True))
-
-
-class SomeExits:
-    """Exits that stand still."""
-
-    def __init__(self, failure: GprofError | None = None, name: str = "web1") -> None:
-        self.failure = failure
-        self.name = name
-
-    def count(self, by: Sequence[ExitGroup]) -> ExitTable:
-        if self.failure is not None:
-            raise self.failure
-        rows = [
-            ExitRow(
-                guest=0 if by[0] is not ExitGroup.REASON else None,
-                vcpu=1 if ExitGroup.VCPU in by else None,
-                reason=reason if ExitGroup.REASON in by else "",
-                symbol=symbol if ExitGroup.SYMBOL in by else None,
-                count=count,
-                share_percent=50.0,
-                total_ns=total,
-                time_percent=total / 60_000,
-                min_ns=900,
-                max_ns=2 * total,
-                mean_ns=total / count,
-                deviation_percent=1.5,
-                p50_ns=total // count,
-                p99_ns=total,
-            )
-            for reason, symbol, count, total in (
-                ("msr", "native_write_msr", 400, 4_000_000),
-                ("hlt", "default_idle", 20, 1_500_000),
-                ("io", None, 7, 500_000),
-            )
-        ]
-        return ExitTable(tuple(rows), 427, 6_000_000, 0, 0, "host")
-
-    def names(self) -> Mapping[int, str]:
-        return {0: self.name}
 
 
 @pytest.mark.parametrize(
@@ -119,44 +59,6 @@ def test_without_stacks_trees_go_by_mode_and_module(name: str, keys: str) -> Non
     assert "no call stacks" in text
 
 
-def test_exits() -> None:
-    golden("exits-100x30", stacked(), keys="x", exits=SomeExits())
-    text = golden("exits-symbols-100x30", stacked(), keys="x m", exits=SomeExits())
-    assert "native_write_msr" in text
-    assert "unknown" in text
-    golden("exits-vcpus-80x24", stacked(), keys="x m m", size=(80, 24), exits=SomeExits())
-
-
-def test_exits_that_cannot_be_counted_say_why() -> None:
-    async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "x")
-        assert "it is cut" in screen_text(app)
-        assert "record anew" in screen_text(app)
-        assert view_of(main) is View.EXITS
-
-    with_app(scenario, exits=SomeExits(FormatError("it is cut", "record anew")))
-
-
-def test_a_source_without_exits_has_no_tab_for_them() -> None:
-    async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        assert "Exits" not in screen_text(app)
-        await press(pilot, "x")
-        assert view_of(main) is View.TOP
-        assert "no VM exits" in screen_text(app)
-
-    with_app(scenario)
-
-
-def test_exits_come_first_where_there_is_nothing_else() -> None:
-    empty = replace(frozen(), samples=SampleBatch.empty())
-
-    async def scenario(app: GprofApp, main: MainScreen, _: Pilot[GprofError]) -> None:
-        assert view_of(main) is View.EXITS
-        assert "msr" in screen_text(app)
-
-    with_app(scenario, FrozenSession(empty), exits=SomeExits())
-
-
 def test_tabs_go_round_by_key_and_by_click() -> None:
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         seen = []
@@ -173,132 +75,6 @@ def test_tabs_go_round_by_key_and_by_click() -> None:
         assert view_of(main) is View.FLAME
 
     with_app(scenario, stacked(), exits=SomeExits())
-
-
-def test_the_tree_opens_and_closes() -> None:
-    async def scenario(_: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "T")
-        tree = main.query_one(TreeTable)
-
-        def names() -> list[str]:
-            return [row.node.name for row in tree.rows.items]
-
-        assert names()[:3] == ["entry_SYSCALL_64_after_hwframe", "do_syscall_64", "ksys_write"]
-        await press(pilot, "left")  # closes the first
-        assert names()[1] == "[user]"
-        await press(pilot, "right right")  # opens it and goes below
-        assert tree.cursor == 1
-        await press(pilot, "left left")  # closes it, goes to what is above
-        assert tree.cursor == 0
-        await press(pilot, "C")
-        closed = len(names())
-        assert all(len(row.path) == 1 for row in tree.rows.items)
-        await press(pilot, "E")
-        assert len(names()) > closed + 10
-        await press(pilot, "C H")
-        assert tree.chosen is not None
-        assert tree.chosen.open is None or tree.cursor > 2
-        assert sum(len(row.path) == 1 for row in tree.rows.items) == closed
-
-    with_app(scenario, stacked())
-
-
-def test_a_click_opens_the_row_under_the_cursor() -> None:
-    async def scenario(_: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "T C")
-        tree = main.query_one(TreeTable)
-        before = len(tree.rows)
-        for more in (True, False):
-            await pilot.click("#tree", offset=(40, 1))
-            await settled(pilot)
-            assert (len(tree.rows) > before) is more
-        await pilot.click("#tree", offset=(40, 3))
-        await settled(pilot)
-        assert tree.cursor == 2
-        assert len(tree.rows) == before
-
-    with_app(scenario, stacked())
-
-
-def test_a_live_tree_keeps_what_is_open() -> None:
-    session = FrozenSession(frozen(stacks=True), ended=False)
-
-    async def scenario(_: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "T down down")
-        tree = main.query_one(TreeTable)
-        chosen = tree.chosen
-        assert chosen is not None
-        opened = {row.path for row in tree.rows.items if row.open}
-        session.profile = frozen(2500, stacks=True)
-        await press(pilot, "I")
-        assert {row.path for row in tree.rows.items if row.open} == opened
-        assert tree.chosen is not None
-        assert tree.chosen.path == chosen.path
-        assert tree.chosen.node is not chosen.node
-
-    with_app(scenario, session)
-
-
-def test_the_flame_graph_zooms_and_moves() -> None:
-    async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "f")
-        flame = main.flame
-        assert path_of(main) == []
-        assert "100.00 %" in screen_text(app)
-        await press(pilot, "down right")
-        assert path_of(main) == ["[user]"]
-        await press(pilot, "left down enter")
-        assert flame.zoom == flame.cursor
-        assert [key[0] for key in flame.zoom][-1] == "do_syscall_64"
-        assert [level[0].width for level in flame.levels[:3]] == [100, 100, 100]
-        assert "% of the zoom" in screen_text(app)
-        await press(pilot, "escape")
-        assert [name for name, _, _ in flame.zoom] == ["entry_SYSCALL_64_after_hwframe"]
-        await press(pilot, "0")
-        assert zoom_of(main) == []
-        await press(pilot, "g")
-        assert path_of(main) == []
-        await press(pilot, "v up")  # the root is below now
-        assert len(flame.cursor) == 1
-        await press(pilot, "up up up up up up up up up up up up")
-        deepest = len(flame.cursor)
-        assert deepest > 4
-        await press(pilot, "down")
-        assert len(flame.cursor) == deepest - 1
-
-    with_app(scenario, stacked())
-
-
-def test_clicks_choose_and_zoom_frames() -> None:
-    async def scenario(_: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "f")
-        await pilot.click("#flame", offset=(10, 2))
-        await settled(pilot)
-        assert path_of(main)[-1] == "do_syscall_64"
-        await pilot.click("#flame", offset=(10, 2))
-        await settled(pilot)
-        assert main.flame.zoom == main.flame.cursor
-        await pilot.click("#flame", offset=(50, 0))  # out again
-        await settled(pilot)
-        assert zoom_of(main) == []
-
-    with_app(scenario, stacked())
-
-
-def test_the_same_function_elsewhere_is_marked() -> None:
-    async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
-        await press(pilot, "f ctrl+f")
-        await pilot.press(*"/^__alloc_pages$/", "enter")
-        await settled(pilot)
-        assert main.flame.cursor[-1][0] == "__alloc_pages"
-        text = screen_text(app)
-        assert "in 2 places" in text
-        assert "matched " in text
-        await press(pilot, "escape")
-        assert BLOCKS.same in screen_text(app)
-        assert "matched" not in screen_text(app)
-
-    with_app(scenario, stacked(), size=(140, 40))
 
 
 def test_finding_marks_and_goes_from_one_to_the_next() -> None:
@@ -380,31 +156,8 @@ def test_images_tell_what_is_known_of_them() -> None:
         with_app(scenario, session, size=(180, 30))
 
 
-@pytest.mark.parametrize(
-    ("name", "keys"),
-    [("tree", "T"), ("tree-up", "T i"), ("flame", "f down"), ("symbols", "s"), ("modules", "m"),
-     ("exits", "x m"), ("find", "f ctrl+f [ enter")],
-)  # fmt: skip
-def test_text_from_outside_is_neither_markup_nor_escapes_in_any_view(name: str, keys: str) -> None:
-    session = FrozenSession(hostile())
-    text = golden(f"hostile-{name}-100x30", session, keys=keys, exits=SomeExits(name="\x1b[2J[/]"))
-    assert all(c.isprintable() or c == "\n" for c in text)
-    for line in text.splitlines():
-        assert len(line) <= 100
-
-
 def test_guests_are_the_first_level_of_trees() -> None:
-    profile = frozen(stacks=True)
-    guest = profile.samples.guest.copy()
-    guest[1000:] = 1
-    session = FrozenSession(
-        replace(
-            profile,
-            samples=replace(profile.samples, guest=guest),
-            guests={0: profile.guests[0], 1: Guest(1, "db[1]")},
-            spaces={0: profile.space(0), 1: profile.space(0)},
-        )
-    )
+    session = of_two_guests(frozen(stacks=True))
 
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         await press(pilot, "T C")
