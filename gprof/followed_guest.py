@@ -22,7 +22,7 @@ from gprof.code_now import CodeNow
 from gprof.errors import TargetError
 from gprof.guest.memory import StubMemory
 from gprof.guest_stacks import said_of, unstacking_of
-from gprof.kernel_signs import KernelSigns, Seen
+from gprof.kernel_signs import KernelSigns, Seen, has_signs
 from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
 from gprof.profile.stacks import StackTable
@@ -317,9 +317,12 @@ class FollowedGuest:
         if now < self._look_due_ns:
             return
         self._look_due_ns = now + self._look_every_ns
-        self._signs = self._signs or KernelSigns.of(self._attached, self._fresh_memory())
         if self._attached.slide is None:
             return
+        if self._signs is None:
+            if not has_signs(self._attached):
+                return
+            self._signs = KernelSigns.of(self._attached, self._fresh_memory())
         seen = self._signs.look(self._fresh_memory()) if self._signs is not None else Seen.HIDDEN
         if seen is Seen.HIDDEN and not self._doubt_ns:
             return

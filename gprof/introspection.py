@@ -27,6 +27,7 @@ from symbols.memory import Memory
 from symbols.module_files import ModuleFiles
 from symbols.structures import Structures
 from symbols.symbol_lines import SymbolLines
+from symbols.unlisted import unlisted_data
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,7 +36,8 @@ class Introspected:
 
     Attributes:
         kernel: the symbols of the kernel proper; None where not asked for, or not found.
-        kallsyms: the same, ready to resolve addresses.
+        kallsyms: the same, ready to resolve addresses; with data that it does not list but was
+            found.
         modules: what is loaded; None where not asked for, or not found.
         types: the kernel's description of its types, where it was found.
         problems: why something is missing.
@@ -86,6 +88,8 @@ def introspect(
         try:
             kernel = kernel_symbols(memory, known)
             kallsyms = Kallsyms.of(kernel, path=IN_MEMORY)
+            if known.image is None:
+                kallsyms = kallsyms.with_data(unlisted_data(memory, kallsyms))
         except SymbolsError as problem:
             problems.append(problem)
     if known.image is None and known.kallsyms is None and kallsyms is not None:

@@ -14,6 +14,17 @@ _LENGTH = 64
 #: A `struct list_head` of 64 bits: the first module and the last one.
 _HEAD = 16
 _BANNER = b"Linux version "
+#: Where a kernel has what tells it from another.
+_SIGNS = ("linux_banner", "__start_notes")
+
+
+def has_signs(attached: Attached) -> bool:
+    """Whether the kernel of a guest has anything to be known by, as its symbols tell.
+
+    A program without an operating system has nothing of the kind, nor has a kernel of which only
+    functions are known: of these memory does not tell whether they are still there.
+    """
+    return any(attached.known_kernel.address_of(name) is not None for name in _SIGNS)
 
 
 class Seen(Enum):
@@ -50,15 +61,14 @@ class KernelSigns:
         if attached.slide is None:
             return None
         known = attached.known_kernel
-        names = ("linux_banner", "__start_notes")
-        places = [place for place in map(known.address_of, names) if place is not None]
+        places = [place for place in map(known.address_of, _SIGNS) if place is not None]
         modules = known.address_of("modules") or 0
         wanted = [(place, _LENGTH) for place in places] + [(modules, _HEAD)]
         *stays, head = gather(memory, wanted)
         there = tuple(
             (place, data) for place, data in zip(places, stays, strict=True) if data is not None
         )
-        banner = known.address_of(names[0])
+        banner = known.address_of(_SIGNS[0])
         if any(place == banner and not data.startswith(_BANNER) for place, data in there):
             return None
         return cls(there, modules, head or b"") if there else None

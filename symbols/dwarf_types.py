@@ -15,7 +15,8 @@ from typing import Any
 from elftools.common.exceptions import DWARFError, ELFError
 from elftools.elf.elffile import ELFFile
 
-from symbols.btf import LARGEST, Btf
+from symbols.btf import Btf
+from symbols.btf_writing import BtfWriting
 from symbols.elf import Image
 from symbols.errors import BtfError
 from symbols.names import printable
@@ -25,7 +26,6 @@ from symbols.names import printable
 _FUNCTIONS = ("find_module", "mod_sysfs_setup")
 _MOST_ENTRIES = 1 << 20
 
-_HEADER_SIZE = 24
 #: Kinds of BTF; see symbols/btf.py.
 _INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _FORWARD, _TYPEDEF = 1, 2, 3, 4, 5, 6, 7, 8
 _KINDS = {
@@ -84,23 +84,14 @@ def types_of_debugging(image: Image) -> Btf | None:
 
 
 class _Written:
-    """BTF in the making."""
+    """The types of some compilation units, as BTF."""
 
     def __init__(self, *, little_endian: bool) -> None:
-        self._order = "<" if little_endian else ">"
-        self._types: list[int] = []
-        self._count = 0
-        self._strings = bytearray(b"\0")
-        self._known: dict[bytes, int] = {b"": 0}
+        self._written = BtfWriting(little_endian=little_endian)
 
     def content(self) -> bytes:
-        """All of it, with its header (include/uapi/linux/btf.h)."""
-        types = struct.pack(f"{self._order}{len(self._types)}I", *self._types)
-        if max(len(types), len(self._strings)) > LARGEST:
-            raise BtfError("the debugging information describes more types than any kernel has")
-        sizes = (_HEADER_SIZE, 0, len(types), len(types), len(self._strings))
-        head = struct.pack(self._order + "HBBIIIII", 0xEB9F, 1, 0, *sizes)
-        return head + types + self._strings
+        """See `BtfWriting.content`."""
+        return self._written.content()
 
     def add(self, unit: Any) -> None:
         """The types of one compilation unit."""
@@ -110,10 +101,9 @@ class _Written:
                 raise ValueError("a compilation unit has no end")
             if entry.tag in _KINDS:
                 found.append(entry)
-        numbers = {entry.offset: self._count + i for i, entry in enumerate(found, 1)}
-        self._count += len(found)
+        numbers = {entry.offset: self._written.count + i for i, entry in enumerate(found, 1)}
         for entry in found:
-            self._types += self._record(entry, numbers)
+            self._written.add(*self._record(entry, numbers))
 
     def _record(self, entry: Any, numbers: dict[int, int]) -> list[int]:
         kind = _KINDS[entry.tag]
@@ -151,11 +141,7 @@ class _Written:
 
     def _name(self, entry: Any) -> int:
         attribute = entry.attributes.get("DW_AT_name")
-        name = bytes(attribute.value) if attribute is not None else b""
-        if name not in self._known:
-            self._known[name] = len(self._strings)
-            self._strings += name.split(b"\0", 1)[0] + b"\0"
-        return self._known[name]
+        return self._written.string(bytes(attribute.value) if attribute is not None else b"")
 
 
 def _number(entry: Any, attribute: str) -> int:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 from symbols.elf import Image, release_of
 from symbols.kallsyms import Kallsyms
-from symbols.memory import Memory, MemoryFault
+from symbols.memory import Memory, MemoryFault, with_holes
 from symbols.notes import gnu_build_id
 
 _WRAP = 1 << 64
@@ -18,7 +18,6 @@ _LARGEST_NOTES = 1 << 16
 #: rodata moves by a few MiB between distributions' kernels.
 _REACH = 8 << 20
 _CHUNK = 64 << 10
-_PAGE = 4 << 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,7 +118,7 @@ def guest_identity(
 def _nearby_release(memory: Memory, middle: int) -> str:
     """The release in the banner nearest to `middle`; empty if none is in reach."""
     for start in _outwards(middle // _CHUNK * _CHUNK):
-        chunk = _readable(memory, start)
+        chunk = with_holes(memory, start, _CHUNK)
         at = chunk.find(_BANNER_START)
         while at >= 0:
             found = release_of(banner_at(memory, start + at))
@@ -135,22 +134,3 @@ def _outwards(middle: int) -> Iterator[int]:
         for start in {middle + distance, middle - distance}:
             if 0 <= start <= _WRAP - _CHUNK:
                 yield start
-
-
-def _readable(memory: Memory, start: int) -> bytes:
-    """A chunk of memory with zeros for its pages that cannot be read."""
-    try:
-        return memory.read(start, _CHUNK)
-    except MemoryFault:
-        pass
-    try:
-        # Most faults are whole regions: one page tells, and spares sixteen reads.
-        pages = [memory.read(start, _PAGE)]
-    except MemoryFault:
-        return b""
-    for page in range(start + _PAGE, start + _CHUNK, _PAGE):
-        try:
-            pages.append(memory.read(page, _PAGE))
-        except MemoryFault:
-            pages.append(bytes(_PAGE))
-    return b"".join(pages)

@@ -16,6 +16,7 @@ from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
 from symbols.memory import Memory, MemoryFault
 from symbols.module_files import ModuleFiles, image_of_module
+from symbols.module_layout import types_of_modules
 from symbols.module_list import ListedModule, ModuleState, list_modules
 from symbols.module_sections import module_build_id, module_sections
 from symbols.module_symbols import ModuleSymbols, loaded_image, module_symbols
@@ -125,6 +126,8 @@ def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
 def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> Btf:
     """The kernel's description of its types: of its vmlinux, else of its memory.
 
+    Of a kernel that has none, what its modules tell: enough to read their list.
+
     Args:
         memory: the guest's.
         known: with the vmlinux, if there is one.
@@ -143,9 +146,13 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
         if described is not None:
             return described
     if start is None:
+        head = address_of("modules")
+        told = types_of_modules(memory, head) if head is not None else None
+        if told is not None:
+            return told
         raise IntrospectionError(
             "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
-            "or its table of symbols lists no data (CONFIG_KALLSYMS_ALL)",
+            "or has loaded no modules that would tell them",
             "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
         )
     try:
@@ -179,7 +186,7 @@ def loaded_modules(
     head = address_of("modules")
     if head is None:
         raise IntrospectionError(
-            "the kernel's list of modules is not among its symbols",
+            "the kernel's list of modules is not among its symbols, and not found without them",
             "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
         )
     found = list_modules(structures, head)

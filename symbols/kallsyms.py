@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -122,6 +122,15 @@ class Kallsyms:
         if not len(self.kernel):
             return 0, 0
         return int(self.kernel.start[0]), int(self.kernel.end.max())
+
+    def with_data(self, places: Mapping[str, int]) -> Kallsyms:
+        """The same with data that the text does not list, by name."""
+        return replace(
+            self,
+            names=Names.joined([self.names, Names.of(places)]),
+            addresses=np.append(self.addresses, np.array([*places.values()], np.uint64)),
+            in_kernel=np.append(self.in_kernel, np.ones(len(places), np.bool_)),
+        )
 
     def address_of(self, name: str) -> int | None:
         """Where `name` is, data and per-cpu symbols included; the kernel's before a module's."""

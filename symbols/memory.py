@@ -6,6 +6,8 @@ import bisect
 from collections.abc import Iterable, Sequence
 from typing import Protocol, runtime_checkable
 
+_PAGE = 4096
+
 
 class MemoryFault(Exception):
     """Bytes at an address cannot be read; an answer, not a failure of gprof.
@@ -56,6 +58,34 @@ def gather(memory: Memory, spans: Sequence[tuple[int, int]]) -> list[bytes | Non
         except MemoryFault:
             found.append(None)
     return found
+
+
+def with_holes(memory: Memory, start: int, size: int) -> bytes:
+    """A stretch of memory with zeros for its pages that cannot be read.
+
+    Args:
+        memory: the guest's.
+        start: its first address, that of a page.
+        size: in bytes, whole pages.
+
+    Returns:
+        Nothing where the first page cannot be read: most holes are whole regions, and one page
+        that tells so spares the others.
+    """
+    try:
+        return memory.read(start, size)
+    except MemoryFault:
+        pass
+    try:
+        pages = [memory.read(start, _PAGE)]
+    except MemoryFault:
+        return b""
+    for page in range(start + _PAGE, start + size, _PAGE):
+        try:
+            pages.append(memory.read(page, _PAGE))
+        except MemoryFault:
+            pages.append(bytes(_PAGE))
+    return b"".join(pages)
 
 
 class BytesMemory:

@@ -150,7 +150,10 @@ def _exported(structures: Structures, module: ListedModule) -> set[tuple[int, by
 
     `struct kernel_symbol` holds distances from its own members where the architecture can take
     them (CONFIG_HAVE_ARCH_PREL32_RELOCATIONS, since Linux 4.19), else addresses.
+    Types told by modules alone do not say where the list is: then nothing is known as exported.
     """
+    if not structures.has("module", "syms"):
+        return set()
     record = structures.at(module.address, "module")
     step = structures.size("kernel_symbol")
     relative = structures.has("kernel_symbol", "value_offset")

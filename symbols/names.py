@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,19 @@ class Names:
         end = np.cumsum([len(name) for name in encoded], dtype=np.int64)
         start = np.concatenate([np.zeros(min(1, len(end)), np.int64), end[:-1]])
         return cls(b"".join(encoded), start, end)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Names]) -> Names:
+        """Several sequences behind one another."""
+        none = np.empty(0, np.int64)
+        columns = [part.columns() for part in parts]
+        shifts = np.cumsum([0, *(len(blob) for blob, _, _ in columns)])[: len(parts)].tolist()
+        shifted = list(zip(columns, shifts, strict=True))
+        return cls(
+            b"".join(blob for blob, _, _ in columns),
+            np.concatenate([none, *(start + shift for (_, start, _), shift in shifted)]),
+            np.concatenate([none, *(end + shift for (_, _, end), shift in shifted)]),
+        )
 
     def __len__(self) -> int:
         return len(self._start)

@@ -2,13 +2,16 @@
 
 A file's pages hang in an XArray (include/linux/xarray.h; in a radix tree of the same form before
 Linux 4.20), the first one in the first slot of each level. Which memory a page describes follows
-from where the kernel has its description, and where it has all memory
-(Documentation/arch/x86/x86_64/mm.rst).
+from where the kernel has its description, and where it has all memory:
+
+- x86-64: two variables tell (Documentation/arch/x86/x86_64/mm.rst).
+- AArch64: both follow from the width of its addresses, in one of three ways
+  (arch/arm64/include/asm/memory.h of Linux 5.4, 5.11 and 6.9); the right one has an ELF file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from symbols.errors import BtfError
 from symbols.memory import MemoryFault, gather
@@ -21,6 +24,10 @@ _PART = 512
 #: Where all memory, and the descriptions of its pages, begin in a kernel that moves neither.
 _MEMORY, _PAGES = 0xFFFF_8880_0000_0000, 0xFFFF_EA00_0000_0000
 _DEEPEST = 16
+#: Of AArch64: the widest addresses that have memory at the same place in every kernel; the bytes
+#: of a description; and what lies behind all descriptions since 6.9, and from 5.4 to 5.10.
+_WIDEST, _DESCRIPTION, _BEHIND, _BEHIND_BEFORE = 48, 64, 1 << 30, 2 << 20
+_ELF = b"\x7fELF"
 #: Low bits of an entry: a node; of a page there are none.
 _ENTRY_BITS, _NODE, _LOWEST_NODE = 3, 2, 4096
 
@@ -41,17 +48,16 @@ class PageCache:
         address_of: Callable[[str], int | None],
     ) -> None:
         self._structures = structures
-        self._known = architecture == "x86_64"
-        self._memory = address_of("page_offset_base") if self._known else None
-        self._pages = address_of("vmemmap_base") if self._known else None
+        self._places = {"x86_64": self._x86_64, "aarch64": self._aarch64}.get(architecture)
+        self._memory, self._pages = address_of("page_offset_base"), address_of("vmemmap_base")
 
     def first_page(self, file: int) -> bytes | None:
-        """The first page of a file; None where it is not in memory, or cannot be told.
+        """The first page of an ELF file; None where it is not in memory, or cannot be told.
 
         Args:
             file: address of its `struct file`.
         """
-        if not self._known:
+        if self._places is None:
             return None
         try:
             cache, _ = self._structures.member("file", "f_mapping")
@@ -63,13 +69,36 @@ class PageCache:
                 if entry & _ENTRY_BITS != _NODE or entry < _LOWEST_NODE:
                     break
                 entry = self._pointer(entry - _NODE + slots.offset)
-            memory = self._at_symbol(self._memory, _MEMORY)
-            pages = self._at_symbol(self._pages, _PAGES)
-            if entry & _ENTRY_BITS or entry < pages or (entry - pages) % size:
-                return None  # swapped out, or no page
-            return self._read(memory + ((entry - pages) // size << _PAGE_BITS), _PAGE)
+            for memory, pages in self._places(file):
+                if entry & _ENTRY_BITS or entry < pages or (entry - pages) % size:
+                    continue  # swapped out, or no page
+                found = self._page(memory + ((entry - pages) // size << _PAGE_BITS))
+                if found is not None:
+                    return found
         except (MemoryFault, BtfError):
+            pass
+        return None
+
+    def _x86_64(self, _: int) -> Iterator[tuple[int, int]]:
+        """Where all memory begins, and where its descriptions do."""
+        yield self._at_symbol(self._memory, _MEMORY), self._at_symbol(self._pages, _PAGES)
+
+    def _aarch64(self, file: int) -> Iterator[tuple[int, int]]:
+        """The same, of each generation; the upper bits of any structure tell the width."""
+        width = (~file % _WRAP).bit_length()
+        memory = _WRAP - (1 << width)
+        size = ((1 << width) - (1 << (min(width, _WIDEST) - 1))) // _PAGE * _DESCRIPTION
+        yield memory, _WRAP - (1 << width) // _PAGE * _DESCRIPTION
+        yield memory, _WRAP - _BEHIND - size
+        yield memory, _WRAP - _BEHIND_BEFORE - size
+
+    def _page(self, address: int) -> bytes | None:
+        """A page that an ELF file begins in."""
+        try:
+            found = self._read(address, _PAGE)
+        except MemoryFault:
             return None
+        return found if found.startswith(_ELF) else None
 
     def _at_symbol(self, symbol: int | None, fixed: int) -> int:
         return fixed if symbol is None else self._pointer(symbol)

@@ -39,8 +39,6 @@ class SymbolLines:
     def joined(cls, parts: Sequence[SymbolLines]) -> SymbolLines:
         """Several lists behind one another; owners of one name become one."""
         owners: dict[str, int] = {}
-        columns = [part.names.columns() for part in parts]
-        shifts = np.cumsum([0, *(len(blob) for blob, _, _ in columns)])[: len(parts)].tolist()
         owner = []
         for part in parts:
             number = [owners.setdefault(name, len(owners)) for name in part.owners]
@@ -50,15 +48,7 @@ class SymbolLines:
         return cls(
             np.concatenate([none.astype(np.uint64), *(part.address for part in parts)]),
             np.concatenate([none.astype(np.uint8), *(part.kind for part in parts)]),
-            Names(
-                b"".join(blob for blob, _, _ in columns),
-                np.concatenate(
-                    [none, *(c[1] + shift for c, shift in zip(columns, shifts, strict=True))]
-                ),
-                np.concatenate(
-                    [none, *(c[2] + shift for c, shift in zip(columns, shifts, strict=True))]
-                ),
-            ),
+            Names.joined([part.names for part in parts]),
             np.concatenate([none, *owner]),
             list(owners),
         )

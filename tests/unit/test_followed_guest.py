@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -30,8 +31,10 @@ from gprof.sources import Sources
 from symbols.guest_identity import Identity
 from symbols.kallsyms import Kallsyms
 from symbols.memory import BytesMemory, Memory, MemoryFault
+from symbols.slide import Method, Slide, Verified
 from symbols.space import AddressSpace
 from symbols.unwinding.unwind import Way
+from tests.unit.symbols.elf_files import ALLOC, EXECUTE, ElfFile, Sec, Sym
 from tests.unit.symbols.kallsyms_tables import LAYOUTS, build
 from tests.unit.symbols.kernel_memory import AREA, HEAD, Mod, types, with_modules
 
@@ -202,6 +205,10 @@ def running(guest: Guesthouse, start: int, *mods: Mod) -> Guesthouse:
     return guest
 
 
+def has_eras(guest: Guesthouse, count: int) -> bool:
+    return len(guest.space.eras) == count
+
+
 def function(start: int, number: int) -> int:
     return start + 64 * number + 3
 
@@ -284,6 +291,27 @@ def test_a_kernel_that_is_out_of_sight_is_not_lost() -> None:
             guest.give(function(FIRST, 7))
             time.sleep(0.002)
     assert len(guest.space.eras) == 1
+
+
+def test_a_program_without_an_operating_system_starts_no_other_kernel(tmp_path: Path) -> None:
+    path = tmp_path / "program"
+    text = Sec(".text", bytes(0x1000), address=0x10_0000, flags=ALLOC | EXECUTE)
+    path.write_bytes(ElfFile([text], [Sym("main", 0x10_0000, 0x100)]).build())
+    guest = Guesthouse(monitored=True, given=Sources.open(path, None, None))
+    sources = guest.attached.sources
+    slide = Slide(0, Method.LINK_ADDRESS, (Method.LINK_ADDRESS,), Verified.NOTHING)
+    space = sources.space(slide, BY_NAME["x86_64"])
+    guest.attached = replace(guest.attached, slide=slide, space=space)
+    with guest.followed():
+        # A reset is seen when all samples from before it have been looked at.
+        for eras in range(2, 10):
+            guest.give(BIOS, mode=Mode.FIRMWARE)
+            guest.machine.run_state.reset_ns = time.monotonic_ns()
+            guest.await_(functools.partial(has_eras, guest, eras), BIOS, mode=Mode.FIRMWARE)
+        guest.give(0x10_0004)
+        names = guest.names()
+    assert names["main"] == 1
+    assert guest.source.notes == []
 
 
 def test_modules_come_and_go() -> None:

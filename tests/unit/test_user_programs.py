@@ -25,12 +25,13 @@ from tests.unit.symbols.btf_blob import ARRAY, INT, POINTER, Blob
 
 MEMORY, PAGES = 0xFFFF_8A36_4000_0000, 0xFFFF_EC00_0000_0000
 SYMBOLS = {"page_offset_base": 0xFFFF_FFFF_8B00_0000, "vmemmap_base": 0xFFFF_FFFF_8B00_0008}
+NO_SYMBOLS: dict[str, int] = {}
 FILE, CACHE, NODE = MEMORY + 0x5000, MEMORY + 0x6000, MEMORY + 0x7000
 PAGE_SIZE = 64
 FRAME = 0x1234
 
 
-def structures(page: bytes, entry: int, *, deep: bool = False) -> Structures:
+def structures(page: bytes, entry: int, *, deep: bool = False, memory: int = MEMORY) -> Structures:
     """A kernel with one open file, whose first page is known."""
     blob = Blob()
     u32 = blob.add(INT, "unsigned int", 4, 32)
@@ -41,15 +42,16 @@ def structures(page: bytes, entry: int, *, deep: bool = False) -> Structures:
     blob.struct("address_space", 64, ("i_pages", tree, 8 * 8))
     blob.struct("file", 64, ("f_mapping", pointer, 8 * 24))
     blob.struct("page", PAGE_SIZE, ("flags", pointer, 0))
-    head = NODE | 2 if deep else entry
-    memory = BytesMemory([
+    moved = memory - MEMORY
+    head = NODE + moved | 2 if deep else entry
+    pieces = BytesMemory([
         (SYMBOLS["page_offset_base"], struct.pack("<QQ", MEMORY, PAGES)),
-        (FILE + 24, struct.pack("<Q", CACHE)),
-        (CACHE + 16, struct.pack("<Q", head)),
-        (NODE + 40, struct.pack("<Q", entry)),
-        (MEMORY + FRAME * 4096, page.ljust(4096, b"\0")),
+        (FILE + moved + 24, struct.pack("<Q", CACHE + moved)),
+        (CACHE + moved + 16, struct.pack("<Q", head)),
+        (NODE + moved + 40, struct.pack("<Q", entry)),
+        (memory + FRAME * 4096, page.ljust(4096, b"\0")),
     ])  # fmt: skip
-    return Structures(memory, Btf.parse(blob.bytes()))
+    return Structures(pieces, Btf.parse(blob.bytes()))
 
 
 ENTRY = PAGES + FRAME * PAGE_SIZE
@@ -57,13 +59,33 @@ ENTRY = PAGES + FRAME * PAGE_SIZE
 
 @pytest.mark.parametrize("deep", [True, False])
 def test_the_first_page_of_a_file_is_found(deep: bool) -> None:
-    cache = PageCache(structures(b"content", ENTRY, deep=deep), "x86_64", SYMBOLS.get)
+    cache = PageCache(structures(b"\x7fELF!", ENTRY, deep=deep), "x86_64", SYMBOLS.get)
     found = cache.first_page(FILE)
     assert found is not None
-    assert found.rstrip(b"\0") == b"content"
+    assert found.rstrip(b"\0") == b"\x7fELF!"
     assert cache.first_page(FILE + 64) is None
-    other = PageCache(structures(b"content", ENTRY), "s390x", SYMBOLS.get)
+    other = PageCache(structures(b"\x7fELF!", ENTRY), "s390x", SYMBOLS.get)
     assert other.first_page(FILE) is None
+
+
+@pytest.mark.parametrize(
+    ("memory", "pages"),
+    [
+        (0xFFFF_0000_0000_0000, 0xFFFF_FDFF_FFE0_0000),  # Linux 5.10, 48 bits
+        (0xFFFF_0000_0000_0000, 0xFFFF_FC00_0000_0000),  # 6.1
+        (0xFFFF_0000_0000_0000, 0xFFFF_FDFF_C000_0000),  # 6.12
+        (0xFFFF_FF80_0000_0000, 0xFFFF_FFFE_0000_0000),  # 6.1, 39 bits
+        (0xFFF0_0000_0000_0000, 0xFFFF_C000_0000_0000),  # 6.1, 52 bits
+    ],
+)
+def test_aarch64_keeps_pages_where_the_width_of_addresses_tells(memory: int, pages: int) -> None:
+    entry = pages + FRAME * PAGE_SIZE
+    cache = PageCache(structures(b"\x7fELF!", entry, memory=memory), "aarch64", NO_SYMBOLS.get)
+    found = cache.first_page(FILE - MEMORY + memory)
+    assert found is not None
+    assert found.startswith(b"\x7fELF!")
+    text = PageCache(structures(b"#!/bin/sh", entry, memory=memory), "aarch64", NO_SYMBOLS.get)
+    assert text.first_page(FILE - MEMORY + memory) is None
 
 
 @pytest.mark.parametrize("entry", [0, ENTRY | 1, ENTRY + 8, 0x1000, NODE | 2, 2])
