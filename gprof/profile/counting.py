@@ -18,26 +18,16 @@ MODES = 8
 SEVERAL = -1
 
 
-def numbered(values: Int64s) -> tuple[NDArray[Any], int]:
-    """Each value as its place among the distinct ones, and how many those are."""
-    if len(values) and values.max() < 1 << 20:
-        # Few vcpus make small numbers: a lookup is ten times faster than the sorting of `unique`.
-        present = np.bincount(values) > 0
-        return (np.cumsum(present) - 1)[values], int(present.sum())
-    distinct, keys = np.unique(values, return_inverse=True)
-    return keys, len(distinct)
-
-
 def weigh(keys: NDArray[Any], weight: UInt32s, length: int) -> Int64s:
     """The sum of the weights of each key from 0 to `length`, exact up to 2^53."""
     return np.bincount(keys, weight, length).astype(np.int64)
 
 
-def shared(keys: NDArray[Any], values: Int64s, length: int) -> Int64s:
+def shared(keys: NDArray[Any], values: NDArray[Any], length: int) -> Int64s:
     """For each key the value that all of its items have, or SEVERAL; also where it has none."""
     one = np.full(length, SEVERAL, np.int64)
     one[keys] = values  # one of the values of each key, no matter which
-    one[keys[one[keys] != values]] = SEVERAL
+    one[keys[one.astype(values.dtype)[keys] != values]] = SEVERAL
     return one
 
 
@@ -47,7 +37,7 @@ def totals(
     keys: Int64s,
     *,
     own: Int64s,
-    told: Sequence[Int64s],
+    told: Sequence[NDArray[Any]],
     weight: UInt32s,
     length: int,
 ) -> tuple[Int64s, list[Int64s]]:

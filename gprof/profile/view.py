@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.counting import MODES, SEVERAL, numbered, shared, totals, weigh
+from gprof.profile.counting import MODES, SEVERAL, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tasks import UNKNOWN_TASK, GuestTask, TaskTable
+from gprof.sampling.numbering import distinct
 from gprof.sampling.source import Mode
 from symbols.names import printable
 from symbols.space import Reason
@@ -229,9 +230,7 @@ def _rows_of_places(
         entity_of,
         keys,
         own=own,
-        told=()
-        if most is not None
-        else (samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
+        told=() if most is not None else (samples.vcpu, profile.tasks.known(samples.task)),
         weight=samples.weight,
         length=length,
     )
@@ -291,16 +290,15 @@ def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> li
         of_sample = (group_of[task] << 16 | guest) << 1 | (mode == Mode.IDLE)
     else:
         of_sample = {Group.MODE: mode, Group.VCPU: vcpu, Group.GUEST: guest}[group]
-    keys, length = numbered(of_sample)
-    example = np.zeros(length, np.int64)
-    example[keys] = of_sample
+    of_group, keys = distinct(of_sample)
+    length = len(of_group)
     columns = (
         weigh(keys, samples.weight, length),
         shared(keys, mode, length),
         shared(keys, guest, length),
         shared(keys, vcpu, length),
         shared(keys, task, length),
-        example,
+        of_group,
     )
     rows = []
     for weight, one_mode, one_guest, one_vcpu, one_task, key in zip(
