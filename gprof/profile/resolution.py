@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
-from gprof.sampling.numbering import Numbering
+from gprof.sampling.numbering import AT_ONCE, Numbering
 from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
@@ -28,8 +29,6 @@ _RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
 #: A context is what the meaning of an address depends on: the layout of its user space, where
 #: that counts, the guest, its era, how the processor ran; each shifted left by so much.
 _LAYOUT, _GUEST, _ERA = 32, 16, 2
-#: Samples that are looked at together: their columns stay in the processor's cache.
-_AT_ONCE = 1 << 16
 #: Patterns whose matches are kept.
 _PATTERNS = 16
 
@@ -87,12 +86,14 @@ class _Lineage:
         self._pcs: dict[int, Numbering] = {}
         self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
         self._user_spaces = first.user_spaces
-        self._context = np.empty(0, np.int64)  # of each sample
+        self._idle = np.empty(0, bool)  # by place
+        # Of each sample.
         self._own = np.empty(0, np.int32)
+        self._mode = np.empty(0, np.uint8)
+        self._path = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
         self._paths: dict[int, Numbering] = {}  # by context; of stack ids
         self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
-        self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
         # By pattern and where it is looked for: whether it is in each place.
@@ -125,16 +126,12 @@ class _Lineage:
         same = profile.samples is self._samples and changes == self._changes
         if self._placement is not None and same:
             return self._placement
-        # A process that was read meanwhile means something else in samples of before.
-        self._extend(profile, len(self._samples) if changes == self._changes else 0)
+        self._extend(profile, spaces_changed=changes != self._changes)
         self._changes = changes
-        idle = np.array([place.idle for place in self._places] or [False], bool)
-        mode = _SHOWN_MODE[profile.samples.mode]
-        mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
         self._placement = Placement(
             tuple(self._places),
             self._own,
-            mode,
+            self._mode,
             self._path,
             tuple(self._frames),
             (self._pairs >> 32).astype(np.int32),
@@ -157,28 +154,35 @@ class _Lineage:
         ]
         return np.array(matched, bool)
 
-    def _extend(self, profile: Profile, since: int) -> None:
-        """Number and look up samples that are new, or mean something else; from `since` on."""
-        length = len(profile.samples)
+    def _extend(self, profile: Profile, *, spaces_changed: bool) -> None:
+        """Number and look up what is new since the last call.
+
+        Args:
+            profile: what this leads to.
+            spaces_changed: processes were read meanwhile: their samples mean something else.
+        """
+        known, length = len(self._samples), len(profile.samples)
         leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
         self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
-        # New arrays, for those of before were given out. None has the context -1.
-        fresh = length - len(self._own)
-        self._context = np.concatenate([self._context, np.full(fresh, -1)])
-        self._own = np.concatenate([self._own, np.zeros(fresh, np.int32)])
-        self._path = np.concatenate([self._path, np.full(fresh, -1, np.int32)])
+        self._own, self._mode, self._path = (
+            _longer(column, length) for column in (self._own, self._mode, self._path)
+        )
         layout_of = _layouts(profile)
-        for first in range(since, length, _AT_ONCE):
-            self._place(profile, slice(first, min(first + _AT_ONCE, length)), layout_of)
+        for first in range(0 if spaces_changed else known, length, AT_ONCE):
+            end = min(first + AT_ONCE, length)
+            before = max(min(known, end) - first, 0)
+            self._place(profile, slice(first, end), before, layout_of)
         self._samples = profile.samples
 
-    def _place(self, profile: Profile, rows: slice, layout_of: Int64s) -> None:
-        """Look up some samples whose context is not the one that it was."""
+    def _place(self, profile: Profile, rows: slice, known: int, layout_of: Int64s) -> None:
+        """Look some samples up; of the first `known` those in user space."""
         samples = profile.samples.select(rows)
         contexts = _contexts(profile, samples, layout_of)
-        own, path = self._own[rows], self._path[rows]
-        left = np.flatnonzero(contexts != self._context[rows])
-        self._context[rows] = contexts
+        own, path, mode = self._own[rows], self._path[rows], self._mode[rows]
+        left = np.arange(len(own))
+        if known:
+            left = left[(left >= known) | (samples.mode == Mode.USER)]
+        path[left] = -1
         while len(left):
             context = int(contexts[left[0]])
             alike = contexts[left] == context
@@ -191,6 +195,11 @@ class _Lineage:
             # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
             has = has[self._leaf[samples.stack[has]] == samples.pc[has]]
             path[has] = self._paths_of(profile, context, samples.stack[has].astype(np.uint64))
+        if len(self._idle) < len(self._places):
+            idle = [place.idle for place in self._places[len(self._idle) :]]
+            self._idle = np.concatenate([self._idle, np.array(idle, bool)])
+        mode[:] = _SHOWN_MODE[samples.mode]
+        mode[(mode == Mode.KERNEL) & self._idle[own]] = Mode.IDLE
 
     def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         numbering = self._pcs.setdefault(context, Numbering())
@@ -275,6 +284,13 @@ class _Lineage:
         flat = places.tolist()
         starts = [0, *ends[:-1]]
         self._frames += [tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
+
+
+def _longer(column: NDArray[Any], length: int) -> NDArray[Any]:
+    """A copy with room for more: what was given out stays as it is."""
+    longer = np.empty(length, column.dtype)
+    longer[: len(column)] = column
+    return longer
 
 
 def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:

@@ -14,6 +14,8 @@ _SPREAD = np.uint64(0x9E3779B97F4A7C15)
 #: So many places of the table for each value, at least; fewer make more of them meet.
 _ROOM = 8
 _FIRST_BITS = 10
+#: Rows that are worked on together: their columns stay in the processor's cache.
+AT_ONCE = 1 << 16
 #: Up to this a lookup by the value itself is many times faster than sorting.
 _SMALL = 1 << 22
 
