@@ -83,6 +83,8 @@ def repeated(recording: bytes, samples: int, path: Path) -> int:
 
 def run(command: list[str]) -> Run:
     """Run to the end and take the time and the peak memory that the kernel counted."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "PAGER": "cat"}
+    environment.pop("PYTHONDONTWRITEBYTECODE", None)  # an installed package is compiled
     with tempfile.TemporaryFile() as output:
         started = time.perf_counter()
         process = subprocess.Popen(
@@ -91,7 +93,7 @@ def run(command: list[str]) -> Run:
             stdin=subprocess.DEVNULL,
             stdout=output,
             stderr=subprocess.DEVNULL,
-            env={**os.environ, "PYTHONPATH": str(ROOT), "PAGER": "cat"},
+            env=environment,
         )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - started

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -117,6 +118,12 @@ class Annotator:
             note = f"these are the bytes of {file}: the guest's own are not at hand"
             listing = replace(listing, notes=(*listing.notes, note))
         return listing
+
+    def expect_sources(self, profile: Profile, guest: int, at: SymbolAt) -> None:
+        """Begin to read what `with_sources` needs for a symbol, while its listing is made."""
+        if self._lines is not None:
+            wanted = (profile.space(guest), [at.symbol.start])
+            threading.Thread(target=self._lines.find, args=wanted, daemon=True).start()
 
     def with_sources(self, profile: Profile, listing: Listing) -> Listing:
         """The same listing with its sources; may start programs that read the kernel's file."""

@@ -97,7 +97,8 @@ def _perf(path: Path | str, given: GivenSymbols, *, host: bool, event: str, exit
     from gprof.sampling.perf import PerfFile  # noqa: PLC0415
 
     source = PerfFile(path, host=host, event=event, exits=exits)
-    table = SampleTable()  # holds them once, as a list of batches would not when they are joined
+    # Holds them once, as a list of batches would not when they are joined.
+    table = SampleTable(source.data.most_samples)
     for batch in source.batches():
         table.append(batch)
     samples = table.frozen()

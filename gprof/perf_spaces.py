@@ -30,6 +30,8 @@ _FEW = 0.3
 #: Samples of a stream after which a place is judged; and as many as tell all there is to know.
 _ENOUGH = 100
 _JUDGED = 10_000
+#: Of so many samples all are looked at; of more, every second, third, …
+_LOOKED_AT = 1 << 20
 #: What proves nothing: files of any boot say so much.
 _DOUBTFUL = frozenset({Method.LINK_ADDRESS, Method.KALLSYMS})
 _NAMES = {"amd64": "x86_64", "arm64": "aarch64"}
@@ -128,6 +130,8 @@ class PerfSpaces:
         Raises:
             SlideUnknown: names would be wrong, or chance.
         """
+        step = len(pc) // _LOOKED_AT + 1
+        guest, pc, kernel = guest[::step], pc[::step], kernel[::step]
         for number, slide in self.slides.items():
             if slide is None or not _DOUBTFUL.issuperset(slide.agreeing):
                 continue

@@ -15,16 +15,18 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import IO, BinaryIO
+from typing import IO, TYPE_CHECKING, BinaryIO
 
 import numpy as np
 
 from symbols.elf import Image
 from symbols.errors import ImageError, MismatchError
-from symbols.module_list import ListedModule
 from symbols.names import printable
 from symbols.space import ImageKind, LoadedImage
 from symbols.table import SymbolTable
+
+if TYPE_CHECKING:  # it brings what knows the kernel's structures
+    from symbols.module_list import ListedModule
 
 #: Where a directory, such as a guest's root, may keep modules; the best symbols first.
 _PLACES = (

@@ -248,7 +248,7 @@ class AddressSpace:
             reason[~in_kernel] = Reason.BEFORE_KERNEL
         elif running is Running.BARE:
             reason[:] = Reason.FIRMWARE
-        for number in np.unique(image[image >= 0]):
+        for number in np.flatnonzero(np.bincount(image[image >= 0])):
             loaded = self._images[number]
             here = np.flatnonzero(image == number)
             offset[here] = addresses[here] - np.uint64(loaded.start)

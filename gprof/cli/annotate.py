@@ -102,6 +102,7 @@ def command(symbol: str, path: Path | None, **given: Any) -> int:
         if live.failure is not None:
             raise live.failure
     chosen = choose_symbol(profile, symbol)
+    annotator.expect_sources(profile, chosen.guest, chosen.at)
     try:
         listing = annotator.of_symbol(profile, chosen.guest, chosen.at, syntax=looks.syntax)
         if looks.lines:
@@ -109,8 +110,7 @@ def command(symbol: str, path: Path | None, **given: Any) -> int:
     finally:
         annotator.close()
     _tell_homes(chosen)
-    for line in looks.text(listing, tree):
-        click.echo(line)
+    click.echo("\n".join(looks.text(listing, tree)))
     return 0
 
 

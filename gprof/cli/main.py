@@ -11,6 +11,10 @@ import click
 from gprof import __version__
 from symbols.errors import GprofError
 
+# numpy's linear algebra, which nothing here uses, would start a thread for each processor when it
+# is imported: longer than the rest of the import takes.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 #: Every command and what it is for. A command's module is imported when it runs, so that
 #: `gprof --help` answers at once.
 COMMANDS = {

@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gprof import __version__
-from gprof.export.json_text import dumped, joined
+from gprof.export.json_text import dumped, numbers
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.inlining import inlined_traces
@@ -129,7 +129,7 @@ class _Tables:
         caller = self._tree.caller[used]
         # A root's caller, -1, is looked up as the last row, and not used.
         prefix = np.where(caller < 0, -1, row[caller]) if len(caller) else caller
-        time = (found.samples.time[here] - self._start) / 1e6
+        microseconds = (found.samples.time[here] - self._start + 500) // 1000
         head = {
             "processType": "default",
             "processName": thread.guest_name,
@@ -149,11 +149,11 @@ class _Tables:
             **self._functions(self._tree.frame[used], prefix),
         }
         yield dumped(head)[:-1] + ',"samples":{"weightType":"samples","stack":['
-        yield from joined(map(str, row[ends].tolist()))
+        yield from numbers(row[ends])
         yield '],"time":['
-        yield from joined(map(repr, np.round(time, 3).tolist()))
+        yield from numbers(microseconds, "e-3")
         yield '],"weight":['
-        yield from joined(map(str, found.samples.weight[here].tolist()))
+        yield from numbers(found.samples.weight[here])
         yield f'],"length":{len(here)}}}}}'
 
     def _functions(self, places: Int64s, prefix: Int64s) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Profile
-from gprof.profile.tree import call_tree
+from gprof.profile.tree import stack_lines
 from symbols.names import printable
 
 
@@ -29,15 +29,13 @@ class Folded:
         """See `Exporter.write`. Lines with equal text are added up."""
         lines: dict[str, int] = {}
         shown: dict[str, str] = {}  # a function is on many stacks
-        for above, node in call_tree(profile, self.chosen).walk():
-            if node.own:
-                line = ";".join(
-                    shown.get(step.name) or shown.setdefault(step.name, _frame(step.name))
-                    for step in (*above[1:], node)
-                )
-                lines[line] = lines.get(line, 0) + node.own
-        for line in sorted(lines):
-            out.write(f"{line} {lines[line]}\n".encode())
+        for guest, stack, weight in stack_lines(profile, self.chosen):
+            line = ";".join(
+                shown.get(name) or shown.setdefault(name, _frame(name))
+                for name, _, _ in (*guest, *stack)
+            )
+            lines[line] = lines.get(line, 0) + weight
+        out.writelines(f"{line} {lines[line]}\n".encode() for line in sorted(lines))
 
 
 def _frame(name: str) -> str:

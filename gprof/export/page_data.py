@@ -18,8 +18,9 @@ from gprof.export.caption import subtitle_of, title_of
 from gprof.export.flamegraph import colour
 from gprof.profile.prefix_tree import prefix_tree
 from gprof.profile.profile import Profile
-from gprof.profile.traces import Traces, distinct
+from gprof.profile.traces import Traces
 from gprof.profile.tree import NodeKind, kind_of
+from gprof.sampling.numbering import distinct
 from gprof.sampling.source import Mode
 from symbols.names import printable
 

@@ -15,17 +15,20 @@ from dataclasses import dataclass
 from typing import BinaryIO
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import GuestTask
 from gprof.profile.traces import Thread, Traces, traces
+from gprof.sampling.source import Int64s
 from symbols.names import printable
 from symbols.space import ImageKind
 
 _EVENT = "cpu-clock"
 _PIECE = 10_000  # samples written at once
+_SECOND = 1_000_000  # in microseconds
 _PROCESS = 10_000  # numbers of guests are so far apart; a guest has fewer vcpus
 _TASKS = 10_000_000  # the same for guests of which tasks are known: Linux counts to 4194304
 
@@ -47,30 +50,48 @@ class PerfScript:
     def write(self, profile: Profile, out: BinaryIO) -> None:
         """See `Exporter.write`."""
         found = traces(profile, self.chosen, exact=True)
+        samples = found.samples
+        microseconds = np.maximum(samples.time, 0) // 1000
+        second = microseconds // _SECOND
+        # A sample is four pieces of text. All but its microsecond are those of many others.
+        heads, head = _heads(profile, found, second)
+        digits = _digits(microseconds - second * _SECOND)
+        (weights,), tail = found.alike(samples.weight)
+        tails = [f": {weight:10d} {_EVENT}: \n".encode() for weight in weights.tolist()]
         stacks = _stacks(found)
-        heads: dict[tuple[int, int], str] = {}
-        tasks = profile.tasks.known(found.samples.task)
-        order = np.argsort(found.samples.time, kind="stable")
+        order = np.argsort(samples.time, kind="stable")
         for first in range(0, len(order), _PIECE):
             at = order[first : first + _PIECE]
-            microseconds = found.samples.time[at] // 1000
-            columns = (
-                found.thread[at],
-                tasks[at],
-                microseconds // 1_000_000,
-                microseconds % 1_000_000,
-                found.samples.weight[at],
-                found.stack[at],
-            )
-            parts: list[bytes] = []
-            for thread, task, second, micro, weight, stack in zip(
-                *(column.tolist() for column in columns), strict=True
-            ):
-                if (thread, task) not in heads:
-                    heads[thread, task] = _head(found.threads[thread], profile.tasks[task])
-                head = f"{heads[thread, task]}{second}.{micro:06d}: {weight:10d} {_EVENT}: \n"
-                parts += (head.encode(), stacks[stack])
+            parts = [b""] * (4 * len(at))
+            parts[0::4] = map(heads.__getitem__, head[at].tolist())
+            parts[1::4] = digits[at].tolist()
+            parts[2::4] = map(tails.__getitem__, tail[at].tolist())
+            parts[3::4] = map(stacks.__getitem__, found.stack[at].tolist())
             out.write(b"".join(parts))
+
+
+def _heads(profile: Profile, found: Traces, second: Int64s) -> tuple[list[bytes], Int64s]:
+    """What comes before the fraction of a second: the distinct texts, each sample's number."""
+    tasks = profile.tasks.known(found.samples.task)
+    columns, head = found.alike(found.thread, tasks, second)
+    known: dict[tuple[int, int], str] = {}
+    heads = []
+    for thread, task, at in zip(*(column.tolist() for column in columns), strict=True):
+        who = known.get((thread, task))
+        if who is None:
+            who = known[thread, task] = _head(found.threads[thread], profile.tasks[task])
+        heads.append(f"{who}{at}.".encode())
+    return heads, head
+
+
+def _digits(microseconds: Int64s) -> NDArray[np.bytes_]:
+    """The six digits of each."""
+    digits = np.empty((len(microseconds), 6), np.uint8)
+    for column in reversed(range(6)):
+        rest = microseconds // 10
+        digits[:, column] = microseconds - 10 * rest + ord("0")
+        microseconds = rest
+    return digits.view("S6")[:, 0]
 
 
 def _head(thread: Thread, task: GuestTask | None) -> str:

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gprof import __version__
-from gprof.export.json_text import dumped, joined
+from gprof.export.json_text import dumped, joined, numbers
 from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.inlining import inlined_traces
@@ -92,5 +92,5 @@ def _profile(found: Traces, number: int, thread: Thread, stacks: list[str]) -> I
     yield dumped(head)[:-1] + ',"samples":['
     yield from joined(stacks[number] for number in stack[starts].tolist())
     yield '],"weights":['
-    yield from joined(map(str, sums.tolist()))
+    yield from numbers(sums)
     yield "]}"

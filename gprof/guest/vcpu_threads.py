@@ -15,10 +15,12 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from gprof.guest.address import Address
 from gprof.guest.local import is_qemu
+
+if TYPE_CHECKING:  # it brings sockets, and every profile has a `VcpuTime`
+    from gprof.guest.address import Address
 
 #: `* CPU #0: thread_id=4711` (QEMU: hmp_info_cpus in hw/core/machine-hmp-cmds.c)
 _THREAD = re.compile(r"CPU #([0-9]{1,5}):.*?thread_id=([0-9]{1,10})")

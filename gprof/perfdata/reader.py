@@ -83,6 +83,13 @@ class PerfData(Tables):
         """
         return cls(Storage(file))
 
+    @property
+    def most_samples(self) -> int:
+        """More than this a file cannot hold; 0 where that is not known, as of a pipe."""
+        if self.pipe or not self.attributes:
+            return 0
+        return self._storage.size // (8 * min(map(head_size, self.attributes)))
+
     def chunks(self) -> Iterator[tuple[Samples, ...]]:
         """The samples, block by block, each block's grouped by event; empty where it has none.
 

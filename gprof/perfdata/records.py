@@ -217,14 +217,16 @@ def _length(block: bytes, at: int, kind: int, size: int, order: Order) -> tuple[
 def _run_length(block: bytes, at: int, size: int, order: Order) -> int:
     """How many samples of one size follow one another, all complete."""
     count = (len(block) - at) // size
-    if not count:
-        return 0
-    kinds: NDArray[Any] = np.ndarray((count,), order + "u4", block, at, (size,))
-    sizes: NDArray[Any] = np.ndarray((count,), order + "u2", block, at + 6, (size,))
+    headers: NDArray[Any] = np.ndarray((count,), order + "u8", block, at, (size,))
+    # Of type, misc and size the misc alone may differ.
+    mask, wanted = (
+        np.uint64(struct.unpack(order + "Q", struct.pack(order + "IHH", *fields))[0])
+        for fields in ((0xFFFFFFFF, 0, 0xFFFF), (RecordType.SAMPLE, 0, size))
+    )
     low, step = 0, 64
     while low < count:
         high = min(low + step, count)
-        other = (kinds[low:high] != RecordType.SAMPLE) | (sizes[low:high] != size)
+        other = headers[low:high] & mask != wanted
         if other.any():
             return low + int(other.argmax())
         low, step = high, step * 4
@@ -234,9 +236,10 @@ def _run_length(block: bytes, at: int, size: int, order: Order) -> int:
 def head_words(block: bytes, frames: Frames, count: int, order: Order) -> Words:
     """The first `count` words of each sample, header included, as rows of a matrix.
 
-    A sample that is shorter has zeros where its words would be.
+    Its columns are contiguous: they are what is computed with. A sample that is shorter has zeros
+    where its words would be.
     """
-    words = np.zeros((frames.sample_count, count), np.uint64)
+    words = np.zeros((count, frames.sample_count), np.uint64).T
     row = 0
     for index, (first, samples, distance) in enumerate(frames.samples):
         rows = words[row : row + samples]

@@ -73,7 +73,7 @@ class Samples:
     Attributes:
         event: index of the event in `PerfData.events`.
         attribute: how the event was asked for.
-        words: the fixed words of each sample, in native order.
+        words: the fixed words of each sample, in native order; its columns are contiguous.
         offset: where in `block` each begins.
         block: the bytes that they were read from.
         order: their byte order.
@@ -97,18 +97,23 @@ class Samples:
     @property
     def cpumode(self) -> NDArray[np.uint8]:
         """A `CpuMode` each."""
-        return (self.misc & CPUMODE_MASK).astype(np.uint8)
+        return self.misc.astype(np.uint8) & np.uint8(CPUMODE_MASK)
 
     @property
     def size(self) -> Offsets:
         """Bytes of each record, its header included."""
         shift = 48 if self.order == "<" else 0
-        return ((self.words[:, 0] >> np.uint64(shift)) & np.uint64(0xFFFF)).astype(np.int64)
+        return ((self.words[:, 0] >> np.uint64(shift)) & np.uint64(0xFFFF)).view(np.int64)
 
     @property
     def ip(self) -> Words:
         """The instruction's address; in a guest, the guest's virtual one."""
         return self._word(SampleField.IP)
+
+    @property
+    def thread(self) -> Words:
+        """Process and thread in one word, to tell samples apart."""
+        return self._word(SampleField.TID)
 
     @property
     def pid(self) -> NDArray[np.int32]:
@@ -150,9 +155,12 @@ class Samples:
 
     def select(self, mask: NDArray[np.bool_]) -> Samples:
         """The samples where `mask` is true."""
-        return Samples(
-            self.event, self.attribute, self.words[mask], self.offset[mask], self.block, self.order
-        )
+        return self.take(np.flatnonzero(mask))
+
+    def take(self, rows: Offsets) -> Samples:
+        """The samples of some indices, in their order."""
+        words = self.words.T.take(rows, axis=1).T
+        return Samples(self.event, self.attribute, words, self.offset[rows], self.block, self.order)
 
     def callchains(self) -> Ragged:
         """The addresses of each sample's call chain, innermost first, context markers included.

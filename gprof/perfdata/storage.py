@@ -12,7 +12,7 @@ from gprof.perfdata.errors import PerfDataError
 from gprof.perfdata.header import FILE_SIZE, PIPE_SIZE, Header, Section, parse_header
 
 #: Bytes taken from a file at a time: enough that numpy's calls cost nothing, little to keep.
-_BLOCK = 4 << 20
+_BLOCK = 1 << 21
 #: Bytes asked of a stream at a time; what has come so far is given out at once.
 _STREAM_BLOCK = 1 << 20
 

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.places import Placement
-from gprof.sampling.source import Int64s, UInt32s
+from gprof.sampling.numbering import AT_ONCE, Numbering, one_of_each
+from gprof.sampling.source import Int64s, SampleBatch
 
 #: The key of an entity (a place, a module, …) in a mode is `entity * MODES + mode`.
 MODES = 8
@@ -18,26 +20,62 @@ MODES = 8
 SEVERAL = -1
 
 
-def numbered(values: Int64s) -> tuple[NDArray[Any], int]:
-    """Each value as its place among the distinct ones, and how many those are."""
-    if len(values) and values.max() < 1 << 20:
-        # Few vcpus make small numbers: a lookup is ten times faster than the sorting of `unique`.
-        present = np.bincount(values) > 0
-        return (np.cumsum(present) - 1)[values], int(present.sum())
-    distinct, keys = np.unique(values, return_inverse=True)
-    return keys, len(distinct)
+@dataclass(frozen=True, slots=True)
+class Alike:
+    """Samples that no table tells apart, as one row: of one place or path, mode, vcpu and task.
+
+    Attributes:
+        samples: one of each row; their weights mean nothing.
+        placement: of these.
+        count: how many each row stands for.
+        weight: of all of these together.
+    """
+
+    samples: SampleBatch
+    placement: Placement
+    count: Int64s
+    weight: Int64s
 
 
-def weigh(keys: NDArray[Any], weight: UInt32s, length: int) -> Int64s:
+def alike(samples: SampleBatch, placement: Placement) -> Alike:
+    """Merge samples, a piece at a time: there are few rows, however many samples.
+
+    Args:
+        samples: those that count.
+        placement: of these.
+    """
+    numbering, with_task = Numbering(), Numbering()
+    tasks = bool(samples.task.any())
+    example, count, weight = (np.zeros(0, np.int64) for _ in range(3))
+    for first in range(0, len(samples), AT_ONCE):
+        rows = slice(first, first + AT_ONCE)
+        path = placement.path[rows].astype(np.int64)
+        where = np.where(path < 0, placement.own[rows], path + len(placement.places))
+        key = (where * MODES + placement.mode[rows]) << 16 | samples.vcpu[rows]
+        numbers, _ = numbering.number(key.view(np.uint64))
+        if tasks:
+            key = numbers.astype(np.int64) << 32 | samples.task[rows]
+            numbers, _ = with_task.number(key.view(np.uint64))
+        known, length = len(example), len(with_task if tasks else numbering)
+        if length > known:
+            new = first + one_of_each(numbers, length)[known:]
+            example = np.concatenate([example, new])
+            count, weight = (np.pad(column, (0, length - known)) for column in (count, weight))
+        count += np.bincount(numbers, minlength=length)
+        weight += weigh(numbers, samples.weight[rows], length)
+    return Alike(samples.select(example), placement.select(example), count, weight)
+
+
+def weigh(keys: NDArray[Any], weight: NDArray[Any], length: int) -> Int64s:
     """The sum of the weights of each key from 0 to `length`, exact up to 2^53."""
     return np.bincount(keys, weight, length).astype(np.int64)
 
 
-def shared(keys: NDArray[Any], values: Int64s, length: int) -> Int64s:
+def shared(keys: NDArray[Any], values: NDArray[Any], length: int) -> Int64s:
     """For each key the value that all of its items have, or SEVERAL; also where it has none."""
     one = np.full(length, SEVERAL, np.int64)
     one[keys] = values  # one of the values of each key, no matter which
-    one[keys[one[keys] != values]] = SEVERAL
+    one[keys[one.astype(values.dtype)[keys] != values]] = SEVERAL
     return one
 
 
@@ -47,8 +85,8 @@ def totals(
     keys: Int64s,
     *,
     own: Int64s,
-    told: Sequence[Int64s],
-    weight: UInt32s,
+    told: Sequence[NDArray[Any]],
+    weight: Int64s,
     length: int,
 ) -> tuple[Int64s, list[Int64s]]:
     """What each key weighs anywhere on the stacks, and which values its samples share.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,9 +70,9 @@ class Placement:
     pair_path: NDArray[np.int32]
     pair_place: NDArray[np.int32]
 
-    def select(self, mask: NDArray[np.bool_]) -> Placement:
-        """The samples where `mask` is true, with all places and paths."""
-        return replace(self, own=self.own[mask], mode=self.mode[mask], path=self.path[mask])
+    def select(self, which: NDArray[Any]) -> Placement:
+        """The samples of a mask, or of indices in their order, with all places and paths."""
+        return replace(self, own=self.own[which], mode=self.mode[which], path=self.path[which])
 
 
 def function(guest: int, image: LoadedImage, name: str, start: int, era: int = 0) -> Place:

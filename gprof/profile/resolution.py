@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
+from gprof.sampling.numbering import AT_ONCE, Numbering
 from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
@@ -27,36 +29,8 @@ _RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
 #: A context is what the meaning of an address depends on: the layout of its user space, where
 #: that counts, the guest, its era, how the processor ran; each shifted left by so much.
 _LAYOUT, _GUEST, _ERA = 32, 16, 2
-#: Addresses that are made distinct at once, which takes forty bytes for each.
-_AT_ONCE = 1 << 19
 #: Patterns whose matches are kept.
 _PATTERNS = 16
-
-
-class Numbering:
-    """Numbers distinct 64-bit values in the order of first sight."""
-
-    def __init__(self) -> None:
-        self._sorted = np.empty(0, np.uint64)
-        self._number = np.empty(0, np.int32)
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def number(self, values: UInt64s) -> tuple[NDArray[np.int32], UInt64s]:
-        """The number of each value, and those that were new, ordered by their number."""
-        distinct, inverse = np.unique(values, return_inverse=True)
-        at = np.searchsorted(self._sorted, distinct)
-        known = np.zeros(len(distinct), bool)
-        within = at < len(self._sorted)
-        known[within] = self._sorted[at[within]] == distinct[within]
-        fresh = distinct[~known]
-        numbers = np.empty(len(distinct), np.int32)
-        numbers[known] = self._number[at[known]]
-        numbers[~known] = np.arange(len(self), len(self) + len(fresh), dtype=np.int32)
-        self._sorted = np.insert(self._sorted, at[~known], fresh)
-        self._number = np.insert(self._number, at[~known], numbers[~known])
-        return numbers[inverse], fresh
 
 
 class Resolution:
@@ -112,12 +86,14 @@ class _Lineage:
         self._pcs: dict[int, Numbering] = {}
         self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
         self._user_spaces = first.user_spaces
-        self._context = np.empty(0, np.int64)  # of each sample
+        self._idle = np.empty(0, bool)  # by place
+        # Of each sample.
         self._own = np.empty(0, np.int32)
+        self._mode = np.empty(0, np.uint8)
+        self._path = np.empty(0, np.int32)
         self._leaf = np.zeros(1, np.uint64)  # by stack id
         self._paths: dict[int, Numbering] = {}  # by context; of stack ids
         self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
-        self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
         self._pairs = np.empty(0, np.int64)  # path << 32 | place
         # By pattern and where it is looked for: whether it is in each place.
@@ -150,15 +126,12 @@ class _Lineage:
         same = profile.samples is self._samples and changes == self._changes
         if self._placement is not None and same:
             return self._placement
+        self._extend(profile, spaces_changed=changes != self._changes)
         self._changes = changes
-        self._extend(profile)
-        idle = np.array([place.idle for place in self._places] or [False], bool)
-        mode = _SHOWN_MODE[profile.samples.mode]
-        mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
         self._placement = Placement(
             tuple(self._places),
             self._own,
-            mode,
+            self._mode,
             self._path,
             tuple(self._frames),
             (self._pairs >> 32).astype(np.int32),
@@ -181,29 +154,52 @@ class _Lineage:
         ]
         return np.array(matched, bool)
 
-    def _extend(self, profile: Profile) -> None:
-        """Number and look up what is new since the last call."""
-        known = len(self._samples)
-        pc, stack = profile.samples.pc, profile.samples.stack
+    def _extend(self, profile: Profile, *, spaces_changed: bool) -> None:
+        """Number and look up what is new since the last call.
+
+        Args:
+            profile: what this leads to.
+            spaces_changed: processes were read meanwhile: their samples mean something else.
+        """
+        known, length = len(self._samples), len(profile.samples)
         leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
         self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
-        own = np.concatenate([self._own, np.zeros(len(pc) - known, np.int32)])
-        path = np.concatenate([self._path, np.full(len(pc) - known, -1, np.int32)])
-        contexts = _contexts(profile)
-        new = np.ones(len(pc), bool)
-        new[:known] = contexts[:known] != self._context  # their process was read meanwhile
-        self._context = contexts
-        for context in np.unique(contexts[new]).tolist():
-            here = np.flatnonzero(new & (contexts == context))
-            for first in range(0, len(here), _AT_ONCE):
-                some = here[first : first + _AT_ONCE]
-                own[some] = self._places_of(profile, context, pc[some])
-            has = here[(stack[here] > 0) & (stack[here] < len(self._leaf))]
-            # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
-            has = has[self._leaf[stack[has]] == pc[has]]
-            path[has] = self._paths_of(profile, context, stack[has].astype(np.uint64))
-        self._own, self._path = own, path
+        self._own, self._mode, self._path = (
+            _longer(column, length) for column in (self._own, self._mode, self._path)
+        )
+        layout_of = _layouts(profile)
+        for first in range(0 if spaces_changed else known, length, AT_ONCE):
+            end = min(first + AT_ONCE, length)
+            before = max(min(known, end) - first, 0)
+            self._place(profile, slice(first, end), before, layout_of)
         self._samples = profile.samples
+
+    def _place(self, profile: Profile, rows: slice, known: int, layout_of: Int64s) -> None:
+        """Look some samples up; of the first `known` those in user space."""
+        samples = profile.samples.select(rows)
+        contexts = _contexts(profile, samples, layout_of)
+        own, path, mode = self._own[rows], self._path[rows], self._mode[rows]
+        left = np.arange(len(own))
+        if known:
+            left = left[(left >= known) | (samples.mode == Mode.USER)]
+        path[left] = -1
+        while len(left):
+            context = int(contexts[left[0]])
+            alike = contexts[left] == context
+            here, left = left[alike], left[~alike]
+            own[here] = self._places_of(profile, context, samples.pc[here])
+            if len(self._leaf) == 1:
+                continue
+            stack = samples.stack[here]
+            has = here[(stack > 0) & (stack < len(self._leaf))]
+            # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
+            has = has[self._leaf[samples.stack[has]] == samples.pc[has]]
+            path[has] = self._paths_of(profile, context, samples.stack[has].astype(np.uint64))
+        if len(self._idle) < len(self._places):
+            idle = [place.idle for place in self._places[len(self._idle) :]]
+            self._idle = np.concatenate([self._idle, np.array(idle, bool)])
+        mode[:] = _SHOWN_MODE[samples.mode]
+        mode[(mode == Mode.KERNEL) & self._idle[own]] = Mode.IDLE
 
     def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         numbering = self._pcs.setdefault(context, Numbering())
@@ -290,30 +286,42 @@ class _Lineage:
         self._frames += [tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
+def _longer(column: NDArray[Any], length: int) -> NDArray[Any]:
+    """A copy with room for more: what was given out stays as it is."""
+    longer = np.empty(length, column.dtype)
+    longer[: len(column)] = column
+    return longer
+
+
 def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
     """What the meaning of addresses in a space depends on."""
     return [(era, era.since_ns, len(era.images)) for era in space.eras]
 
 
-def _contexts(profile: Profile) -> Int64s:
+def _layouts(profile: Profile) -> Int64s:
+    """By id of a task the layout of its user space; 0 where that was not read."""
+    layouts = profile.user_spaces.layouts_of()
+    space_of = profile.tasks.spaces()
+    space_of[space_of >= len(layouts)] = 0
+    layout_of: Int64s = layouts[space_of]
+    return layout_of
+
+
+def _contexts(profile: Profile, samples: SampleBatch, layout_of: Int64s) -> Int64s:
     """The context of each sample.
 
     The layout is that of its process in user mode, where that was read; else 0.
     """
-    samples = profile.samples
     context = samples.guest.astype(np.int64) << _GUEST
     for number, space in profile.spaces.items():
         if space.earlier:
             ours = samples.guest == number
             context[ours] |= space.era_at(samples.time[ours]) << _ERA
     context |= _RUNNING[samples.mode]
-    layouts = profile.user_spaces.layouts_of()
-    if layouts.any():
-        task = profile.tasks.known(samples.task)
-        space_of = profile.tasks.spaces()[task]
-        space_of[space_of >= len(layouts)] = 0
+    if layout_of.any():
         user = samples.mode == Mode.USER
-        context[user] |= layouts[space_of[user]] << _LAYOUT
+        task = samples.task[user]
+        context[user] |= layout_of[np.where(task < len(layout_of), task, 0)] << _LAYOUT
     return context
 
 

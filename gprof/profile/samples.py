@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from gprof.sampling.source import COLUMN_TYPES, SampleBatch
 
 _FIRST_CAPACITY = 4096
+_MOST_ROOM = 1 << 24
 
 
 class SampleTable:
@@ -17,12 +18,16 @@ class SampleTable:
 
     Rows that were handed out never change: growing copies into new columns, and appending
     writes behind them. So a `frozen` batch may be read in another thread while this one grows.
+
+    Args:
+        room: how many samples are expected; what is not used costs no memory.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, room: int = 0) -> None:
         self._length = 0
+        capacity = min(max(room, _FIRST_CAPACITY), _MOST_ROOM)
         self._columns: dict[str, NDArray[Any]] = {
-            name: np.empty(_FIRST_CAPACITY, dtype) for name, dtype in COLUMN_TYPES.items()
+            name: np.empty(capacity, dtype) for name, dtype in COLUMN_TYPES.items()
         }
 
     def __len__(self) -> int:

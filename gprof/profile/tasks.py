@@ -90,9 +90,9 @@ class TaskTable:
             assert task is not None
             yield task
 
-    def known(self, column: NDArray[np.uint32]) -> NDArray[np.int64]:
+    def known(self, column: NDArray[np.uint32]) -> NDArray[np.uint32]:
         """A column of ids, in which one that was never numbered is 0."""
-        return np.where(column < len(self._tasks), column, 0).astype(np.int64)
+        return np.where(column < len(self._tasks), column, np.uint32(0))
 
     def alone(self) -> tuple[list[GuestTask | None], NDArray[np.int64]]:
         """Groups of what is one thread under one name; see `by_process`."""

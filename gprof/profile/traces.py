@@ -13,6 +13,7 @@ from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
+from gprof.sampling.numbering import distinct, one_of_each
 from gprof.sampling.source import Mode, SampleBatch, UInt8s
 from symbols.names import printable
 from symbols.space import LoadedImage, Reason
@@ -99,23 +100,6 @@ class Traces:
         found, inverse = distinct(key)
         example = one_of_each(inverse, len(found))
         return [column[example].astype(np.int64) for column in columns], inverse
-
-
-def distinct(values: NDArray[Any]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct values of a column, ascending, and for each value its place among them."""
-    if len(values) and values.max() < 1 << 22:
-        # A lookup is many times faster than the sorting of `unique`. None is negative.
-        present = np.bincount(values) > 0
-        return np.flatnonzero(present), (np.cumsum(present) - 1)[values]
-    found, inverse = np.unique(values, return_inverse=True)
-    return found.astype(np.int64), inverse.astype(np.int64)
-
-
-def one_of_each(numbers: NDArray[np.int64], length: int) -> NDArray[np.int64]:
-    """For each number from 0 to `length` a place where it stands."""
-    example = np.empty(length, np.int64)
-    example[numbers] = np.arange(len(numbers))
-    return example
 
 
 def traces(profile: Profile, chosen: Filter = EVERYTHING, *, exact: bool = False) -> Traces:
@@ -219,7 +203,7 @@ def _by_address(
         here = np.flatnonzero(alone & (samples.guest == guest))
         found, inverse = np.unique(samples.pc[here], return_inverse=True)
         numbers[here] = inverse + len(stacks)
-        own = placement.own[here][one_of_each(inverse.astype(np.int64), len(found))]
+        own = placement.own[here][one_of_each(inverse, len(found))]
         stacks += [(place,) for place in own.tolist()]
         pcs += [(pc,) for pc in found.tolist()]
     return numbers, tuple(stacks), tuple(pcs)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from enum import StrEnum
+from typing import TypeAlias
 
 import numpy as np
 
+from gprof.profile.counting import MODES
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
+from gprof.sampling.numbering import distinct
 from gprof.sampling.source import Mode
 from symbols.names import printable
 from symbols.space import ImageKind
@@ -46,6 +49,10 @@ _BY_MODE = {
 }
 
 
+#: Name, module and kind of a node.
+Step: TypeAlias = tuple[str, str, NodeKind]
+
+
 class Node:
     """A function called along one path, or a group of them.
 
@@ -65,7 +72,7 @@ class Node:
         self.kind = kind
         self.own = 0
         self.total = 0
-        self._children: dict[tuple[str, str, NodeKind], Node] = {}
+        self._children: dict[Step, Node] = {}
         self._in_order: list[Node] | None = None
 
     def child(self, name: str, module: str, kind: NodeKind) -> Node:
@@ -76,7 +83,7 @@ class Node:
             found = self._children[key] = Node(*key)
         return found
 
-    def branch(self, key: tuple[str, str, NodeKind]) -> Node | None:
+    def branch(self, key: Step) -> Node | None:
         """The child of that name, module and kind, if it is there."""
         return self._children.get(key)
 
@@ -144,45 +151,71 @@ def call_tree(
             gives what it calls, UP who calls it. Where it calls itself the outermost counts
             for DOWN and the innermost for UP, so that no sample is counted twice.
     """
-    known = known or Resolution()
-    placement = known.of(profile)
-    keep = chosen.mask(profile.samples, placement, known)
-    stacked = bool((placement.path >= 0).any())
-    samples, placement = profile.samples.select(keep), placement.select(keep)
     root = Node("all", "", NodeKind.ROOT)
-    # Everything below is done once for all samples that are alike.
-    with_stack = placement.path >= 0
-    alike = np.where(with_stack, placement.path, placement.own).astype(np.int64)
-    key = ((alike << 8) | placement.mode) << 1 | with_stack
-    distinct, inverse = np.unique(key, return_inverse=True)
-    weights = np.bincount(inverse, samples.weight, len(distinct)).astype(np.int64)
-    for packed, weight in zip(distinct.tolist(), weights.tolist(), strict=True):
-        number, mode = packed >> 9, Mode((packed >> 1) & 0xFF)
-        frames = placement.frames[number][::-1] if packed & 1 else (number,)
-        places = [placement.places[frame] for frame in frames]
-        if direction is Direction.UP:
-            places.reverse()
+    lines = stack_lines(profile, chosen, known, direction=direction, grouped=not around)
+    for guest, line, weight in lines:
+        first = 0
         if around:
-            first = next((i for i, place in enumerate(places) if place.name == around), None)
-            if first is None:
+            first = next((i for i, (name, _, _) in enumerate(line) if name == around), -1)
+            if first < 0:
                 continue
-            places = places[first:]
-        line: Iterable[tuple[str, str, NodeKind]]
-        if stacked or around:
-            line = [(place.name, place.module, kind_of(place)) for place in places]
-        else:
-            line = _grouped(places[0], mode)
-        if len(profile.guests) > 1:
-            guest = profile.guests.get(places[0].guest)
-            name = printable(guest.name) if guest else f"guest {places[0].guest}"
-            line = [(name, "", NodeKind.ROOT), *line]
         node = root
         node.total += weight
-        for step in line:
+        for step in (*guest, *line[first:]):
             node = node.child(*step)
             node.total += weight
         node.own += weight
     return root
+
+
+def stack_lines(
+    profile: Profile,
+    chosen: Filter = EVERYTHING,
+    known: Resolution | None = None,
+    *,
+    direction: Direction = Direction.DOWN,
+    grouped: bool = True,
+) -> Iterator[tuple[Sequence[Step], Sequence[Step], int]]:
+    """Its guest, where there are several; each distinct stack that counts; the weight of both.
+
+    Two may read alike: functions of one name are several.
+
+    Args:
+        profile: what was sampled.
+        chosen: which samples count.
+        known: keeps looked-up addresses between calls; see `Resolution`.
+        direction: DOWN begins with the root, UP with the leaf.
+        grouped: where no stacks were taken give mode, module and symbol in their place.
+    """
+    known = known or Resolution()
+    placement = known.of(profile)
+    keep = chosen.mask(profile.samples, placement, known)
+    grouped = grouped and not (placement.path >= 0).any()
+    weight, placement = profile.samples.weight[keep], placement.select(keep)
+    guests: dict[int, Sequence[Step]] = {}
+    if len(profile.guests) > 1:
+        for number in {place.guest for place in placement.places}:
+            guest = profile.guests.get(number)
+            name = printable(guest.name) if guest else f"guest {number}"
+            guests[number] = [(name, "", NodeKind.ROOT)]
+    steps = [(place.name, place.module, kind_of(place)) for place in placement.places]
+    # Everything below is done once for all samples that are alike.
+    with_stack = placement.path >= 0
+    alike = np.where(with_stack, placement.path, placement.own).astype(np.int64)
+    key = (alike * MODES + (placement.mode if grouped else 0)) * 2 + with_stack
+    found, inverse = distinct(key)
+    weights = np.bincount(inverse, weight, len(found)).astype(np.int64)
+    for packed, one_weight in zip(found.tolist(), weights.tolist(), strict=True):
+        number, stacked = packed // (2 * MODES), packed & 1
+        frames = placement.frames[number] if stacked else (number,)
+        place = placement.places[frames[-1]]
+        if grouped:
+            line = _grouped(place, Mode(packed // 2 % MODES))
+        else:
+            line = [steps[frame] for frame in frames]
+            if direction is Direction.DOWN:
+                line.reverse()
+        yield guests.get(place.guest, ()), line, one_weight
 
 
 def inverted(tree: Node) -> Node:
@@ -209,7 +242,7 @@ def kind_of(place: Place) -> NodeKind:
     return NodeKind.IDLE if place.idle else _BY_IMAGE[place.kind]
 
 
-def _grouped(place: Place, mode: Mode) -> list[tuple[str, str, NodeKind]]:
+def _grouped(place: Place, mode: Mode) -> list[Step]:
     """Mode, module and symbol; user space has nothing below its module."""
     kind = NodeKind.IDLE if mode is Mode.IDLE else kind_of(place)
     line = [(mode.label, "", _BY_MODE[mode]), (place.module, "", kind)]

@@ -10,12 +10,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.counting import MODES, SEVERAL, numbered, shared, totals, weigh
+from gprof.profile.counting import MODES, SEVERAL, Alike, alike, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
-from gprof.profile.places import Place, Placement
+from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tasks import UNKNOWN_TASK, GuestTask, TaskTable
+from gprof.sampling.numbering import distinct
 from gprof.sampling.source import Mode
 from symbols.names import printable
 from symbols.space import Reason
@@ -180,30 +181,32 @@ def tabulate(
         profile = replace(profile, samples=profile.samples.select(keep))
         placement = placement.select(keep)
     left_out = 0
+    counted = alike(profile.samples, placement)
     if group in {Group.SYMBOL, Group.MODULE}:
-        rows, left_out = _rows_of_places(profile, placement, group, most, by)
+        rows, left_out = _rows_of_places(profile.tasks, counted, group, most, by)
     else:
-        rows = _rows_of_samples(profile, placement, group)
+        rows = _rows_of_samples(profile, counted, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
-    unresolved_of = _unresolved(placement)
+    unresolved_of = _unresolved(counted)
     unresolved: dict[Reason, int] = {}
     for (_, reason), count in unresolved_of.items():
         unresolved[reason] = unresolved.get(reason, 0) + count
     return Table(
         rows=tuple(rows),
-        samples=len(profile.samples),
-        weight=int(profile.samples.weight.sum(dtype=np.uint64)),
+        samples=int(counted.count.sum()),
+        weight=int(counted.weight.sum()),
         unresolved=dict(sorted(unresolved.items())),
         unresolved_of=unresolved_of,
         left_out=left_out,
     )
 
 
-def _unresolved(placement: Placement) -> dict[tuple[int, Reason], int]:
+def _unresolved(counted: Alike) -> dict[tuple[int, Reason], int]:
     """Samples without a symbol, by guest and reason."""
-    counts = np.bincount(placement.own, minlength=len(placement.places)).tolist()
+    places = counted.placement.places
+    counts = weigh(counted.placement.own, counted.count, len(places)).tolist()
     found: dict[tuple[int, Reason], int] = {}
-    for place, count in zip(placement.places, counts, strict=True):
+    for place, count in zip(places, counts, strict=True):
         if count and place.reason is not Reason.RESOLVED:
             key = (place.guest, place.reason)
             found[key] = found.get(key, 0) + count
@@ -211,10 +214,10 @@ def _unresolved(placement: Placement) -> dict[tuple[int, Reason], int]:
 
 
 def _rows_of_places(
-    profile: Profile, placement: Placement, group: Group, most: int | None, by: SortKey
+    known_tasks: TaskTable, counted: Alike, group: Group, most: int | None, by: SortKey
 ) -> tuple[list[Row], int]:
     """A row for each symbol or module in each mode, and how many were left out."""
-    samples = profile.samples
+    samples, placement = counted.samples, counted.placement
     entity_of = np.arange(len(placement.places))
     if group is Group.MODULE:
         # A module's entity is the first place that was seen in it.
@@ -223,16 +226,14 @@ def _rows_of_places(
             entity_of[number] = firsts.setdefault(_module_key(place), number)
     keys = entity_of[placement.own] * MODES + placement.mode
     length = len(entity_of) * MODES
-    own = weigh(keys, samples.weight, length)
+    own = weigh(keys, counted.weight, length)
     total, told = totals(
         placement,
         entity_of,
         keys,
         own=own,
-        told=()
-        if most is not None
-        else (samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
-        weight=samples.weight,
+        told=() if most is not None else (samples.vcpu, known_tasks.known(samples.task)),
+        weight=counted.weight,
         length=length,
     )
     vcpus, tasks = told or [np.full(length, SEVERAL)] * 2
@@ -262,7 +263,7 @@ def _rows_of_places(
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
                 era=place.era,
-                task=profile.tasks[one_task],
+                task=known_tasks[one_task],
             )
         )
     return rows, left_out
@@ -277,12 +278,12 @@ def _module_key(place: Place) -> tuple[int, str, Reason]:
     return place.guest, place.module, _module_reason(place)
 
 
-def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> list[Row]:
+def _rows_of_samples(profile: Profile, counted: Alike, group: Group) -> list[Row]:
     """A row for each mode, vcpu, guest or task. Their stacks add nothing: total is self."""
-    samples = profile.samples
+    samples = counted.samples
     guest = samples.guest.astype(np.int64)
     vcpu = guest << 16 | samples.vcpu
-    mode = placement.mode.astype(np.int64)
+    mode = counted.placement.mode.astype(np.int64)
     task = profile.tasks.known(samples.task)
     groups: Sequence[GuestTask | None] = ()
     if group in TASK_GROUPS:
@@ -291,16 +292,15 @@ def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> li
         of_sample = (group_of[task] << 16 | guest) << 1 | (mode == Mode.IDLE)
     else:
         of_sample = {Group.MODE: mode, Group.VCPU: vcpu, Group.GUEST: guest}[group]
-    keys, length = numbered(of_sample)
-    example = np.zeros(length, np.int64)
-    example[keys] = of_sample
+    of_group, keys = distinct(of_sample)
+    length = len(of_group)
     columns = (
-        weigh(keys, samples.weight, length),
+        weigh(keys, counted.weight, length),
         shared(keys, mode, length),
         shared(keys, guest, length),
         shared(keys, vcpu, length),
         shared(keys, task, length),
-        example,
+        of_group,
     )
     rows = []
     for weight, one_mode, one_guest, one_vcpu, one_task, key in zip(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, BinaryIO, cast
+from typing import BinaryIO, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,20 +30,28 @@ from gprof.perfdata import (
 from gprof.sampling.exit_events import exit_pcs
 from gprof.sampling.interruptible import InterruptiblePipe, pipe_of
 from gprof.sampling.perf_guests import PerfGuest, PerfGuests
-from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt32s
+from gprof.sampling.source import (
+    Int64s,
+    Mode,
+    SampleBatch,
+    SourceFacts,
+    UInt8s,
+    UInt16s,
+    UInt32s,
+)
 from symbols.names import printable
 
 #: Architectures whose kernel lives in the upper half of all addresses, by `uname -m`.
 _SPLIT = frozenset({"x86_64", "amd64", "aarch64", "arm64", "riscv64", "loongarch64"})
 #: Software events that count time itself: each of their samples stands for as much as another.
 _CLOCKS = frozenset({0, 1})
-_MODES = {
-    CpuMode.KERNEL: Mode.KERNEL,
-    CpuMode.USER: Mode.USER,
-    CpuMode.HYPERVISOR: Mode.HYPERVISOR,
-    CpuMode.GUEST_KERNEL: Mode.KERNEL,
-    CpuMode.GUEST_USER: Mode.USER,
-}
+#: By the three bits of a cpumode.
+_MODES = np.zeros(8, np.uint8)
+_MODES[CpuMode.KERNEL] = _MODES[CpuMode.GUEST_KERNEL] = Mode.KERNEL
+_MODES[CpuMode.USER] = _MODES[CpuMode.GUEST_USER] = Mode.USER
+_MODES[CpuMode.HYPERVISOR] = Mode.HYPERVISOR
+#: By the highest bit of an address.
+_HALVES = np.array([Mode.USER, Mode.KERNEL], np.uint8)
 
 
 class PerfFile:
@@ -116,7 +124,7 @@ class PerfFile:
                 if self._closed:
                     return
                 found = [self._batch(samples) for samples in chunk]
-                yield _by_time(_joined([batch for batch in found if batch]))
+                yield _joined([batch for batch in found if batch])
             if self._wanted and self._chosen is None:
                 self._choose()
         finally:
@@ -155,24 +163,24 @@ class PerfFile:
         attribute = samples.attribute
         if attribute.type == EventType.TRACEPOINT and not self._wanted:
             return None
-        cpumode = samples.cpumode
-        of_guest = cpumode >= CpuMode.GUEST_KERNEL
-        here = int(of_guest.sum())
+        of_guest = samples.cpumode >= CpuMode.GUEST_KERNEL
+        here = int(np.count_nonzero(of_guest))
         if not self._is_chosen(samples.event, here):
             self._of_others += here
             return None
         self._host_samples += len(samples) - here
-        parts = []
-        if here:
-            mine = samples if here == len(samples) else samples.select(of_guest)
-            guest, vcpu = self._guests.number(mine)
-            parts.append(self._columns(mine, guest, vcpu))
-        if self._host and here < len(samples):
-            theirs = samples.select(~of_guest)
-            guest = np.full(len(theirs), self._guests.host(), np.uint16)
-            parts.append(self._columns(theirs, guest, theirs.cpu.astype(np.uint16)))
         self._note_times(samples)
         self._taken += here
+        parts = []
+        if here:
+            mine = samples.take(_by_time(samples.time, np.flatnonzero(of_guest)))
+            guest, vcpu = self._guests.number(mine)
+            parts.append(self._columns(mine, guest, vcpu, self._mode_of_guest(mine)))
+        if self._host and here < len(samples):
+            theirs = samples.take(_by_time(samples.time, np.flatnonzero(~of_guest)))
+            guest = np.full(len(theirs), self._guests.host(), np.uint16)
+            vcpu = theirs.cpu.astype(np.uint16)
+            parts.append(self._columns(theirs, guest, vcpu, _MODES[theirs.cpumode]))
         return _joined(parts) if parts else None
 
     def _exit_batch(self, samples: Samples) -> SampleBatch | None:
@@ -186,7 +194,7 @@ class PerfFile:
         mode = np.full(len(pc), Mode.UNKNOWN, np.uint8)
         if self._split:
             mode = _mode_by_half(pc)
-        return SampleBatch(
+        batch = SampleBatch(
             time=samples.time,
             pc=pc,
             stack=np.zeros(len(pc), np.uint32),
@@ -196,10 +204,10 @@ class PerfFile:
             mode=mode,
             weight=np.ones(len(pc), np.uint32),
         )
+        return _ordered(batch)
 
-    def _columns(
-        self, samples: Samples, guest: NDArray[np.uint16], vcpu: NDArray[np.uint16]
-    ) -> SampleBatch:
+    @staticmethod
+    def _columns(samples: Samples, guest: UInt16s, vcpu: UInt16s, mode: UInt8s) -> SampleBatch:
         none = np.zeros(len(samples), np.uint32)
         return SampleBatch(
             time=samples.time,
@@ -208,23 +216,17 @@ class PerfFile:
             task=none,
             guest=guest,
             vcpu=vcpu,
-            mode=self._mode(samples),
+            mode=mode,
             weight=_weight(samples),
         )
 
-    def _mode(self, samples: Samples) -> UInt8s:
-        table = np.zeros(8, np.uint8)
-        for number, mode in _MODES.items():
-            table[number] = mode
-        cpumode = samples.cpumode
-        modes: UInt8s = table[cpumode]
-        if self._split:
-            right = _mode_by_half(samples.ip)
-            of_guest = cpumode >= CpuMode.GUEST_KERNEL
-            wrong = of_guest & (modes != right)
-            self._corrected += int(wrong.sum())
-            modes = np.where(wrong, right, modes)
-        return modes
+    def _mode_of_guest(self, samples: Samples) -> UInt8s:
+        told: UInt8s = _MODES[samples.cpumode]
+        if not self._split:
+            return told
+        right = _mode_by_half(samples.ip)
+        self._corrected += int(np.count_nonzero(told != right))
+        return right
 
     @property
     def _split(self) -> bool:
@@ -334,8 +336,8 @@ def why_no_guest_samples(events: Sequence[Event], cpu: str) -> Iterator[str]:
 
 
 def _mode_by_half(pc: NDArray[np.uint64]) -> UInt8s:
-    upper = (pc >> np.uint64(63)).astype(np.bool_)
-    return np.where(upper, Mode.KERNEL, Mode.USER).astype(np.uint8)
+    half: UInt8s = _HALVES[(pc >> np.uint64(63)).view(np.int64)]
+    return half
 
 
 def _weight(samples: Samples) -> UInt32s:
@@ -352,13 +354,17 @@ def _weight(samples: Samples) -> UInt32s:
 
 
 def _joined(parts: Sequence[SampleBatch]) -> SampleBatch:
-    """All samples of several batches; the one batch itself where there is but one."""
-    return parts[0] if len(parts) == 1 else SampleBatch.concatenate(parts)
+    """All samples of several batches in the order of time, as each of these has them."""
+    return parts[0] if len(parts) == 1 else _ordered(SampleBatch.concatenate(parts))
 
 
-def _by_time(batch: SampleBatch) -> SampleBatch:
-    """The batch in the order of time: perf writes each processor's samples in a row."""
-    if len(batch) < 2 or bool((batch.time[1:] >= batch.time[:-1]).all()):
-        return batch
-    order: NDArray[Any] = np.argsort(batch.time, kind="stable")
-    return batch.select(order)
+def _ordered(batch: SampleBatch) -> SampleBatch:
+    return batch.select(_by_time(batch.time, np.arange(len(batch))))
+
+
+def _by_time(time: Int64s, rows: Int64s) -> Int64s:
+    """The rows in the order of time: perf writes each processor's samples in a row."""
+    times = time[rows]
+    if (times[1:] >= times[:-1]).all():
+        return rows
+    return rows[np.argsort(times, kind="stable")]

@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.perfdata import CpuMode, Mapping, PerfData, Samples
+from gprof.sampling.numbering import Numbering
 from gprof.sampling.source import UInt16s
 from symbols.names import printable
 
@@ -131,6 +132,7 @@ class PerfGuests:
         self._arguments_of = arguments_of
         self._ids: dict[int, int] = {}
         self._vcpus: dict[int, _Vcpus] = {}
+        self._alike = Numbering()  # of whatever tells a guest and a vcpu
 
     @property
     def guessed_vcpus(self) -> bool:
@@ -146,25 +148,29 @@ class PerfGuests:
             samples: of guests.
             told: the vcpu of each where a tracepoint tells it.
         """
-        pid, tid = samples.pid.astype(np.int64), samples.tid.astype(np.int64)
-        if told is None:
-            told = np.full(len(pid), -1, np.int64)
-        for origin in self._perf.origins.values():
-            if origin.machine_pid:
-                mine = samples.id == np.uint64(origin.id)
-                pid[mine] = origin.machine_pid
-                told = np.where(mine, origin.vcpu, told)
-        # All three in one word: there are few distinct ones, however many samples.
-        told_part = np.clip(told, -1, 4094) + 1
-        key = (told_part << 52) | ((tid & 0x3FFFFFF) << 26) | (pid & 0x3FFFFFF)
-        distinct, first = _distinct(key)
-        guests, vcpus = np.zeros(len(distinct), np.uint16), np.zeros(len(distinct), np.uint16)
+        named = {number: one for number, one in self._perf.origins.items() if one.machine_pid}
+        numbers, _ = self._alike.number(samples.thread)
+        for column in (samples.id if named else None, told):
+            if column is not None:
+                apart = column.astype(np.uint64) & np.uint64(0xFFFFFFFF)
+                numbers, _ = self._alike.number(numbers.astype(np.uint64) << np.uint64(32) | apart)
+        # There are few distinct ones, however many samples.
+        example = np.full(len(self._alike), -1)
+        example[numbers] = np.arange(len(numbers))
+        present = np.flatnonzero(example >= 0)
+        here = example[present]
+        some = samples.take(here)
+        all_told = np.full(len(here), -1) if told is None else told[here]
+        rows = []
+        columns = (some.pid, some.tid, some.id, all_told, present)
+        for pid, tid, counter, vcpu, number in zip(*(c.tolist() for c in columns), strict=True):
+            one = named.get(counter)
+            rows.append((one.machine_pid if one else pid, tid, one.vcpu if one else vcpu, number))
+        guests, vcpus = np.zeros(len(example), np.uint16), np.zeros(len(example), np.uint16)
         # In the order of pids and threads, so that numbers given by order come out alike.
-        for row, i in sorted(enumerate(first), key=lambda at: (pid[at[1]], tid[at[1]])):
-            known = int(told[i]) if told[i] >= 0 else None
-            guests[row], vcpus[row] = self._number(int(pid[i]), int(tid[i]), known)
-        rows = np.searchsorted(distinct, key)
-        return guests[rows], vcpus[rows]
+        for pid, tid, vcpu, number in sorted(rows):
+            guests[number], vcpus[number] = self._number(pid, tid, vcpu if vcpu >= 0 else None)
+        return guests[numbers], vcpus[numbers]
 
     def host(self) -> int:
         """The number that stands for the host."""
@@ -260,12 +266,3 @@ def _module_name(filename: bytes) -> str:
     text = printable(filename)
     file = _MODULE_FILE.search(text)
     return file[1].replace("-", "_") if file else text.strip("[]")
-
-
-def _distinct(keys: NDArray[np.int64]) -> tuple[NDArray[np.int64], list[int]]:
-    """The distinct keys, ascending, and where each is first."""
-    distinct = np.unique(keys)
-    if len(distinct) <= 64:
-        return distinct, [int(np.argmax(keys == key)) for key in distinct]
-    distinct, first = np.unique(keys, return_index=True)
-    return distinct, [int(i) for i in first]

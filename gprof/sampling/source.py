@@ -91,9 +91,9 @@ class SampleBatch:
             columns[name] = column
         return cls(**columns)
 
-    def select(self, mask: NDArray[np.bool_]) -> SampleBatch:
-        """The samples where `mask` is true."""
-        return SampleBatch(*(getattr(self, name)[mask] for name in COLUMN_TYPES))
+    def select(self, which: NDArray[Any] | slice) -> SampleBatch:
+        """The samples of a mask, of indices in their order, or of a slice, which copies none."""
+        return SampleBatch(*(getattr(self, name)[which] for name in COLUMN_TYPES))
 
 
 #: The columns in order, with their types: the one list that tables and recordings follow.

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from gprof.profile.filter import Filter
 from gprof.profile.prefix_tree import prefix_tree
 from gprof.profile.profile import Profile
-from gprof.profile.traces import distinct, traces
+from gprof.profile.traces import traces
 from gprof.profile.view import Group, tabulate
 from tests.profiles import synthetic
 from tests.unit.profile.test_view import profiles
@@ -45,14 +45,6 @@ def test_reaching_is_what_lies_on_the_way(given_: list[tuple[int, ...]], pick: i
             wanted.add(row)
             row = int(tree.caller[row])
     assert set(np.flatnonzero(tree.reaching(ends)).tolist()) == wanted
-
-
-@given(st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**50))))
-def test_distinct_is_unique(values: list[int]) -> None:
-    column = np.array(values, np.int64)
-    found, inverse = distinct(column)
-    assert found.tolist() == sorted(set(values))
-    assert found[inverse].tolist() == values
 
 
 @settings(max_examples=40)

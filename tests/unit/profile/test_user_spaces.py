@@ -118,6 +118,6 @@ def test_a_kept_resolution_follows_what_is_read_later(
         name = data.draw(st.sampled_from("ab"))
         spaces.fill(space, [LoadedImage(name, ImageKind.USER, start, start + 0x2000)])
         seen = data.draw(st.integers(seen, len(drawn)))
-        part = replace(whole, samples=samples.select(slice(0, seen)))  # type: ignore[arg-type]
+        part = replace(whole, samples=samples.select(slice(0, seen)))
         assert rows_of(part, known) == rows_of(part, Resolution())
     assert rows_of(whole, known) == rows_of(whole, Resolution())
