@@ -19,6 +19,9 @@ from symbols.module_ring import heads_in, module_ring
 #: How far behind its text a kernel's data is searched: Debian's arm64 has the list 13 MiB behind,
 #: with 4 MiB of types, which are not searched, and 4 MiB of holes before it.
 _REACH = 32 << 20
+#: A longer hole than this is no part of a kernel: Debian's arm64 has one of 4 MiB, of the text and
+#: data that it needs to boot alone.
+_LONGEST_HOLE = 8 << 20
 _CHUNK = 64 << 10
 #: Of a chunk, what is searched again together with the next one.
 _OVERLAP = 64
@@ -40,7 +43,7 @@ def unlisted_data(memory: Memory, kallsyms: Kallsyms) -> dict[str, int]:
 
     Reads what follows the kernel's text up to the list of modules, types apart: 5 MiB of
     Debian's arm64, and 4 of its s390x. Where no module is loaded there is no list to be told
-    from other data, and 32 MiB are read, or what there is of them.
+    from other data, and all is read up to a long hole, or 32 MiB.
 
     Args:
         memory: the guest's.
@@ -55,9 +58,10 @@ def unlisted_data(memory: Memory, kallsyms: Kallsyms) -> dict[str, int]:
     found: dict[str, int] = {}
     at = start // _CHUNK * _CHUNK
     end = min(at + _REACH, (1 << 64) - _CHUNK)
-    before = b""
-    while at < end and "modules" not in found:
+    before, hole = b"", 0
+    while at < end and hole < _LONGEST_HOLE and "modules" not in found:
         chunk = with_holes(memory, at, _CHUNK)
+        hole = 0 if chunk else hole + _CHUNK
         data = before + chunk
         behind = _look(memory, data, at - len(before), found)
         before = chunk[-_OVERLAP:]
