@@ -76,7 +76,11 @@ void _start(void) { for (;;) { count_up(); count_up(); count_up(); count_down();
 
 
 #: What Debian's compilers call the architectures of its kernels.
-TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+TRIPLETS = {
+    "amd64": "x86_64-linux-gnu",
+    "arm64": "aarch64-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+}
 
 
 def compiled(guest: LinuxGuest, root: Path) -> Path:
