@@ -45,21 +45,25 @@ BIOS, UNPACKER = 0xF1234, 0x1_0000_0040
 
 
 @functools.cache
-def kernel(start: int, mods: tuple[Mod, ...] = (ZRAM,), release: str = "6.6.1") -> Memory:
-    """The memory of a guest that runs a kernel at an address."""
+def kernel(
+    start: int, mods: tuple[Mod, ...] = (ZRAM,), release: str = "6.6.1", *, data: bool = True
+) -> Memory:
+    """The memory of a guest that runs a kernel at an address; its table may list no data."""
     rodata, described, banner = start + (2 << 20), start + (6 << 20), start + (7 << 20)
     listed = [(start, "T", "_stext"), (start, "T", "_text")]
     listed += [(start + n * 64, "t", f"function_number_{n}") for n in range(1, 12_000)]
-    listed += [
-        (HEAD, "D", "modules"),
-        (described, "r", "__start_BTF"),
-        (banner, "D", "linux_banner"),
-    ]
+    if data:
+        listed += [
+            (HEAD, "D", "modules"),
+            (described, "r", "__start_BTF"),
+            (banner, "D", "linux_banner"),
+        ]
     blob, _ = build(sorted(listed), LAYOUTS["6.6 x86"], rodata)
     memory = with_modules(mods, "6.12")
     memory.put(bytes(4096), start)
     memory.put(blob + bytes(-len(blob) % 4096), rodata)
     memory.put(types("6.12"), described)
+    memory.put(bytes(4096), HEAD & ~0xFFFF)
     memory.put(f"Linux version {release} (us@here) #1\n".encode().ljust(512, b"\0"), banner)
     return memory.structures().memory
 
@@ -341,6 +345,30 @@ def test_modules_come_and_go() -> None:
     ]  # fmt: skip
     # What stayed was not read again.
     assert eras[1].image_at(LZO.start) is eras[2].image_at(LZO.start)
+
+
+def test_modules_that_nothing_told_of_are_found_once_there_are_some(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_LOOK_STOPPING_NS", "_LOOK_FREE_NS", "_MODULES_PAUSE"):
+        monkeypatch.setattr(module, name, 0)
+    start = (HEAD >> 21 << 21) - (10 << 20)  # its data is in reach
+    guest = Guesthouse()
+    guest.machine.now = kernel(start, (), data=False)
+    guest.machine.pc, guest.machine.mode = start + 0x1000, Mode.KERNEL
+    guest.attached = guest.attached.again()
+    assert guest.attached.guest.kernel == "6.6.1"
+    assert guest.attached.seeks_modules
+    with guest.followed():
+        guest.give(ZRAM.start + 0x18)
+        guest.machine.now = kernel(start, (ZRAM,), data=False)
+        guest.await_(lambda: "zram_open" in guest.names(), function(start, 7))
+        eras = len(guest.space.eras)
+        # From then on its head tells.
+        guest.machine.now = kernel(start, (), data=False)
+        guest.await_(lambda: len(guest.space.eras) == 2, function(start, 7))
+    assert guest.names()["zram_open"] == 1
+    assert eras == 1
 
 
 def test_a_module_that_is_being_loaded_gets_its_names_when_it_has_them() -> None:
