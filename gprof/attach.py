@@ -23,11 +23,12 @@ from gprof.profile.profile import Guest
 from gprof.sources import Sources
 from symbols.errors import SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
-from symbols.introspection import KnownKernel, kernel_types
+from symbols.introspection import IN_MEMORY, KnownKernel, kernel_types
 from symbols.memory import Memory
 from symbols.slide import Method, Slide, Vector, Verified
 from symbols.space import AddressSpace
 from symbols.structures import Structures
+from symbols.unlisted import lacks_modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,16 +155,27 @@ class Attached:
         """
         return introspect(self.reader, self.known, symbols=symbols, modules=modules)
 
-    def with_modules_now(self) -> Attached | None:
-        """The same guest with the modules that it has loaded now.
+    @property
+    def seeks_modules(self) -> bool:
+        """Its list of modules is one to be found by search, and was not found yet.
 
-        None where that cannot be told: they were given as files, or its memory does not tell.
+        As where none was loaded: a list without modules looks like any other.
+        """
+        kallsyms = self.sources.kallsyms
+        if self.introspected.modules is not None or self.sources.modules or self.sources.image:
+            return False
+        return kallsyms is not None and kallsyms.path == IN_MEMORY and lacks_modules(kallsyms)
+
+    def with_modules_now(self) -> Attached | None:
+        """The same guest with the modules that it has loaded now, as far as that can be read.
+
+        None where its memory does not tell, or they were given as files.
 
         Raises:
             TargetError: the guest went away.
         """
         before = self.introspected
-        if before.modules is None:
+        if before.modules is None and not self.seeks_modules:
             return None
         found = introspect(
             self.reader,
@@ -174,8 +186,8 @@ class Attached:
             before=before,
         )
         if found.modules is None:
-            return None
-        sources = _with(self.sources, replace(found, kallsyms=None))
+            return replace(self, introspected=replace(before, cost=found.cost))
+        sources = _with(self.sources, found)
         space = sources.space(self.slide, BY_NAME[self.guest.architecture])
         return replace(self, sources=sources, space=space, introspected=found)
 

@@ -54,6 +54,8 @@ _LOOK_STOPPING_NS, _LOOK_FREE_NS, _LOOK_AGAIN_NS = 10 * _SECOND, 2 * _SECOND, _S
 _MISSES = 3
 #: A list of modules that does not settle is read again so many times at that pace.
 _MOST_UNSETTLED = 40
+#: How much longer than a search for the list of modules took is waited for the next one.
+_MODULES_PAUSE = 50
 #: Pages of addresses without a name that are remembered as such.
 _MOST_PAGES = 4096
 #: Beyond so many changes of what is loaded the last one is amended.
@@ -110,6 +112,7 @@ class FollowedGuest:
         self._look_due_ns = self._began_ns + self._look_every_ns
         self._misses = 0
         self._unsettled_looks = 0  # in a row
+        self._modules_due_ns = 0  # where their list is still sought
         self._doubt_ns = 0  # time of the first sample since that gives reason to look
         self._unnamed: set[int] = set()  # pages
 
@@ -334,7 +337,12 @@ class FollowedGuest:
                 self._misses = 0
                 self._lose(self._doubt_ns or self._looked_ns)
             return
-        if seen is Seen.CHANGED or self._doubt_ns or self._unsettled:
+        if self._attached.seeks_modules:
+            if now >= self._modules_due_ns:
+                self._refresh(now)
+                took = time.monotonic_ns() - now
+                self._modules_due_ns = now + took * (1 + _MODULES_PAUSE)
+        elif seen is Seen.CHANGED or self._doubt_ns or self._unsettled:
             self._refresh(now)
             self._unsettled_looks = self._unsettled_looks + 1 if self._unsettled else 0
             if 0 < self._unsettled_looks < _MOST_UNSETTLED:
@@ -369,11 +377,15 @@ class FollowedGuest:
         if found is None:
             return
         self._count_halted(found)
-        amends = self._unsettled
+        first = self._attached.introspected.modules is None
         before, after = (_modules(attached) for attached in (self._attached, found))
+        unsettled = self._unsettled
         if before == after:
             self._attached = found
             return
+        if first:
+            # Its head is one of them now.
+            self._signs = KernelSigns.of(found, self._fresh_memory()) or self._signs
         # What was loaded is there since somewhere between the last look and now; what was
         # unloaded was there until then.
         if after - before:
@@ -384,8 +396,13 @@ class FollowedGuest:
             )
             for image in found.space.images:
                 kept.load(image)
-            # A module that was being loaded was there in the era that goes on, without its names.
-            since = None if amends else min(self._doubt_ns or self._looked_ns, self._looked_ns)
+            # A module that was being loaded was there in the era that goes on, without its names;
+            # so were those whose list was not found.
+            since = (
+                None
+                if first or unsettled
+                else min(self._doubt_ns or self._looked_ns, self._looked_ns)
+            )
             self._publish(replace(found, space=kept), since)
         if before - after:
             self._publish(found, now_ns)

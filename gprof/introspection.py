@@ -88,12 +88,15 @@ def introspect(
         try:
             kernel = kernel_symbols(memory, known)
             kallsyms = Kallsyms.of(kernel, path=IN_MEMORY)
-            if known.image is None:
-                kallsyms = kallsyms.with_data(unlisted_data(memory, kallsyms))
         except SymbolsError as problem:
             problems.append(problem)
-    if known.image is None and known.kallsyms is None and kallsyms is not None:
-        known = KnownKernel(kallsyms=kallsyms, architecture=known.architecture)
+    elif known.kallsyms is not None and known.kallsyms.path == IN_MEMORY:
+        kallsyms = known.kallsyms  # whose data may not have been found yet
+    if known.image is None and kallsyms is not None:
+        found = unlisted_data(memory, kallsyms)
+        kallsyms = kallsyms.with_data(found) if found else kallsyms
+        if known.kallsyms is None or known.kallsyms.path == IN_MEMORY:
+            known = KnownKernel(kallsyms=kallsyms, architecture=known.architecture)
     if modules and (known.image is not None or known.kallsyms is not None):
         try:
             types = before.types if before is not None else None

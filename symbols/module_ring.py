@@ -14,11 +14,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from symbols.memory import Memory, MemoryFault, gather
+from symbols.memory import Memory, gather
 
 #: Offsets of the links and of the name in `struct module`, and the bytes that tell a module.
 LINK, NAME, NAME_SIZE = 8, 24, 56
 HEAD_SIZE = NAME + NAME_SIZE
+#: Its state, nothing, the next and the one before, the name; by byte order.
+_FORMS = {order: struct.Struct(order + "II2Q56s") for order in "<>"}
 _HIGHEST_STATE = 3  # MODULE_STATE_UNFORMED
 _MOST_MODULES = 4096
 #: What KBUILD_MODNAME can be, filled up with zeros.
@@ -52,8 +54,8 @@ def module_ring(memory: Memory, head: int) -> ModuleRing | None:
         memory: the guest's.
         head: runtime address of the head.
     """
-    for order in "<>":
-        found = _walked(memory, head, struct.Struct(order + "II2Q56s"))
+    for order, form in _FORMS.items():
+        found = _walked(memory, head, form)
         if found:
             return ModuleRing(head, found, order == "<")
     return None
@@ -68,13 +70,13 @@ def heads_in(memory: Memory, data: bytes, start: int) -> list[int]:
         start: address of `data`.
     """
     heads, spans = [], []
-    for order in "<>":
+    for order, form in _FORMS.items():
         words = np.frombuffer(data, order + "u8").astype(np.uint64)
         links = (words % _LINE == LINK) & (words >= _LOWEST)
         first, last = words[:-1], words[1:]
         near = np.maximum(first, last) - np.minimum(first, last) < _AREA
         for i in np.flatnonzero(links[:-1] & links[1:] & near).tolist():
-            heads.append((start + 8 * i, struct.Struct(order + "II2Q56s")))
+            heads.append((start + 8 * i, form))
             spans.append((int(first[i]) - LINK, HEAD_SIZE))
     return [
         head
@@ -86,14 +88,14 @@ def heads_in(memory: Memory, data: bytes, start: int) -> list[int]:
 def _walked(memory: Memory, head: int, form: struct.Struct) -> tuple[int, ...]:
     """The entries of the ring; none where it is no ring of modules."""
     found: list[int] = []
-    try:
-        at, last = struct.unpack(form.format[:1] + "2Q", memory.read(head, 16))
-    except MemoryFault:
+    # Small reads by themselves: each tells what is there now.
+    links = gather(memory, [(head, 16)])[0]
+    if links is None:
         return ()
+    at, last = struct.unpack(form.format[:1] + "2Q", links)
     before = head
     while at != head:
         module = at - LINK
-        # Asked for alone and small, so that it is read as it is now.
         entry = gather(memory, [(module, HEAD_SIZE)])[0] if module >= 0 else None
         following = _next(entry, before, form) if entry is not None else None
         if following is None or len(found) >= _MOST_MODULES:

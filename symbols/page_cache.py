@@ -6,7 +6,10 @@ from where the kernel has its description, and where it has all memory:
 
 - x86-64: two variables tell (Documentation/arch/x86/x86_64/mm.rst).
 - AArch64: both follow from the width of its addresses, in one of three ways
-  (arch/arm64/include/asm/memory.h of Linux 5.4, 5.11 and 6.9); the right one has an ELF file.
+  (arch/arm64/include/asm/memory.h of Linux 5.4, 5.11 and 6.9).
+- riscv64: they are fixed for each width (Documentation/arch/riscv/vm-layout.rst).
+
+Where there are several places to look at, the one that has an ELF file is right.
 """
 
 from __future__ import annotations
@@ -27,6 +30,13 @@ _DEEPEST = 16
 #: Of AArch64: the widest addresses that have memory at the same place in every kernel; the bytes
 #: of a description; and what lies behind all descriptions since 6.9, and from 5.4 to 5.10.
 _WIDEST, _DESCRIPTION, _BEHIND, _BEHIND_BEFORE = 48, 64, 1 << 30, 2 << 20
+#: Of riscv64 with addresses of 57, 48 and 39 bits, and of 39 bits in earlier kernels.
+_RISCV64 = (
+    (0xFF60_0000_0000_0000, 0xFF1C_0000_0000_0000),
+    (0xFFFF_AF80_0000_0000, 0xFFFF_8D80_0000_0000),
+    (0xFFFF_FFD6_0000_0000, 0xFFFF_FFC5_0000_0000),
+    (0xFFFF_FFD8_0000_0000, 0xFFFF_FFC7_0000_0000),
+)
 _ELF = b"\x7fELF"
 #: Low bits of an entry: a node; of a page there are none.
 _ENTRY_BITS, _NODE, _LOWEST_NODE = 3, 2, 4096
@@ -48,7 +58,9 @@ class PageCache:
         address_of: Callable[[str], int | None],
     ) -> None:
         self._structures = structures
-        self._places = {"x86_64": self._x86_64, "aarch64": self._aarch64}.get(architecture)
+        self._places = {
+            "x86_64": self._x86_64, "aarch64": self._aarch64, "riscv64": self._riscv64,
+        }.get(architecture)  # fmt: skip
         self._memory, self._pages = address_of("page_offset_base"), address_of("vmemmap_base")
 
     def first_page(self, file: int) -> bytes | None:
@@ -91,6 +103,10 @@ class PageCache:
         yield memory, _WRAP - (1 << width) // _PAGE * _DESCRIPTION
         yield memory, _WRAP - _BEHIND - size
         yield memory, _WRAP - _BEHIND_BEFORE - size
+
+    def _riscv64(self, file: int) -> Iterator[tuple[int, int]]:
+        """The same; every structure lies in what begins at or below it."""
+        yield from (places for places in _RISCV64 if places[0] <= file)
 
     def _page(self, address: int) -> bytes | None:
         """A page that an ELF file begins in."""

@@ -19,6 +19,9 @@ from symbols.module_ring import heads_in, module_ring
 #: How far behind its text a kernel's data is searched: Debian's arm64 has the list 13 MiB behind,
 #: with 4 MiB of types, which are not searched, and 4 MiB of holes before it.
 _REACH = 32 << 20
+#: A longer hole than this is no part of a kernel: Debian's arm64 has one of 4 MiB, of the text and
+#: data that it needs to boot alone.
+_LONGEST_HOLE = 8 << 20
 _CHUNK = 64 << 10
 #: Of a chunk, what is searched again together with the next one.
 _OVERLAP = 64
@@ -33,38 +36,47 @@ _TYPES = re.compile(
     rb"|\xeb\x9f\x01\x00\x00\x00\x00\x18\x00\x00\x00\x00"
 )
 _HEADER_SIZE = 24
+#: Data that every kernel has, and lists if it lists any.
+_DATA = "init_task"
 
 
 def unlisted_data(memory: Memory, kallsyms: Kallsyms) -> dict[str, int]:
     """Runtime addresses of `linux_banner`, `__start_BTF` and `modules`, as far as they are found.
 
+    What is known already is left out; nothing is looked for where the list of modules is, or where
+    the table lists data.
+
     Reads what follows the kernel's text up to the list of modules, types apart: 5 MiB of
     Debian's arm64, and 4 of its s390x. Where no module is loaded there is no list to be told
-    from other data, and 32 MiB are read, or what there is of them.
+    from other data, and all is read up to a long hole, or 32 MiB.
 
     Args:
         memory: the guest's.
         kallsyms: its own, at runtime addresses.
-
-    Returns:
-        Nothing where the table lists data.
     """
-    first, start = kallsyms.text
-    if not first or kallsyms.address_of("linux_banner") is not None:
+    if not lacks_modules(kallsyms):
         return {}
     found: dict[str, int] = {}
+    start = kallsyms.text[1]
     at = start // _CHUNK * _CHUNK
     end = min(at + _REACH, (1 << 64) - _CHUNK)
-    before = b""
-    while at < end and "modules" not in found:
+    before, hole = b"", 0
+    while at < end and hole < _LONGEST_HOLE and "modules" not in found:
         chunk = with_holes(memory, at, _CHUNK)
+        hole = 0 if chunk else hole + _CHUNK
         data = before + chunk
         behind = _look(memory, data, at - len(before), found)
         before = chunk[-_OVERLAP:]
         at += _CHUNK
         if behind > at:
             at, before = behind // _CHUNK * _CHUNK, b""
-    return found
+    return {name: place for name, place in found.items() if kallsyms.address_of(name) is None}
+
+
+def lacks_modules(kallsyms: Kallsyms) -> bool:
+    """Whether the list of modules is to be looked for: data is not listed, nor was it found."""
+    known = any(kallsyms.address_of(name) is not None for name in ("modules", _DATA))
+    return kallsyms.text[0] != 0 and not known
 
 
 def _look(memory: Memory, data: bytes, start: int, found: dict[str, int]) -> int:

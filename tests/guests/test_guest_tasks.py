@@ -76,7 +76,11 @@ void _start(void) { for (;;) { count_up(); count_up(); count_up(); count_down();
 
 
 #: What Debian's compilers call the architectures of its kernels.
-TRIPLETS = {"amd64": "x86_64-linux-gnu", "arm64": "aarch64-linux-gnu"}
+TRIPLETS = {
+    "amd64": "x86_64-linux-gnu",
+    "arm64": "aarch64-linux-gnu",
+    "riscv64": "riscv64-linux-gnu",
+}
 
 
 def compiled(guest: LinuxGuest, root: Path) -> Path:
@@ -98,8 +102,10 @@ def counting(guest: LinuxGuest, program: Path, stripped: Path) -> Iterator[int]:
     """The program, stripped, at work in the guest; its pid."""
     strip = f"{TRIPLETS[guest.kernel.architecture]}-strip"
     subprocess.run([strip, "-o", stripped, program], check=True)
-    packed = base64.b64encode(gzip.compress(stripped.read_bytes())).decode()
-    guest.run(f"echo {packed} | base64 -d | gunzip >/tmp/counter; chmod +x /tmp/counter")
+    # Of the applets for it, the one that every busybox has (POSIX, uudecode).
+    packed = base64.encodebytes(gzip.compress(stripped.read_bytes())).decode().split()
+    lines = " ".join(["'begin-base64 644 -'", *packed, "===="])
+    guest.run(f"printf '%s\\n' {lines} | uudecode | gunzip >/tmp/counter; chmod +x /tmp/counter")
     pid = int(guest.run("/tmp/counter >/dev/null 2>&1 & echo $!"))
     try:
         yield pid

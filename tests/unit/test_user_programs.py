@@ -69,22 +69,27 @@ def test_the_first_page_of_a_file_is_found(deep: bool) -> None:
 
 
 @pytest.mark.parametrize(
-    ("memory", "pages"),
+    ("architecture", "memory", "pages"),
     [
-        (0xFFFF_0000_0000_0000, 0xFFFF_FDFF_FFE0_0000),  # Linux 5.10, 48 bits
-        (0xFFFF_0000_0000_0000, 0xFFFF_FC00_0000_0000),  # 6.1
-        (0xFFFF_0000_0000_0000, 0xFFFF_FDFF_C000_0000),  # 6.12
-        (0xFFFF_FF80_0000_0000, 0xFFFF_FFFE_0000_0000),  # 6.1, 39 bits
-        (0xFFF0_0000_0000_0000, 0xFFFF_C000_0000_0000),  # 6.1, 52 bits
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_FFE0_0000),  # Linux 5.10, 48 bits
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FC00_0000_0000),  # 6.1
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_C000_0000),  # 6.12
+        ("aarch64", 0xFFFF_FF80_0000_0000, 0xFFFF_FFFE_0000_0000),  # 6.1, 39 bits
+        ("aarch64", 0xFFF0_0000_0000_0000, 0xFFFF_C000_0000_0000),  # 6.1, 52 bits
+        ("riscv64", 0xFF60_0000_0000_0000, 0xFF1C_0000_0000_0000),  # 6.12, 57 bits
+        ("riscv64", 0xFFFF_AF80_0000_0000, 0xFFFF_8D80_0000_0000),  # 48 bits
+        ("riscv64", 0xFFFF_FFD6_0000_0000, 0xFFFF_FFC5_0000_0000),  # 39 bits
     ],
 )
-def test_aarch64_keeps_pages_where_the_width_of_addresses_tells(memory: int, pages: int) -> None:
+def test_the_width_of_addresses_tells_where_pages_are(
+    architecture: str, memory: int, pages: int
+) -> None:
     entry = pages + FRAME * PAGE_SIZE
-    cache = PageCache(structures(b"\x7fELF!", entry, memory=memory), "aarch64", NO_SYMBOLS.get)
+    cache = PageCache(structures(b"\x7fELF!", entry, memory=memory), architecture, NO_SYMBOLS.get)
     found = cache.first_page(FILE - MEMORY + memory)
     assert found is not None
     assert found.startswith(b"\x7fELF!")
-    text = PageCache(structures(b"#!/bin/sh", entry, memory=memory), "aarch64", NO_SYMBOLS.get)
+    text = PageCache(structures(b"#!/bin/sh", entry, memory=memory), architecture, NO_SYMBOLS.get)
     assert text.first_page(FILE - MEMORY + memory) is None
 
 
