@@ -25,7 +25,6 @@ tests, downloaded once, and a static busybox.
 
 from __future__ import annotations
 
-import json
 import os
 import platform
 import sys
@@ -39,35 +38,23 @@ from benchmarks.executed import executed_shares
 from benchmarks.profiled import LOOKED_AT_BY, busy, profiled
 from benchmarks.shares import heading, row, shares_of
 from benchmarks.ticks import compare_with_ticks
-from gprof.guest.demo import DemoGuest, demo_file
 from tests.guests.debian_kernel import DebianKernel, KernelUnavailable, fetch_kernel
 from tests.guests.linux import GuestFailed, LinuxGuest, find_busybox
+from tests.guests.watched_demo import SHARES, WatchedDemo
 
 RATES = (99.0, 499.0)
 SECONDS, SHORT_SECONDS = 20.0, 3.0
 TRUTHS = ("construction", "execution", "ticks")
 
-TRUTH = json.loads(demo_file("shares.json").read_text())
-NAMES: tuple[str, ...] = tuple(TRUTH["work_percent"])
-ROUND_NS = TRUTH["round_ms"] * 1_000_000
-
-
-class TwoMonitors(DemoGuest):
-    """The bundled guest with a second monitor, for whoever gives orders while gprof samples."""
-
-    @property
-    def other_address(self) -> str:
-        return str(self.directory / "other")
-
-    def extra_arguments(self) -> Sequence[str]:
-        return ("-qmp", f"unix:{self.other_address},server=on,wait=off")
+NAMES: tuple[str, ...] = tuple(SHARES["work_percent"])
+ROUND_NS = SHARES["round_ms"] * 1_000_000
 
 
 def construction(seconds: float, rng: np.random.Generator) -> None:
     """Hold profiles of the bundled guest to the shares that it was built with."""
-    truth = np.array([*TRUTH["work_percent"].values(), 0], float)
+    truth = np.array([*SHARES["work_percent"].values(), 0], float)
     print("\n# construction\n" + heading(NAMES, truth))
-    with TwoMonitors() as guest:
+    with WatchedDemo() as guest:
         for way in LOOKED_AT_BY:
             for hz in RATES:
                 with profiled(guest, way, hz, guest.image) as profile:
@@ -84,7 +71,7 @@ def construction(seconds: float, rng: np.random.Generator) -> None:
 def execution(seconds: float, rng: np.random.Generator) -> None:
     """Hold profiles of the bundled guest to QEMU's own log of what it ran meanwhile."""
     print("\n# execution")
-    with TwoMonitors() as guest:
+    with WatchedDemo() as guest:
         for way in LOOKED_AT_BY:
             with profiled(guest, way, RATES[-1], guest.image) as profile:
                 counts = executed_shares(guest, profile.attached, NAMES, min(5.0, seconds / 2))

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from dataclasses import dataclass
-from types import TracebackType
 from typing import Any, Self
 
 
@@ -35,7 +35,7 @@ class Monitor:
         events: all that were seen, oldest first.
     """
 
-    def __init__(self, address: str, patience: float = 60.0) -> None:
+    def __init__(self, address: str, patience: float = 300.0) -> None:
         self.events: list[Event] = []
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(patience)
@@ -47,12 +47,7 @@ class Monitor:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self._lines.close()
         self._socket.close()
 
@@ -75,14 +70,27 @@ class Monitor:
         """Whether the vcpus run now."""
         return bool(self.execute("query-status")["running"])
 
+    def human(self, command: str) -> str:
+        """What the monitor for people says to a command."""
+        return str(self.execute("human-monitor-command", **{"command-line": command}))
+
+    def stands(self) -> bool:
+        """Whether the vcpus stand, and not just for the moment in which a debugger looks."""
+        return not any(self.is_running() for _ in range(20))
+
     def stop(self) -> None:
         """Stop the vcpus.
 
         QEMU does nothing for a `stop` that comes while a debugger has them stopped, and the
         debugger, who cannot know, lets them run again. So it is asked until it was heard.
         """
-        while self.execute("query-status")["status"] != "paused":
+        while not self.stands():
             self.execute("stop")
+
+    def await_status(self, *names: str) -> None:
+        """Wait until the machine is in one of some states; pytest's timeout bounds this."""
+        while self.execute("query-status")["status"] not in names:
+            time.sleep(0.02)
 
     def await_event(self, name: str, count: int = 1) -> None:
         """Wait until an event was reported so many times from now on.

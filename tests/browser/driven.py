@@ -12,7 +12,10 @@ from pathlib import Path
 import pytest
 
 BROWSER = shutil.which("chromium") or shutil.which("chromium-browser")
-needs_browser = pytest.mark.skipif(not BROWSER, reason="chromium is not installed")
+needs_browser = [
+    pytest.mark.skipif(not BROWSER, reason="chromium is not installed"),
+    pytest.mark.timeout(600),
+]
 
 #: Our script says things with `say`; they come back in their order.
 _SAY = "const log = []; const say = (text) => log.push(text);\n"
@@ -33,7 +36,7 @@ def dom(page: Path, size: str = "1000,600", place: str = "") -> str:
          "--no-first-run", "--disable-background-networking", "--disable-component-update",
          "--disable-extensions", "--disable-sync", "--disable-default-apps",
          f"--user-data-dir={page.parent.parent / 'browser'}", "--dump-dom", page.as_uri() + place],
-        capture_output=True, text=True, check=True, timeout=60,
+        capture_output=True, text=True, check=True, timeout=300,
     ).stdout  # fmt: skip
 
 

@@ -22,18 +22,6 @@ from tests.guests.linux import LinuxGuest
 _NOTICED_S = 120
 
 
-def recorded(path: Path) -> int:
-    """How many samples are on disk."""
-    return len(read(path).samples) if path.exists() and path.stat().st_size else 0
-
-
-def await_more(*paths: Path, samples: int) -> None:
-    """Wait until every recording has so many samples more; pytest's timeout bounds this."""
-    wanted = {path: recorded(path) + samples for path in paths}
-    while any(recorded(path) < count for path, count in wanted.items()):
-        time.sleep(0.1)
-
-
 def functions(space: AddressSpace, pcs: NDArray[np.uint64]) -> list[Symbol | None]:
     found = space.resolve(pcs)
     return [
@@ -99,13 +87,3 @@ def compared(
             if found is None or (found.name != told.name and found.start != told.start):
                 different.append((found, told))
     return known, different
-
-
-def await_note(path: Path, words: str) -> None:
-    """Wait until a recording says something; pytest's timeout bounds this."""
-    while not (
-        path.exists()
-        and path.stat().st_size
-        and any(words in note for note in read(path).facts.notes)
-    ):
-        time.sleep(0.1)

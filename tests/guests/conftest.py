@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import TypeAlias
 
 import pytest
 from _pytest.terminal import TerminalReporter
 
-from gprof.guest.demo import DemoGuest, qemu_available
-from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
+from gprof.guest.demo import qemu_available
+from tests.guests.debian_kernel import DebianKernel, KernelUnavailable, fetch_kernel
 from tests.guests.linux import LinuxGuest, boot, find_busybox
+from tests.guests.watched_demo import WatchedDemo
 
 #: The first test that asks for a guest may have to download 300 MB and boot three times.
 PATIENCE = 1200
+#: What a test of the bundled guest may take on two slow cores that others use as well.
+DEMO_PATIENCE = 600
+
+#: A kernel, and the busybox that packs its initramfs.
+Bootable: TypeAlias = tuple[DebianKernel, Path]
 
 #: By generation and question, what was measured; shown when all tests are through.
 FIGURES = pytest.StashKey[dict[tuple[str, str], str]]()
@@ -21,10 +29,12 @@ FIGURES = pytest.StashKey[dict[tuple[str, str], str]]()
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         asked = set(getattr(item, "fixturenames", ()))
-        if asked & {"booted_linux_guest", "demo_guest", "qemu"}:
+        if asked & {"bootable", "demo_guest", "qemu"}:
             item.add_marker(pytest.mark.guest)
-        if "booted_linux_guest" in asked:
+        if "bootable" in asked:
             item.add_marker(pytest.mark.timeout(PATIENCE))
+        elif item.get_closest_marker("guest") and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(DEMO_PATIENCE))
 
 
 def pytest_terminal_summary(terminalreporter: TerminalReporter, config: pytest.Config) -> None:
@@ -52,17 +62,22 @@ def _require_qemu() -> None:
 
 
 @pytest.fixture(scope="session")
-def booted_linux_guest() -> Iterator[LinuxGuest]:
-    """Debian's cloud kernel at work on two vcpus, paused; use it within `awake()`."""
+def bootable() -> Bootable:
+    """Debian's cloud kernel and a busybox to boot it with."""
     _require_qemu()
     busybox = find_busybox()
     if busybox is None:
         pytest.skip("no static busybox is installed (apt-get install busybox-static)")
     try:
-        kernel = fetch_kernel()
+        return fetch_kernel(), busybox
     except KernelUnavailable as reason:
         pytest.skip(str(reason))
-    guest = boot(kernel, busybox)
+
+
+@pytest.fixture(scope="session")
+def booted_linux_guest(bootable: Bootable) -> Iterator[LinuxGuest]:
+    """Debian's cloud kernel at work on two vcpus, paused; use it within `awake()`."""
+    guest = boot(*bootable)
     # It works all the time, and would slow down every test that does not ask for it.
     guest.pause()
     yield guest
@@ -83,7 +98,7 @@ def qemu() -> None:
 
 
 @pytest.fixture
-def demo_guest(qemu: None) -> Iterator[DemoGuest]:
+def demo_guest(qemu: None) -> Iterator[WatchedDemo]:
     """The bundled guest on two vcpus, for this test alone: it may be stopped or broken."""
-    with DemoGuest() as guest:
+    with WatchedDemo() as guest:
         yield guest

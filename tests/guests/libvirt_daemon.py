@@ -9,10 +9,10 @@ import subprocess
 import tempfile
 import time
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 from gprof.guest.demo import demo_file
+from tests.guests.watched_demo import await_work
 
 #: As root it would be the machine's own libvirtd; so it runs as somebody who owns nothing.
 _NOBODY = 65534
@@ -48,7 +48,7 @@ def _path() -> str:
 
 
 class LibvirtDaemon:
-    """A context manager: inside, the domain runs.
+    """A context manager: inside, the domain runs and is at work.
 
     Args:
         name: of the domain.
@@ -117,21 +117,17 @@ class LibvirtDaemon:
             )
             definition.chmod(0o644)
             self.virsh("create", str(definition))
+            await_work(self._monitor)
         except BaseException:
             self.close()
             raise
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         self.close()
 
     def _await(self, path: Path) -> None:
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + 300
         while not path.exists():
             if self._process.poll() is not None or time.monotonic() > deadline:
                 raise OSError(f"libvirtd does not start: {self.log}")
@@ -143,6 +139,9 @@ class LibvirtDaemon:
         with contextlib.suppress(OSError):
             return self._log.read_text(errors="replace")[-3000:]
         return ""
+
+    def _monitor(self, command: str) -> str:
+        return self.virsh("qemu-monitor-command", "--hmp", self.name, command)
 
     def virsh(self, *words: str) -> str:
         """What a command of virsh prints.

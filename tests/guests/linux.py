@@ -116,7 +116,7 @@ class LinuxGuest(Emulator):
         *,
         vcpus: int = 2,
         command_line: str = "",
-        patience: float = 180.0,
+        patience: float = 300.0,
         steady: bool = False,
     ) -> None:
         self.platform = PLATFORMS[kernel.architecture]
@@ -208,7 +208,7 @@ class LinuxGuest(Emulator):
         finally:
             self.pause()
 
-    def run(self, command: str, *, patience: float = 60.0) -> bytes:
+    def run(self, command: str, *, patience: float = 300.0) -> bytes:
         """What a shell command in the guest writes, its complaints included.
 
         Raises:
@@ -276,7 +276,7 @@ def boot(
     *,
     attempts: int = 3,
     steady: bool = False,
-    patience: float = 180.0,
+    patience: float = 300.0,
 ) -> LinuxGuest:
     """A guest that works; the caller closes it.
 

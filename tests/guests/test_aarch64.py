@@ -19,7 +19,7 @@ from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from symbols.disassembly import disassemble
 from tests.command_line import end, gprof, started
-from tests.guests.test_monitor_sampling import await_samples
+from tests.guests.recordings import await_samples
 from tests.monitor import Monitor
 
 QEMU = "qemu-system-aarch64"

@@ -34,10 +34,11 @@ from symbols.source_frames import FinderFailed
 from symbols.space import ImageKind
 from tests.command_line import end, gprof, started
 from tests.guests.linux import LinuxGuest
+from tests.guests.recordings import await_samples
 from tests.monitor import Monitor
 from tests.unit.symbols.elf_files import ALLOC, EXECUTE, ElfFile, Sec, Sym
 
-STOPS = 1500
+SAMPLES = 3000
 HOTTEST = 200
 #: Trampolines of static calls end in bytes that mark them and are never run: `ud1 %esp, %ecx`
 #: to objdump, which takes one byte more for it than capstone does.
@@ -101,7 +102,7 @@ def recorded(booted_linux_guest: LinuxGuest, tmp_path_factory: pytest.TempPathFa
             "record", "--gdb", guest.gdb_address, "-F", "499", "--max-halted", "100",
             "--call-graph", "none", "--guestvmlinux", vmlinux, "-o", path,
         ) as process:  # fmt: skip
-            monitor.await_event("STOP", STOPS)
+            await_samples(path, SAMPLES)
             code, _, said = end(process, signal.SIGINT)
             assert code == 0, said
         loaded = load(path, GivenSymbols.of(vmlinux=[str(vmlinux)]))

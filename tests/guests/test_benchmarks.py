@@ -9,8 +9,6 @@ from pathlib import Path
 import pytest
 
 from tests.guests.conftest import PATIENCE
-from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
-from tests.guests.linux import find_busybox
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -28,16 +26,6 @@ def run(*words: str) -> str:
     return done.stdout
 
 
-@pytest.fixture
-def kernel(qemu: None) -> None:
-    if find_busybox() is None:
-        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
-    try:
-        fetch_kernel()
-    except KernelUnavailable as reason:
-        pytest.skip(str(reason))
-
-
 @pytest.mark.usefixtures("qemu")
 @pytest.mark.timeout(PATIENCE)
 def test_accuracy_by_construction_and_by_what_was_executed() -> None:
@@ -48,15 +36,13 @@ def test_accuracy_by_construction_and_by_what_was_executed() -> None:
     assert second.count("blocks\n") == 2, printed
 
 
-@pytest.mark.usefixtures("kernel")
-@pytest.mark.timeout(PATIENCE)
+@pytest.mark.usefixtures("bootable")
 def test_accuracy_by_the_ticks_of_a_guest() -> None:
     printed = run("benchmarks.accuracy", "--short", "ticks")
     assert printed.count(" ticks, by chance ") == 3, printed
 
 
-@pytest.mark.usefixtures("kernel")
-@pytest.mark.timeout(PATIENCE)
+@pytest.mark.usefixtures("bootable")
 def test_slowdown() -> None:
     printed = run("benchmarks.slowdown", "--short")
     for work in ("processor", "system calls", "disk writes"):

@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from gprof.attach import attach
 from gprof.guest.address import Address
-from gprof.guest.demo import DemoGuest, demo_file
 from gprof.live import Live
 from gprof.profile.view import Filter, tabulate
 from gprof.sampling.source import Mode
 from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from tests.command_line import end, gprof, started
+from tests.guests.recordings import await_recording, await_samples
+from tests.guests.watched_demo import SHARES, WatchedDemo
 from tests.monitor import Monitor
-
-SHARES: dict[str, Any] = json.loads(demo_file("shares.json").read_text())
 
 #: One standard deviation of the largest share is then 0.8 points: 3 points are a wide margin.
 ENOUGH = 4000
@@ -37,15 +34,14 @@ def check_work(shares: Mapping[str, float]) -> None:
         assert shares.get(name, 0.0) == pytest.approx(expected, abs=MARGIN), shares
 
 
-def test_live_session_finds_the_shares(demo_guest: DemoGuest) -> None:
+def test_live_session_finds_the_shares(demo_guest: WatchedDemo) -> None:
     attached = attach(
         Address.parse(demo_guest.gdb_address), Sources.open(demo_guest.image, None, None)
     )
     source = source_of(attached, hz=499, max_halted=1.0)
     live = Live(source, lambda: ({0: attached.guest}, {0: attached.space}))
     live.start()
-    deadline = time.monotonic() + 100
-    while not live.wait(0.1) and time.monotonic() < deadline:
+    while not live.wait(0.1):
         samples = live.snapshot().samples
         if (samples.mode == Mode.KERNEL).sum() >= ENOUGH:
             live.stop()
@@ -67,20 +63,19 @@ def test_live_session_finds_the_shares(demo_guest: DemoGuest) -> None:
     assert resting.rows[0].symbol == SHARES["idle_function"]
 
 
-def test_record_and_report_find_the_shares(demo_guest: DemoGuest, tmp_path: Path) -> None:
+def test_record_and_report_find_the_shares(demo_guest: WatchedDemo, tmp_path: Path) -> None:
     path = tmp_path / "demo.gprof"
     options = ("-F", "499", "--max-halted", "100", "--guestvmlinux", demo_guest.image)
     with (
         Monitor(demo_guest.qmp_address) as monitor,
         started("record", "--gdb", demo_guest.gdb_address, *options, "-o", path) as process,
     ):
-        # A stop gives two samples, at least half of them busy.
-        monitor.await_event("STOP", ENOUGH)
+        await_samples(path, 2 * ENOUGH)  # more than half of them busy
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
 
     report = json.loads(gprof("report", "-i", path, "--json", "--no-idle").stdout)
-    assert report["samples"] >= ENOUGH / 2
+    assert report["samples"] >= ENOUGH
     assert report["unresolved"] == {}
     assert report["rate"]["asked"] == 499
     assert 0 < report["halted_percent"] < 100
@@ -90,8 +85,18 @@ def test_record_and_report_find_the_shares(demo_guest: DemoGuest, tmp_path: Path
 @pytest.mark.usefixtures("qemu")
 def test_demo_prints_tables_records_and_ends(tmp_path: Path) -> None:
     path = tmp_path / "demo.gprof"
-    done = gprof("demo", "--plain", "-d", "3", "-o", path)
-    assert "checksum_blocks" in done.stdout
-    assert "\x1b" not in done.stdout
-    report = json.loads(gprof("report", "-i", path, "--json").stdout)
-    assert {row["symbol"] for row in report["rows"]} >= SHARES["work_percent"].keys()
+    # Longer than it takes, on any host: it is told to end.
+    with started("demo", "--plain", "-d", "3600", "-o", path) as process:
+        await_recording(
+            path,
+            lambda profile: (
+                {row.symbol for row in tabulate(profile).rows} >= SHARES["work_percent"].keys()
+            ),
+        )
+        code, shown, _ = end(process, signal.SIGINT)
+    assert code == 0
+    assert "checksum_blocks" in shown
+    assert "\x1b" not in shown
+    assert "samples" in gprof("report", "-i", path).stdout
+    again = gprof("demo", "--plain", "-d", "1")
+    assert "\x1b" not in again.stdout

@@ -6,32 +6,22 @@ import signal
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 from gprof.profile.view import tabulate
 from gprof.recording.reader import read
 from gprof.sampling.source import Mode
 from symbols.kallsyms import Kallsyms
 from tests.command_line import end, started
-from tests.guests.boots import await_more, await_names, await_note, check_boot, what_the_guest_says
-from tests.guests.conftest import PATIENCE
-from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
-from tests.guests.linux import find_busybox
+from tests.guests.boots import await_names, check_boot, what_the_guest_says
+from tests.guests.conftest import Bootable
+from tests.guests.recordings import await_more, await_note
 from tests.guests.resetting import WaitingGuest
 from tests.monitor import Monitor
 
 
-@pytest.mark.timeout(PATIENCE)
-def test_every_phase_of_a_boot_has_a_name(qemu: None, tmp_path: Path) -> None:
-    busybox = find_busybox()
-    if busybox is None:
-        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
-    try:
-        kernel = fetch_kernel()
-    except KernelUnavailable as reason:
-        pytest.skip(str(reason))
+def test_every_phase_of_a_boot_has_a_name(bootable: Bootable, tmp_path: Path) -> None:
     by_stub, by_monitor = tmp_path / "stub.gprof", tmp_path / "monitor.gprof"
-    with WaitingGuest(kernel, busybox, vcpus=1, patience=400) as guest:
+    with WaitingGuest(*bootable, vcpus=1, patience=400) as guest:
         stub = ("--gdb", guest.gdb_address, "--call-graph", "none")
         monitor = ("--qmp", guest.qmp_address, "--guestvmlinux", guest.vmlinux)
         with (

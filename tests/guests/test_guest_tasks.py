@@ -7,9 +7,8 @@ import gzip
 import re
 import shutil
 import subprocess
-import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -32,7 +31,6 @@ from gprof.task_following import follow_tasks
 from tests.guests.linux import LinuxGuest
 
 SAMPLES = 600
-PATIENCE_S = 300
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
 #: What is known of a thread: `pid (comm) state ppid pgrp session tty tpgid flags`.
 _STAT = re.compile(r"^(\d+) \((.*)\) \S(?: -?\d+){5} (\d+)", re.MULTILINE)
@@ -62,6 +60,7 @@ def spinning(guest: LinuxGuest, name: str) -> Iterator[int]:
     loop = f"echo -n {name} >/proc/self/comm; i=0; while :; do i=$((i+1)); done"
     pid = int(guest.run(f"sh -c '{loop}' >/dev/null 2>&1 & echo $!"))
     try:
+        guest.run(f"while ! grep -qx {name} /proc/{pid}/comm; do usleep 10000; done")
         yield pid
     finally:
         guest.run(f"kill -9 {pid}")
@@ -108,12 +107,19 @@ def counting(guest: LinuxGuest, program: Path, stripped: Path) -> Iterator[int]:
     guest.run(f"printf '%s\\n' {lines} | uudecode | gunzip >/tmp/counter; chmod +x /tmp/counter")
     pid = int(guest.run("/tmp/counter >/dev/null 2>&1 & echo $!"))
     try:
+        guest.run(f"while ! grep -qx counter /proc/{pid}/comm; do usleep 10000; done")
         yield pid
     finally:
         guest.run(f"kill -9 {pid}")
 
 
-def sampled(guest: LinuxGuest, way: str, roots: Sequence[Path] = ()) -> Profile:
+def sampled(
+    guest: LinuxGuest,
+    way: str,
+    seen: Callable[[Profile], bool] = lambda _: True,
+    roots: Sequence[Path] = (),
+) -> Profile:
+    """Sample until there is enough, and what a test waits for was seen."""
     stub = Address.parse(guest.gdb_address) if way != "qmp" else None
     monitor = Address.parse(guest.qmp_address) if way != "gdb" else None
     sources = replace(Sources.open(guest.vmlinux, None, None), directories=tuple(roots))
@@ -134,21 +140,26 @@ def sampled(guest: LinuxGuest, way: str, roots: Sequence[Path] = ()) -> Profile:
     )
     live.start()
     try:
-        deadline = time.monotonic() + PATIENCE_S
-        while len(live.snapshot().samples) < SAMPLES:
+        while len((now := live.snapshot()).samples) < SAMPLES or not seen(now):
             assert not live.wait(0.25), live.failure
-            assert time.monotonic() < deadline
     finally:
         live.stop()
         live.wait()
     return live.snapshot()
 
 
+def modules(profile: Profile) -> Counter[str]:
+    """What the spinner was seen in, of user space."""
+    of_spinner = Filter(tasks=("spinner",), modes=frozenset({Mode.USER}))
+    rows = tabulate(profile, of_spinner, Group.MODULE).rows
+    return Counter({row.module: row.self_weight for row in rows})
+
+
 @pytest.mark.parametrize("way", ["gdb", "qmp", "both"])
 def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str) -> None:
     with spinning(linux_guest, "spinner") as pid:
         before = listed(linux_guest)
-        profile = sampled(linux_guest, way)
+        profile = sampled(linux_guest, way, lambda now: modules(now).get("busybox", 0) > 10)
         after = listed(linux_guest)
     assert before[pid] == after[pid] == Listed("spinner", kernel_thread=False)
     weights: Counter[GuestTask | None] = Counter()
@@ -177,10 +188,9 @@ def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str)
     assert ours > user.weight / 5
     assert not any(row.task.kernel_thread for row in user.rows if row.task)
     # All of it is busybox, which is linked for one place. Some was not read before it ended.
-    modules = tabulate(profile, Filter(tasks=("spinner",), modes=user_mode), Group.MODULE).rows
-    assert {row.module for row in modules} <= {"busybox", "[vdso]", "[user]"}
-    of_busybox = sum(row.self_weight for row in modules if row.module == "busybox")
-    assert of_busybox > sum(row.self_weight for row in modules) / 2
+    found = modules(profile)
+    assert found.keys() <= {"busybox", "[vdso]", "[user]"}
+    assert found["busybox"] > found.total() / 2
     (image,) = {
         (image.start, image.path)
         for layout in profile.user_spaces.layouts
@@ -199,19 +209,22 @@ def test_tasks_are_those_that_the_guest_lists(linux_guest: LinuxGuest, way: str)
 def test_functions_of_programs_are_named_by_files_of_their_build(
     linux_guest: LinuxGuest, tmp_path: Path, way: str
 ) -> None:
-    program = compiled(linux_guest, tmp_path / "root")
+    root = tmp_path / "root"
+    program = compiled(linux_guest, root)
     with counting(linux_guest, program, tmp_path / "stripped") as pid:
-        profile = sampled(linux_guest, way, [tmp_path / "root"])
-    named, all_of_it = functions_of(profile, pid)
-    assert named > all_of_it * 0.9
-
-
-def functions_of(profile: Profile, pid: int) -> tuple[int, int]:
-    """How many samples of the program in user space name its functions, and of how many."""
-    ours = Filter(tasks=(str(pid),), modes=frozenset({Mode.USER}))
-    rows = tabulate(profile, ours).rows
-    found = {row.label: row.self_weight for row in rows if row.module == "counter"}
+        profile = sampled(linux_guest, way, lambda now: both_seen(now, pid), [root])
+    found = functions_of(profile, pid)
     print(found)  # noqa: T201 - evidence
-    assert found["count_up"] > found["count_down"] > 0
-    named = sum(row.self_weight for row in rows if row.symbol in {"count_up", "count_down"})
-    return named, sum(row.self_weight for row in rows)
+    assert found["count_up"] > found["count_down"]
+    assert found["count_up"] + found["count_down"] > found.total() * 0.9
+
+
+def both_seen(profile: Profile, pid: int) -> bool:
+    """Whether there are samples of both functions, more than a few."""
+    return functions_of(profile, pid)["count_down"] > 10
+
+
+def functions_of(profile: Profile, pid: int) -> Counter[str]:
+    """The samples of the program in user space, by function."""
+    ours = Filter(tasks=(str(pid),), modes=frozenset({Mode.USER}))
+    return Counter({row.label: row.self_weight for row in tabulate(profile, ours).rows})

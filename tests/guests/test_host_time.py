@@ -9,14 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from gprof.guest.demo import DemoGuest
 from tests.command_line import end, gprof, started
-from tests.guests.test_monitor_sampling import await_samples
+from tests.guests.recordings import await_samples
+from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
 
 
 @pytest.mark.parametrize("way", ["--gdb", "--qmp"])
-def test_steal_is_told_and_counts_for_less(demo_guest: DemoGuest, tmp_path: Path, way: str) -> None:
+def test_steal_is_told_and_counts_for_less(
+    demo_guest: WatchedDemo, tmp_path: Path, way: str
+) -> None:
     if not Path("/proc/thread-self/schedstat").exists():
         pytest.skip("this kernel does not count what threads wait (CONFIG_SCHED_INFO)")
     with Monitor(demo_guest.qmp_address) as monitor:

@@ -15,7 +15,7 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.recording.reader import read
 from tests.command_line import end, gprof, started
 from tests.guests.libvirt_daemon import LibvirtDaemon, find_libvirt
-from tests.guests.test_monitor_sampling import await_note, await_samples
+from tests.guests.recordings import await_note, await_samples
 
 
 @pytest.fixture
@@ -86,7 +86,6 @@ def test_a_stub_is_opened_in_it_and_closed(daemon: LibvirtDaemon) -> None:
     machine.close()
     client = Libvirt(Domain(daemon.name))
     assert "gdb" not in {device["label"] for device in client.execute("query-chardev")}
-    deadline = time.monotonic() + 60
     while not client.execute("query-status")["running"]:
-        assert time.monotonic() < deadline
+        time.sleep(0.02)
     client.close()

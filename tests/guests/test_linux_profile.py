@@ -29,10 +29,11 @@ from symbols.idle import is_idle
 from symbols.slide import Method, Verified
 from tests.command_line import end, gprof, started
 from tests.guests.linux import LinuxGuest
+from tests.guests.recordings import await_samples
 from tests.monitor import Monitor
 
-#: Stops for each recording; a stop gives a sample of either vcpu.
-STOPS = 1500
+#: For each recording; half of them of either vcpu, most of them of its kernel.
+SAMPLES = 3000
 FAST = ("-F", "499", "--max-halted", "100")
 
 
@@ -66,7 +67,7 @@ def record(guest: LinuxGuest, folder: Path, *symbols: str | Path) -> Report:
         Monitor(guest.qmp_address) as monitor,
         started("record", "--gdb", guest.gdb_address, *FAST, *symbols, "-o", path) as process,
     ):
-        monitor.await_event("STOP", STOPS)
+        await_samples(path, SAMPLES)
         code, _, said = end(process, signal.SIGINT)
         assert code == 0, said
         assert monitor.is_running()
@@ -101,7 +102,7 @@ def test_everything_in_the_kernel_has_a_name(linux_guest: LinuxGuest, tmp_path: 
         *("--guestmodules", linux_guest.modules),
     )
     print(f"resolved {100 * report.resolved():.2f} % of {report.samples(report.kernel)}")  # noqa: T201 - evidence
-    assert report.samples(report.kernel) > STOPS
+    assert report.samples(report.kernel) > SAMPLES / 2
     assert report.resolved() >= 0.99, report.content["unresolved"]
     assert report.of_module("zstd_compress")
     assert report.of_module("zram")
@@ -122,7 +123,7 @@ def test_vmlinux_alone_names_the_modules_too(linux_guest: LinuxGuest, tmp_path: 
     print(f"resolved {100 * report.resolved():.2f} % of {report.samples(report.kernel)}")  # noqa: T201 - evidence
     start, after = kernel_text(linux_guest)
     inside = [row for row in report.kernel if start <= int(row["address"], 16) < after]
-    assert report.samples(inside) > STOPS / 4
+    assert report.samples(inside) > SAMPLES / 8
     assert all(row["symbol"] is not None for row in inside)
     # The guest's own list says which module is where, and the symbols of each.
     assert report.resolved() >= 0.99, report.content["unresolved"]
@@ -235,10 +236,8 @@ def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGu
     try:
         linux_guest.reset_profile()
         began = time.monotonic_ns()
-        deadline = time.monotonic() + 300
         while (live.snapshot().samples.mode == Mode.KERNEL).sum() < 12_000:
             assert not live.wait(0.25), live.failure
-            assert time.monotonic() < deadline
         linux_guest.run("cat /proc/profile >/tmp/profile")
         ended = time.monotonic_ns()
     finally:

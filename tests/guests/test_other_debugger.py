@@ -1,28 +1,26 @@
-"""Others have a hand on the guest too: debuggers, the monitor, whoever ends QEMU."""
+"""Others have a hand on the guest before gprof has: debuggers, and whoever did not start it."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import shutil
 import signal
 import subprocess
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from gprof.guest.demo import DemoGuest
-from gprof.guest.emulator import Emulator
-from gprof.recording.reader import read
+from gprof.guest.demo import demo_file
+from gprof.profile.profile import Profile
+from gprof.profile.view import tabulate
 from tests.command_line import PATIENCE, PCS_ONLY, end, gprof, started
-from tests.guests.test_monitor_sampling import await_samples
+from tests.guests.recorded_demo import recorded_demo
+from tests.guests.recordings import await_recording, await_samples
+from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
-
-#: How gprof says that it waits.
-HELD = "Somebody else has stopped the guest"
 
 
 @contextmanager
@@ -49,135 +47,62 @@ def gdb_attached(address: str) -> Iterator[subprocess.Popen[str]]:
             gdb.kill()
 
 
-def recording(guest: Emulator, path: Path) -> tuple[str | Path, ...]:
-    return ("record", "--gdb", guest.gdb_address, *PCS_ONLY, "-o", path)
-
-
-def await_hold(path: Path, monitor: Monitor) -> None:
-    """Wait until gprof has written down that it waits; the guest must not run meanwhile."""
-    while not (path.exists() and path.stat().st_size and HELD in notes(path)):
-        assert not monitor.is_running()
-        time.sleep(0.01)  # a file announces itself to nobody; pytest's timeout bounds this
-    # gprof asks a held guest four times a second, and must leave it as it is each time.
-    for _ in range(1000):
-        assert not monitor.is_running()
-
-
-def notes(path: Path) -> str:
-    return "\n".join(read(path).facts.notes)
-
-
-def test_gdb_is_attached(demo_guest: DemoGuest, tmp_path: Path) -> None:
+def test_gdb_is_attached(demo_guest: WatchedDemo, tmp_path: Path) -> None:
+    refused_path, path = tmp_path / "no.gprof", tmp_path / "yes.gprof"
+    record = ("record", *demo_guest.addresses("stub"), *PCS_ONLY)
     with Monitor(demo_guest.qmp_address) as monitor:
         with gdb_attached(demo_guest.gdb_address) as gdb:
             assert not monitor.is_running()
-            refused = gprof(*recording(demo_guest, tmp_path / "no.gprof"), code=4)
+            refused = gprof(*record, "-o", refused_path, code=4)
             assert "another debugger is attached" in refused.stderr
             assert "detach" in refused.stderr
-            assert not (tmp_path / "no.gprof").exists()
+            assert not refused_path.exists()
             gdb.communicate("detach\nquit\n", timeout=PATIENCE)
-        # The connection that we had given up is taken up now, and says goodbye by itself.
-        monitor.await_event("RESUME")
-        path = tmp_path / "yes.gprof"
-        gprof(*recording(demo_guest, path), "-d", "1")
+        # By gdb; and the connection that we had given up is taken up, and says goodbye by itself.
+        monitor.await_event("RESUME", 2)
+        with started(*record, "-o", path) as process:
+            await_samples(path, 20)
+            assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
-    assert len(read(path).samples)
 
 
-def test_stopped_by_the_monitor_it_is_held_and_goes_on(
-    demo_guest: DemoGuest, tmp_path: Path
-) -> None:
-    path = tmp_path / "held.gprof"
-    with (
-        Monitor(demo_guest.qmp_address) as monitor,
-        started(*recording(demo_guest, path)) as process,
-    ):
-        await_samples(path, 300)
-        monitor.stop()
-        await_hold(path, monitor)
-        monitor.execute("cont")
-        monitor.await_event("STOP", 100)
-        code, _, said = end(process, signal.SIGINT)
-        assert code == 0
-        assert monitor.is_running()
-    assert HELD in said
-    assert "The guest runs again" in said
-    facts = read(path).facts
-    assert facts.held_ns > 0
-    assert facts.taken >= 100
-
-
-def test_ended_while_the_guest_is_held_it_stays_stopped(
-    demo_guest: DemoGuest, tmp_path: Path
-) -> None:
-    path = tmp_path / "held.gprof"
-    with (
-        Monitor(demo_guest.qmp_address) as monitor,
-        started(*recording(demo_guest, path)) as process,
-    ):
-        await_samples(path, 300)
-        monitor.stop()
-        await_hold(path, monitor)
-        assert end(process, signal.SIGTERM)[0] == 0
-        assert not monitor.is_running()
-    assert len(read(path).samples)
-
-
-def test_qemu_goes_away(demo_guest: DemoGuest, tmp_path: Path) -> None:
-    path = tmp_path / "gone.gprof"
-    with (
-        Monitor(demo_guest.qmp_address) as monitor,
-        started(*recording(demo_guest, path)) as process,
-    ):
-        await_samples(path, 300)
-        with contextlib.suppress(OSError):  # it may be gone before it answers
-            monitor.execute("quit")
-        code, _, said = end(process)
-    assert code == 4
-    assert "ended" in said
-    report = json.loads(gprof("report", "-i", path, "--json").stdout)
-    assert report["samples"] >= 100
-
-
-def test_the_guest_is_reset(demo_guest: DemoGuest, tmp_path: Path) -> None:
+def test_after_a_reset_the_program_has_its_names(demo_guest: WatchedDemo, tmp_path: Path) -> None:
     path = tmp_path / "reset.gprof"
+    options = (*PCS_ONLY, "--guestvmlinux", demo_guest.image, "--max-halted", "50", "-o", path)
+
+    def works_again(profile: Profile) -> bool:
+        new = profile.samples.time > reset_ns
+        later = replace(profile, samples=profile.samples.select(new))
+        return {"checksum_blocks", "default_idle"} <= {row.symbol for row in tabulate(later).rows}
+
     with (
         Monitor(demo_guest.qmp_address) as monitor,
-        started(
-            *recording(demo_guest, path), "--guestvmlinux", demo_guest.image, "--max-halted", "50"
-        ) as process,
+        started("record", *demo_guest.addresses("stub"), *options) as process,
     ):
         await_samples(path, 100)
         monitor.execute("system_reset")
         monitor.await_event("RESET")
-        await_samples(path, len(read(path).samples) + 400)
+        reset_ns = time.monotonic_ns()
+        await_recording(path, works_again)
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
-    report = json.loads(gprof("report", "-i", path, "--json").stdout)
-    assert report["rows"][0]["symbol"] in {"checksum_blocks", "default_idle"}
-
-
-class FrozenDemo(DemoGuest):
-    """The demo guest, not started yet."""
-
-    def extra_arguments(self) -> tuple[str, ...]:
-        return ("-S",)
 
 
 @pytest.mark.usefixtures("qemu")
 def test_a_guest_that_was_not_started_is_waited_for(tmp_path: Path) -> None:
-    path = tmp_path / "frozen.gprof"
-    with (
-        FrozenDemo() as guest,
-        Monitor(guest.qmp_address) as monitor,
-        started(*recording(guest, path), "--guestvmlinux", guest.image) as process,
-    ):
-        await_hold(path, monitor)
-        monitor.execute("cont")
-        await_samples(path, 600)
-        code, _, said = end(process, signal.SIGINT)
+    path, held = tmp_path / "frozen.gprof", "Somebody else has stopped the guest"
+    vmlinux = ("--guestvmlinux", demo_file("demo.elf"))
+    with recorded_demo(path, "stub", *vmlinux, qemu=("-S",)) as run:
+        run.await_note(held)
+        for _ in range(1000):
+            assert not run.monitor.is_running()
+        assert "RESUME" not in {event.name for event in run.monitor.events}
+        run.monitor.execute("cont")
+        await_recording(
+            path,
+            lambda profile: "checksum_blocks" in {row.symbol for row in tabulate(profile).rows},
+        )
+        code, said = run.ended()
         assert code == 0
-        assert monitor.is_running()
-    assert HELD in said
-    report = json.loads(gprof("report", "-i", path, "--json").stdout)
-    assert "checksum_blocks" in {row["symbol"] for row in report["rows"]}
+        assert run.monitor.is_running()
+    assert held in said

@@ -8,46 +8,26 @@ from pathlib import Path
 
 import pytest
 
-from gprof.guest.demo import DemoGuest
 from gprof.profile.view import tabulate
 from gprof.recording.reader import read
 from gprof.sampling.source import Mode
 from symbols.space import Reason
 from tests.command_line import end, started
-from tests.guests.boots import await_more, await_names, check_boot, what_the_guest_says
-from tests.guests.conftest import PATIENCE
-from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
-from tests.guests.linux import find_busybox
+from tests.guests.boots import await_names, check_boot, what_the_guest_says
+from tests.guests.conftest import Bootable
+from tests.guests.recordings import await_more, await_recording
 from tests.guests.resetting import ResettingGuest
+from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
 
 
-class TwoMonitors(DemoGuest):
-    """The demo guest with a monitor for the test beside the one that gprof holds."""
-
-    @property
-    def other_address(self) -> str:
-        return str(self.directory / "other")
-
-    def extra_arguments(self) -> tuple[str, ...]:
-        return ("-qmp", f"unix:{self.other_address},server=on,wait=off")
-
-
 @pytest.fixture
-def resetting_guest(qemu: None) -> Iterator[ResettingGuest]:
+def resetting_guest(bootable: Bootable) -> Iterator[ResettingGuest]:
     """Debian's kernel on one vcpu, which the test may reset."""
-    busybox = find_busybox()
-    if busybox is None:
-        pytest.skip("no static busybox is installed (apt-get install busybox-static)")
-    try:
-        kernel = fetch_kernel()
-    except KernelUnavailable as reason:
-        pytest.skip(str(reason))
-    with ResettingGuest(kernel, busybox, vcpus=1, patience=400) as guest:
+    with ResettingGuest(*bootable, vcpus=1, patience=400) as guest:
         yield guest
 
 
-@pytest.mark.timeout(PATIENCE)
 def test_both_boots_have_their_own_symbols(resetting_guest: ResettingGuest, tmp_path: Path) -> None:
     guest = resetting_guest
     by_stub, by_monitor = tmp_path / "stub.gprof", tmp_path / "monitor.gprof"
@@ -78,19 +58,17 @@ def test_both_boots_have_their_own_symbols(resetting_guest: ResettingGuest, tmp_
         assert any("was found" in note for note in profile.facts.notes)
 
 
-@pytest.mark.parametrize("way", ["qmp", "both"])
-def test_a_program_without_an_operating_system_is_where_it_was(
-    qemu: None, tmp_path: Path, way: str
-) -> None:
+@pytest.mark.usefixtures("qemu")
+@pytest.mark.parametrize("way", ["monitor", "both"])
+def test_a_program_without_an_operating_system_is_where_it_was(tmp_path: Path, way: str) -> None:
     path = tmp_path / "x.gprof"
-    guest = TwoMonitors(vcpus=1)
-    with guest, Monitor(guest.other_address) as other:
-        addresses = ("--gdb", guest.gdb_address) if way == "both" else ()
-        addresses = (*addresses, "--qmp", guest.qmp_address, "--guestvmlinux", guest.image)
-        with started("record", *addresses, "-F", "200", "-o", path) as process:
+    with WatchedDemo(vcpus=1) as guest, Monitor(guest.other_address) as other:
+        vmlinux = ("--guestvmlinux", guest.image)
+        with started("record", *guest.addresses(way), *vmlinux, "-F", "200", "-o", path) as process:
             await_more(path, samples=200)
             other.execute("system_reset")
-            await_more(path, samples=400)
+            await_recording(path, lambda profile: len(profile.space(0).eras) >= 2)
+            await_more(path, samples=200)
             assert end(process, signal.SIGINT)[0] == 0
     profile = read(path)
     assert len(profile.space(0).eras) >= 2

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-import json
-import socket
 from pathlib import Path
 
 import pytest
 
-from gprof.guest.demo import DemoGuest
 from tests.guests.initramfs import load_order
 from tests.guests.linux import LinuxGuest
+from tests.guests.watched_demo import WatchedDemo
+from tests.monitor import Monitor
 
 
 def symbol_addresses(guest: LinuxGuest) -> dict[str, int]:
@@ -65,14 +64,9 @@ def test_commands_see_failure_and_odd_output(linux_guest: LinuxGuest) -> None:
     assert linux_guest.run("true") == b""
 
 
-def test_demo_guest_runs(demo_guest: DemoGuest) -> None:
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(20)
-        monitor.connect(demo_guest.qmp_address)
-        monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status"}')
-        with monitor.makefile() as answers:
-            replies = [json.loads(answers.readline()) for _ in range(3)]
-    assert replies[2]["return"]["running"] is True
+def test_demo_guest_runs(demo_guest: WatchedDemo) -> None:
+    with Monitor(demo_guest.qmp_address) as monitor:
+        assert monitor.is_running()
     assert Path(demo_guest.gdb_address).is_socket()
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import socket
 import time
 from collections import Counter
 
@@ -13,8 +12,6 @@ import pytest
 from gprof.attach import Attached, attach
 from gprof.dump import lines_of, take
 from gprof.guest.address import Address
-from gprof.guest.demo import DemoGuest
-from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.stack_reader import StackReader
 from gprof.guest_stacks import unstacking_of, unwinding_of
@@ -29,15 +26,13 @@ from symbols.unwinding.stack import CapturedWords, Ending, Stack
 from symbols.unwinding.unwind import Way
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
+from tests.guests.watched_demo import SHARES, WatchedDemo
+from tests.monitor import Monitor
 
-KERNEL = 1 << 63
-#: Of the demo guest: by the caller, the function and its share of all work (fixtures/demo).
-PATHS = {
-    "flush_journal": ("checksum_blocks", 0.35),
-    "read_inode": ("checksum_blocks", 0.15),
-    "handle_fault": ("copy_pages", 0.30),
-    "reclaim_memory": ("scan_free_list", 0.15),
-    "lookup_path": ("hash_lookup", 0.05),
+#: Of the demo guest: by the caller, the function and its share of all work.
+PATHS: dict[str, tuple[str, float]] = {
+    caller: (SHARES["calls"][caller], percent / 100)
+    for caller, percent in SHARES["callers_percent"].items()
 }
 
 
@@ -54,7 +49,7 @@ def sampled(attached: Attached, stops: int) -> Profile:
     return Profile(samples, source.facts(), {0: attached.guest}, {0: attached.space}, stacks=stacks)
 
 
-def test_a_function_reached_by_two_paths_shows_both(demo_guest: DemoGuest) -> None:
+def test_a_function_reached_by_two_paths_shows_both(demo_guest: WatchedDemo) -> None:
     sources = Sources.open(demo_guest.image, None, None)
     profile = sampled(attach(Address.parse(demo_guest.gdb_address), sources), 1000)
     work: Counter[str] = Counter()
@@ -122,18 +117,19 @@ def describe(stack: Stack, attached: Attached) -> list[str]:
     return [at.symbol.name if at is not None else "?" for at in found]
 
 
-def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: DemoGuest) -> None:
+def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: WatchedDemo) -> None:
     sources = Sources.open(demo_guest.image, None, None)
-    await_boot(demo_guest)
     for running in (True, False):
-        if not running:
-            demo_guest.pause()
+        with Monitor(demo_guest.qmp_address) as monitor:
+            if not running:
+                monitor.stop()
         attached = attach(Address.parse(demo_guest.gdb_address), sources)
         try:
             dump = take(attached)
         finally:
             attached.close()
-        assert status(demo_guest) == ("running" if running else "paused")
+        with Monitor(demo_guest.qmp_address) as monitor:
+            assert monitor.is_running() is running
         assert dump.stopped is not running
         assert [vcpu.index for vcpu in dump.vcpus] == [0, 1]
         for vcpu in dump.vcpus:
@@ -148,31 +144,3 @@ def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: D
         shown = "\n".join(lines_of(dump))
         assert "enter_upper_half+0x" in shown
         assert ("stopped by somebody else" in shown) is not running
-
-
-def await_boot(guest: DemoGuest) -> None:
-    """Wait until both vcpus are through the firmware."""
-    machine = Machine(Stub(Address.parse(guest.gdb_address)))
-    try:
-        for _ in range(600):
-            states = [one.state for one in machine.sample(machine.vcpus)[1]]
-            if all(state is not None and state.pc >= KERNEL for state in states):
-                return
-            time.sleep(0.05)  # nothing tells when
-    finally:
-        machine.stub.close()
-    raise AssertionError("the demo guest does not boot")
-
-
-def status(guest: DemoGuest) -> str:
-    """What QEMU says of the machine."""
-    with socket.socket(socket.AF_UNIX) as monitor:
-        monitor.settimeout(20)
-        monitor.connect(guest.qmp_address)
-        monitor.sendall(b'{"execute": "qmp_capabilities"}{"execute": "query-status"}')
-        with monitor.makefile() as answers:
-            for line in answers:
-                said = json.loads(line).get("return")
-                if said:
-                    return str(said["status"])
-    raise AssertionError("QEMU said nothing")

@@ -10,7 +10,6 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
 from typing import Self
 
 import pytest
@@ -32,7 +31,7 @@ class Terminal:
 
     PROMPT = "ready>"
 
-    def __init__(self, width: int, height: int, patience: float = 60.0) -> None:
+    def __init__(self, width: int, height: int, patience: float = 300.0) -> None:
         program = shutil.which("tmux")
         if program is None:
             pytest.skip("tmux is not installed (apt-get install tmux)")
@@ -66,12 +65,7 @@ class Terminal:
         self.wait(lambda screen: self.PROMPT in screen)
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *_: object) -> None:
         subprocess.run(self._command("kill-server"), check=False, timeout=self._patience)
         shutil.rmtree(self.directory, ignore_errors=True)
 

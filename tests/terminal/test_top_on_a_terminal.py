@@ -8,6 +8,7 @@ import pytest
 
 from gprof.guest.demo import DemoGuest, qemu_available
 from gprof.recording.reader import read
+from tests.guests.recordings import await_recording
 from tests.terminal.terminal import Terminal, processes_below
 
 pytestmark = [
@@ -26,7 +27,7 @@ def demo() -> Iterator[DemoGuest]:
         yield guest
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.parametrize(("width", "height"), [(100, 30), (80, 24)])
 def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
     with Terminal(width, height) as terminal:
@@ -82,7 +83,7 @@ def test_the_demo_from_beginning_to_end(width: int, height: int) -> None:
         assert not list(terminal.directory.glob("gprof-*"))
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 def test_a_guest_is_looked_at_and_runs_on(demo: DemoGuest) -> None:
     with Terminal(100, 30) as terminal:
         guest = f"--max-halted 20 --gdb {demo.gdb_address} --guestvmlinux {demo.image}"
@@ -135,8 +136,11 @@ def test_a_guest_is_looked_at_and_runs_on(demo: DemoGuest) -> None:
         assert len(saved.samples)
 
         # The guest runs on: another look finds it at work.
-        terminal.type(f"clear; python -m gprof record -d 1 {guest} -o after.gprof; echo after=$?")
+        terminal.type(f"clear; python -m gprof record {guest} -o after.gprof; echo after=$?")
         terminal.press("Enter")
+        await_recording(
+            terminal.directory / "after.gprof",
+            lambda after: len(set(after.samples.pc.tolist())) > 1,
+        )
+        terminal.press("C-c")
         terminal.wait_for("after=0")
-        after = read(terminal.directory / "after.gprof")
-        assert len(set(after.samples.pc.tolist())) > 1
