@@ -6,6 +6,8 @@ from gprof.annotator import Annotator
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
 from symbols.errors import SymbolsError
+from symbols.source_frames import SourceFrame
+from symbols.source_tree import SourceTree
 from tui.editor import SourcePlace
 
 
@@ -23,7 +25,16 @@ def source_place(annotator: Annotator, row: Row, profile: Profile) -> SourcePlac
         )
     # What is inlined has its line elsewhere; the last of a chain is the function itself.
     frame = max(known, key=lambda line: line.samples).chain[-1]
-    path = annotator.tree.path(frame.file)
+    return place_of(annotator.tree, frame)
+
+
+def place_of(tree: SourceTree, frame: SourceFrame) -> SourcePlace:
+    """Where a line of source is.
+
+    Raises:
+        SymbolsError: its file is not here.
+    """
+    path = tree.path(frame.file)
     if path is None:
         raise SymbolsError(
             f"{frame} is not on this machine",
