@@ -15,7 +15,8 @@ from gprof.errors import FormatError, GprofError, UsageError
 from gprof.given_symbols import GivenSymbols
 from gprof.perf_spaces import PerfSpaces
 from gprof.perfdata import Feature, PerfData
-from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
+from gprof.profile.exit_summary import ExitGroup, ExitSort, ExitTable
+from gprof.profile.exits import ExitReader, exit_table
 from gprof.recording.recognition import kind_of
 from gprof.sampling.exit_events import ExitEvent, plan
 from gprof.sampling.interruptible import InterruptiblePipe, pipe_of

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
-from gprof.profile.exits import ExitGroup, ExitRow, ExitTable
+from gprof.profile.exit_summary import ExitGroup, ExitRow, ExitTable
 from tui.toned import Tone
 from tui.widgets.column import Cell, Column, Rows, Share
 

@@ -12,11 +12,15 @@ from tui.editor import SourcePlace
 
 
 def source_place(annotator: Annotator, row: Row, profile: Profile) -> SourcePlace:
-    """The line where most samples of a symbol lie, or where it begins; meant for a worker thread.
+    """The line of a row, or of its symbol that where most samples lie, or where it begins.
+
+    Meant for a worker thread.
 
     Raises:
         SymbolsError: its lines are not known, or the file is not here.
     """
+    if row.frame is not None:
+        return place_of(annotator.tree, row.frame)
     listing = annotator.with_sources(profile, annotator.of_row(row, profile))
     known = [line for line in listing.lines if line.chain]
     if not known:

@@ -14,7 +14,7 @@ from gprof.errors import UsageError
 
 if TYPE_CHECKING:
     from gprof.exit_watch import ExitWatch
-    from gprof.profile.exits import ExitGroup
+    from gprof.profile.exit_summary import ExitGroup
 
 EVENTS = ("vmexit", "mmio", "ioport", "msr", "hcall")
 SORTS = ("time", "count", "max", "min", "mean", "p99", "reason")
@@ -57,7 +57,7 @@ def command(
     """Count VM exits: how many, how long, by which function of the guest."""
     from gprof.exit_watch import ExitWatch
     from gprof.export.exit_table import exit_csv, exit_json, exit_notes, exit_text
-    from gprof.profile.exits import ExitSort
+    from gprof.profile.exit_summary import ExitSort
     from gprof.sampling.exit_events import ExitEvent
 
     if live == (path is not None):
@@ -90,7 +90,7 @@ def command(
 
 
 def _groups(text: str) -> list[ExitGroup]:
-    from gprof.profile.exits import ExitGroup
+    from gprof.profile.exit_summary import ExitGroup
 
     try:
         return [ExitGroup(word.strip()) for word in text.split(",")]

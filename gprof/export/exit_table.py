@@ -9,7 +9,7 @@ from io import StringIO
 from typing import Any
 
 from gprof.export.table import no_formula
-from gprof.profile.exits import ExitRow, ExitTable
+from gprof.profile.exit_summary import ExitRow, ExitTable
 from symbols.names import printable
 
 _NUMBERS = (

@@ -28,7 +28,7 @@ def numbered(values: Int64s) -> tuple[NDArray[Any], int]:
     return keys, len(distinct)
 
 
-def weigh(keys: NDArray[Any], weight: UInt32s, length: int) -> Int64s:
+def weigh(keys: NDArray[Any], weight: Int64s | UInt32s, length: int) -> Int64s:
     """The sum of the weights of each key from 0 to `length`, exact up to 2^53."""
     return np.bincount(keys, weight, length).astype(np.int64)
 
@@ -43,20 +43,20 @@ def shared(keys: NDArray[Any], values: Int64s, length: int) -> Int64s:
 
 def totals(
     placement: Placement,
-    entity_of: Int64s,
+    entity_of: Int64s | None,
     keys: Int64s,
     *,
     own: Int64s,
     told: Sequence[Int64s],
-    weight: UInt32s,
+    weight: Int64s | UInt32s,
     length: int,
 ) -> tuple[Int64s, list[Int64s]]:
     """What each key weighs anywhere on the stacks, and which values its samples share.
 
     Args:
         placement: of the samples that count.
-        entity_of: for each place its entity.
-        keys: for each sample its own key; the stack's other keys have the same mode.
+        entity_of: for each place its entity; None where each is one.
+        keys: for each sample, or group of them, its own key; the stack's others have the same mode.
         own: for each key its self weight.
         told: columns of samples, such as the numbers of their vcpus; see `shared`.
         weight: of each sample.
@@ -66,11 +66,12 @@ def totals(
     without = path < 0
     if without.all():
         return own, [shared(keys, column, length) for column in told]
-    # A function that is twice on a stack counts once: the entities of a path are made distinct.
-    pairs = np.unique(
-        (placement.pair_path.astype(np.int64) << 32) | entity_of[placement.pair_place]
-    )
-    pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
+    pair_path = placement.pair_path.astype(np.int64)
+    pair_entity = placement.pair_place.astype(np.int64)
+    if entity_of is not None:
+        # What is twice on a stack counts once: the entities of a path are made distinct.
+        pairs = np.unique(pair_path << 32 | entity_of[placement.pair_place])
+        pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
     on_path = path[~without] * MODES + keys[~without] % MODES
     paths = len(placement.frames) * MODES
     path_weight = weigh(on_path, weight[~without], paths)

@@ -59,6 +59,7 @@ class Placement:
         frames: for each path the places of its stack, leaf first.
         pair_path: i32, path of each distinct (path, place); `pair_place` has the place.
         pair_place: i32, see there. A function that calls itself is one pair.
+        nameless: i32, the places without a symbol.
     """
 
     places: tuple[Place, ...]
@@ -68,6 +69,7 @@ class Placement:
     frames: tuple[tuple[int, ...], ...]
     pair_path: NDArray[np.int32]
     pair_place: NDArray[np.int32]
+    nameless: NDArray[np.int32]
 
     def select(self, mask: NDArray[np.bool_]) -> Placement:
         """The samples where `mask` is true, with all places and paths."""

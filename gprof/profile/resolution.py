@@ -3,60 +3,30 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gprof.profile.alike import Alike, Tally
+from gprof.profile.contexts import Contexts, of_callers, parts, space_of
+from gprof.profile.growing import Growing, begins_with
+from gprof.profile.numbering import Numbering
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
 from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
-from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
+from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason
+
+T = TypeVar("T")
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
-#: How a processor ran the code of a sample in each mode; an idle one waits in a kernel.
-_RUNNING = np.full(256, Running.UNKNOWN, "u1")
-_RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
-    Running.PRIVILEGED,
-    Running.USER,
-    Running.PRIVILEGED,
-    Running.BARE,
-)
-#: A context is what the meaning of an address depends on: the layout of its user space, where
-#: that counts, the guest, its era, how the processor ran; each shifted left by so much.
-_LAYOUT, _GUEST, _ERA = 32, 16, 2
 #: Addresses that are made distinct at once, which takes forty bytes for each.
 _AT_ONCE = 1 << 19
 #: Patterns whose matches are kept.
 _PATTERNS = 16
-
-
-class Numbering:
-    """Numbers distinct 64-bit values in the order of first sight."""
-
-    def __init__(self) -> None:
-        self._sorted = np.empty(0, np.uint64)
-        self._number = np.empty(0, np.int32)
-
-    def __len__(self) -> int:
-        return len(self._sorted)
-
-    def number(self, values: UInt64s) -> tuple[NDArray[np.int32], UInt64s]:
-        """The number of each value, and those that were new, ordered by their number."""
-        distinct, inverse = np.unique(values, return_inverse=True)
-        at = np.searchsorted(self._sorted, distinct)
-        known = np.zeros(len(distinct), bool)
-        within = at < len(self._sorted)
-        known[within] = self._sorted[at[within]] == distinct[within]
-        fresh = distinct[~known]
-        numbers = np.empty(len(distinct), np.int32)
-        numbers[known] = self._number[at[known]]
-        numbers[~known] = np.arange(len(self), len(self) + len(fresh), dtype=np.int32)
-        self._sorted = np.insert(self._sorted, at[~known], fresh)
-        self._number = np.insert(self._number, at[~known], numbers[~known])
-        return numbers[inverse], fresh
 
 
 class Resolution:
@@ -67,20 +37,33 @@ class Resolution:
     or when a guest's space was replaced, has a new era or has loaded an image. An image that is
     unloaded keeps its name for the samples that were taken while it was there.
 
+    Args:
+        once: it is for one profile alone: adding up its samples would take longer than counting
+            them does.
+
     Attributes:
         tasks: of the last profile.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, *, once: bool = False) -> None:
         self.tasks = TaskTable()
+        self._once = once
         self._known: _Lineage | None = None
 
     def of(self, profile: Profile) -> Placement:
         """The profile's samples with their addresses looked up."""
-        self.tasks = profile.tasks
-        if self._known is None or not self._known.leads_to(profile):
-            self._known = _Lineage(profile)
-        return self._known.extended(profile)
+        return self._lineage(profile).extended(profile)
+
+    def alike(self, profile: Profile) -> Alike:
+        """The profile's samples added up as far as they are alike, with their addresses looked up.
+
+        They are added up as they come. Of weights that are others each time, as under decay,
+        every sample is a group of its own.
+        """
+        lineage = self._lineage(profile)
+        if self._once:
+            return Alike.each(profile.samples, lineage.extended(profile))
+        return lineage.alike(profile)
 
     def matches(
         self, pattern: re.Pattern[str], *, symbol: bool = True, module: bool = True
@@ -95,6 +78,32 @@ class Resolution:
         if self._known is None:
             return np.empty(0, bool)
         return self._known.matches(pattern, symbol=symbol, module=module)
+
+    def contexts(self, profile: Profile) -> Int64s:
+        """For each sample what the meaning of its address depends on; see `Contexts`."""
+        lineage = self._lineage(profile)
+        lineage.extended(profile)
+        return lineage.contexts.of_sample
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made of the places and paths of the last profile, and is forgotten with them.
+
+        Args:
+            key: what it is.
+            make: makes it, for the first time.
+        """
+        if self._known is None:
+            return make()
+        if key not in self._known.kept:
+            self._known.kept[key] = make()
+        found: T = self._known.kept[key]
+        return found
+
+    def _lineage(self, profile: Profile) -> _Lineage:
+        self.tasks = profile.tasks
+        if self._known is None or not self._known.leads_to(profile):
+            self._known = _Lineage(profile)
+        return self._known
 
 
 class _Lineage:
@@ -112,20 +121,28 @@ class _Lineage:
         self._pcs: dict[int, Numbering] = {}
         self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
         self._user_spaces = first.user_spaces
-        self._context = np.empty(0, np.int64)  # of each sample
-        self._own = np.empty(0, np.int32)
-        self._leaf = np.zeros(1, np.uint64)  # by stack id
+        # Of each sample.
+        self.contexts = Contexts()
+        self._own: Growing[np.int32] = Growing(np.int32)
+        self._path: Growing[np.int32] = Growing(np.int32)
+        self._mode: Growing[np.uint8] = Growing(np.uint8)
+        self._tally = Tally()
+        # Of each place.
+        self._idle: Growing[np.bool_] = Growing(np.bool_)
+        self._nameless: Growing[np.int32] = Growing(np.int32)  # those without a symbol
+        self._leaf: Growing[np.uint64] = Growing(np.uint64)  # by stack id
+        self._leaf.append(np.zeros(1, np.uint64))
         self._paths: dict[int, Numbering] = {}  # by context; of stack ids
         self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
-        self._path = np.empty(0, np.int32)
         self._frames: list[tuple[int, ...]] = []  # by path
-        self._pairs = np.empty(0, np.int64)  # path << 32 | place
+        self._pair_path: Growing[np.int32] = Growing(np.int32)
+        self._pair_place: Growing[np.int32] = Growing(np.int32)
+        self.kept: dict[Hashable, Any] = {}
         # By pattern and where it is looked for: whether it is in each place.
         self._matched: dict[tuple[re.Pattern[str], bool, bool], list[bool]] = {}
 
     def leads_to(self, profile: Profile) -> bool:
         """Whether the profile begins with the samples of the last one, in the same spaces."""
-        known = len(self._samples)
         return (
             self._stacks is profile.stacks
             and self._user_spaces is profile.user_spaces
@@ -136,10 +153,8 @@ class _Lineage:
             and (
                 profile.samples is self._samples  # a screen asks twice for one look
                 or all(
-                    np.array_equal(
-                        getattr(profile.samples, column)[:known], getattr(self._samples, column)
-                    )
-                    for column in ("pc", "guest", "stack", "task", "mode")
+                    begins_with(getattr(profile.samples, column), getattr(self._samples, column))
+                    for column in ("time", "pc", "guest", "stack", "task", "mode")
                 )
             )
         )
@@ -152,17 +167,26 @@ class _Lineage:
             return self._placement
         self._changes = changes
         self._extend(profile)
-        idle = np.array([place.idle for place in self._places] or [False], bool)
-        mode = _SHOWN_MODE[profile.samples.mode]
-        mode[(mode == Mode.KERNEL) & idle[self._own]] = Mode.IDLE
+        return self._placed()
+
+    def alike(self, profile: Profile) -> Alike:
+        """See `Resolution.alike`."""
+        placement = self.extended(profile)
+        if not self._tally.leads_to(profile.samples):
+            return Alike.each(profile.samples, placement)
+        self._tally.follow(profile.samples, placement)
+        return self._tally.alike(placement)
+
+    def _placed(self) -> Placement:
         self._placement = Placement(
             tuple(self._places),
-            self._own,
-            mode,
-            self._path,
+            self._own.values,
+            self._mode.values,
+            self._path.values,
             tuple(self._frames),
-            (self._pairs >> 32).astype(np.int32),
-            (self._pairs & 0xFFFFFFFF).astype(np.int32),
+            self._pair_path.values,
+            self._pair_place.values,
+            self._nameless.values,
         )
         return self._placement
 
@@ -183,27 +207,46 @@ class _Lineage:
 
     def _extend(self, profile: Profile) -> None:
         """Number and look up what is new since the last call."""
-        known = len(self._samples)
-        pc, stack = profile.samples.pc, profile.samples.stack
         leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
-        self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
-        own = np.concatenate([self._own, np.zeros(len(pc) - known, np.int32)])
-        path = np.concatenate([self._path, np.full(len(pc) - known, -1, np.int32)])
-        contexts = _contexts(profile)
-        new = np.ones(len(pc), bool)
-        new[:known] = contexts[:known] != self._context  # their process was read meanwhile
-        self._context = contexts
-        for context in np.unique(contexts[new]).tolist():
-            here = np.flatnonzero(new & (contexts == context))
+        self._leaf.append(np.array(leaves, np.uint64))
+        # Those first whose process was read meanwhile.
+        moved = self.contexts.follow(profile)
+        if len(moved):
+            self._tally.take_back(moved, self._placed())
+            own, path = self._look_up_samples(profile, moved)
+            self._own.put(moved, own)
+            self._path.put(moved, path)
+            self._tally.put_back(moved, self._placed())
+        new = np.arange(len(self._samples), len(profile.samples))
+        own, path = self._look_up_samples(profile, new)
+        mode = _SHOWN_MODE[profile.samples.mode[new]]
+        mode[(mode == Mode.KERNEL) & self._idle.values[own]] = Mode.IDLE
+        self._own.append(own)
+        self._path.append(path)
+        self._mode.append(mode)
+        self._samples = profile.samples
+
+    def _look_up_samples(
+        self, profile: Profile, at: NDArray[np.intp]
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The place and the path of some samples, by their indices."""
+        pc, stack = profile.samples.pc[at], profile.samples.stack[at]
+        contexts, leaf = self.contexts.of_sample[at], self._leaf.values
+        own, path = np.zeros(len(at), np.int32), np.full(len(at), -1, np.int32)
+        for context in np.unique(contexts).tolist():
+            here = np.flatnonzero(contexts == context)
             for first in range(0, len(here), _AT_ONCE):
                 some = here[first : first + _AT_ONCE]
                 own[some] = self._places_of(profile, context, pc[some])
-            has = here[(stack[here] > 0) & (stack[here] < len(self._leaf))]
+            has = here[(stack[here] > 0) & (stack[here] < len(leaf))]
             # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
-            has = has[self._leaf[stack[has]] == pc[has]]
+            has = has[leaf[stack[has]] == pc[has]]
             path[has] = self._paths_of(profile, context, stack[has].astype(np.uint64))
-        self._own, self._path = own, path
-        self._samples = profile.samples
+        known, places = len(self._idle), self._places[len(self._idle) :]
+        self._idle.append(np.array([place.idle for place in places], bool))
+        nameless = [i for i, p in enumerate(places, known) if p.reason is not Reason.RESOLVED]
+        self._nameless.append(np.array(nameless, np.int32))
+        return own, path
 
     def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         numbering = self._pcs.setdefault(context, Numbering())
@@ -217,10 +260,8 @@ class _Lineage:
 
     def _look_up(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
-        layout, guest, era, running = _parts(context)
-        space = profile.space(guest).eras[era]
-        if layout:
-            space = profile.user_spaces.layouts[layout]
+        layout, guest, era, running = parts(context)
+        space = space_of(profile, context)
         resolved = space.resolve(pcs, running)
         if layout:
             resolved.reason[resolved.reason == Reason.NO_SYMBOLS] = Reason.USER_PROGRAM
@@ -278,12 +319,11 @@ class _Lineage:
         pcs -= is_caller & (pcs > 0)
         places = np.empty(len(pcs), np.int32)
         places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
-        # How the processor ran the callers is not known: a stack may begin in user space.
-        _, guest, era, _ = _parts(context)
-        of_callers = guest << _GUEST | era << _ERA | Running.UNKNOWN
-        places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
+        places[is_caller] = self._places_of(profile, of_callers(context), pcs[is_caller])
         packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-        self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+        pairs = np.unique(packed)
+        self._pair_path.append((pairs >> 32).astype(np.int32))
+        self._pair_place.append((pairs & 0xFFFFFFFF).astype(np.int32))
         ends = np.cumsum(depth).tolist()
         flat = places.tolist()
         starts = [0, *ends[:-1]]
@@ -293,38 +333,6 @@ class _Lineage:
 def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
     """What the meaning of addresses in a space depends on."""
     return [(era, era.since_ns, len(era.images)) for era in space.eras]
-
-
-def _contexts(profile: Profile) -> Int64s:
-    """The context of each sample.
-
-    The layout is that of its process in user mode, where that was read; else 0.
-    """
-    samples = profile.samples
-    context = samples.guest.astype(np.int64) << _GUEST
-    for number, space in profile.spaces.items():
-        if space.earlier:
-            ours = samples.guest == number
-            context[ours] |= space.era_at(samples.time[ours]) << _ERA
-    context |= _RUNNING[samples.mode]
-    layouts = profile.user_spaces.layouts_of()
-    if layouts.any():
-        task = profile.tasks.known(samples.task)
-        space_of = profile.tasks.spaces()[task]
-        space_of[space_of >= len(layouts)] = 0
-        user = samples.mode == Mode.USER
-        context[user] |= layouts[space_of[user]] << _LAYOUT
-    return context
-
-
-def _parts(context: int) -> tuple[int, int, int, Running]:
-    """Layout, guest, era and manner of running of a context."""
-    return (
-        context >> _LAYOUT,
-        context >> _GUEST & 0xFFFF,
-        context >> _ERA & (1 << _GUEST - _ERA) - 1,
-        Running(context & (1 << _ERA) - 1),
-    )
 
 
 def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes, str]:

@@ -10,14 +10,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from gprof.profile.alike import Alike
 from gprof.profile.counting import MODES, SEVERAL, numbered, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
-from gprof.profile.places import Place, Placement
+from gprof.profile.line_rows import Lines, LineSpots, NoLines
+from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tasks import UNKNOWN_TASK, GuestTask, TaskTable
 from gprof.sampling.source import Mode
 from symbols.names import printable
+from symbols.source_frames import SourceFrame
 from symbols.space import Reason
 
 __all__ = ["Filter", "Group", "Row", "SortKey", "Table", "tabulate"]
@@ -38,6 +41,7 @@ class Group(StrEnum):
     TASK = "task"  # a thread of the guest
     PROCESS = "process"
     COMM = "comm"  # all tasks of one name
+    LINE = "line"  # of source, in which the samples lie themselves
 
 
 #: Groups of tasks: what a vcpu idles in is a row of its own, though a task does it.
@@ -78,6 +82,8 @@ class Row:
         name: what is shown where there is no symbol; the address where this is empty too.
         era: see `Place.era`.
         task: what all of its samples ran; None where that is unknown, or the row holds several.
+        frame: the line of source that the row stands for; its symbol is then the function, or one
+            of those, whose code it is in.
     """
 
     symbol: str | None
@@ -92,10 +98,13 @@ class Row:
     name: str = ""
     era: int = 0
     task: GuestTask | None = None
+    frame: SourceFrame | None = None
 
     @property
     def label(self) -> str:
-        """The symbol, or what is shown in its place."""
+        """The line or the symbol, or what is shown in its place."""
+        if self.frame is not None:
+            return str(self.frame)
         return self.symbol if self.symbol is not None else self.name or f"{self.address:#x}"
 
 
@@ -134,6 +143,7 @@ class Table:
         return replace(self, rows=tuple(rows))
 
 
+_NO_LINES = NoLines()
 _MODE = {mode.value: mode for mode in Mode}  # several times faster than Mode(number)
 
 _ORDER: dict[SortKey, Callable[[Row], Any]] = {
@@ -158,6 +168,7 @@ def tabulate(
     *,
     most: int | None = None,
     by: SortKey = SortKey.SELF,
+    lines: Lines | None = None,
 ) -> Table:
     """Filter, group and count the samples of a profile.
 
@@ -172,58 +183,62 @@ def tabulate(
         most: of symbols and modules make only so many rows, the heaviest, and do not say which
             vcpu or task they belong to: fifty thousand rows take longer than all their samples.
         by: what the heaviest are chosen by, SELF or TOTAL.
+        lines: tells the lines of source, by which rows may be grouped.
     """
-    known = known or Resolution()
-    placement = known.of(profile)
-    keep = chosen.mask(profile.samples, placement, known)
-    if not keep.all():
-        profile = replace(profile, samples=profile.samples.select(keep))
-        placement = placement.select(keep)
+    known = known or Resolution(once=True)
+    alike = chosen.counted(profile, known)
     left_out = 0
     if group in {Group.SYMBOL, Group.MODULE}:
-        rows, left_out = _rows_of_places(profile, placement, group, most, by)
+        rows, left_out = _rows_of_places(profile, alike, group, most, by)
+    elif group is Group.LINE:
+        rows = _rows_of_lines(profile, chosen, known, lines or _NO_LINES)
     else:
-        rows = _rows_of_samples(profile, placement, group)
+        rows = _rows_of_groups(profile, alike, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
-    unresolved_of = _unresolved(placement)
+    unresolved_of = _unresolved(alike)
     unresolved: dict[Reason, int] = {}
     for (_, reason), count in unresolved_of.items():
         unresolved[reason] = unresolved.get(reason, 0) + count
     return Table(
         rows=tuple(rows),
-        samples=len(profile.samples),
-        weight=int(profile.samples.weight.sum(dtype=np.uint64)),
+        samples=int(alike.count.sum()),
+        weight=int(alike.weight.sum(dtype=np.uint64)),
         unresolved=dict(sorted(unresolved.items())),
         unresolved_of=unresolved_of,
         left_out=left_out,
     )
 
 
-def _unresolved(placement: Placement) -> dict[tuple[int, Reason], int]:
+def _unresolved(alike: Alike) -> dict[tuple[int, Reason], int]:
     """Samples without a symbol, by guest and reason."""
-    counts = np.bincount(placement.own, minlength=len(placement.places)).tolist()
+    placement = alike.placement
+    counts = weigh(placement.own, alike.count, len(placement.places))[placement.nameless]
     found: dict[tuple[int, Reason], int] = {}
-    for place, count in zip(placement.places, counts, strict=True):
-        if count and place.reason is not Reason.RESOLVED:
+    for number, count in zip(placement.nameless.tolist(), counts.tolist(), strict=True):
+        if count:
+            place = placement.places[number]
             key = (place.guest, place.reason)
             found[key] = found.get(key, 0) + count
     return dict(sorted(found.items()))
 
 
 def _rows_of_places(
-    profile: Profile, placement: Placement, group: Group, most: int | None, by: SortKey
+    profile: Profile, alike: Alike, group: Group, most: int | None, by: SortKey
 ) -> tuple[list[Row], int]:
     """A row for each symbol or module in each mode, and how many were left out."""
-    samples = profile.samples
-    entity_of = np.arange(len(placement.places))
+    placement = alike.placement
+    entity_of, entity = None, placement.own.astype(np.int64)
     if group is Group.MODULE:
         # A module's entity is the first place that was seen in it.
         firsts: dict[tuple[int, str, Reason], int] = {}
-        for number, place in enumerate(placement.places):
-            entity_of[number] = firsts.setdefault(_module_key(place), number)
-    keys = entity_of[placement.own] * MODES + placement.mode
-    length = len(entity_of) * MODES
-    own = weigh(keys, samples.weight, length)
+        entity_of = np.array(
+            [firsts.setdefault(_module_key(place), i) for i, place in enumerate(placement.places)],
+            np.int64,
+        )
+        entity = entity_of[placement.own]
+    keys = entity * MODES + placement.mode
+    length = len(placement.places) * MODES
+    own = weigh(keys, alike.weight, length)
     total, told = totals(
         placement,
         entity_of,
@@ -231,8 +246,8 @@ def _rows_of_places(
         own=own,
         told=()
         if most is not None
-        else (samples.vcpu.astype(np.int64), profile.tasks.known(samples.task)),
-        weight=samples.weight,
+        else (alike.vcpu.astype(np.int64), profile.tasks.known(alike.task)),
+        weight=alike.weight,
         length=length,
     )
     vcpus, tasks = told or [np.full(length, SEVERAL)] * 2
@@ -268,6 +283,36 @@ def _rows_of_places(
     return rows, left_out
 
 
+def _rows_of_lines(profile: Profile, chosen: Filter, known: Resolution, lines: Lines) -> list[Row]:
+    """A row for each line of source in each mode, and for what has none. Total is self."""
+    placement, contexts = known.of(profile), known.contexts(profile)
+    spots = known.kept(lines, lambda: LineSpots(lines))
+    spots.follow(profile, contexts, placement)
+    rows = []
+    keep = chosen.mask(profile, known)
+    for spot, mode, weight in spots.weights(keep, placement.mode, profile.samples.weight):
+        guest, module, line = spots.spots[spot]
+        place = placement.places[spots.places[spot]]
+        found = isinstance(line, SourceFrame)
+        rows.append(
+            Row(
+                symbol=place.symbol if found else None,
+                module=module,
+                mode=_MODE[mode],
+                reason=Reason.RESOLVED,
+                guest=guest,
+                vcpu=SEVERAL,
+                address=place.address if found else 0,
+                self_weight=weight,
+                total_weight=weight,
+                name="" if found else str(line),
+                era=place.era if found else 0,
+                frame=line if isinstance(line, SourceFrame) else None,
+            )
+        )
+    return rows
+
+
 def _module_reason(place: Place) -> Reason:
     """Why nothing in a module has a symbol; RESOLVED where some of it may have."""
     return Reason.RESOLVED if place.reason is Reason.BETWEEN_SYMBOLS else place.reason
@@ -277,13 +322,12 @@ def _module_key(place: Place) -> tuple[int, str, Reason]:
     return place.guest, place.module, _module_reason(place)
 
 
-def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> list[Row]:
+def _rows_of_groups(profile: Profile, alike: Alike, group: Group) -> list[Row]:
     """A row for each mode, vcpu, guest or task. Their stacks add nothing: total is self."""
-    samples = profile.samples
-    guest = samples.guest.astype(np.int64)
-    vcpu = guest << 16 | samples.vcpu
-    mode = placement.mode.astype(np.int64)
-    task = profile.tasks.known(samples.task)
+    guest = alike.guest.astype(np.int64)
+    vcpu = guest << 16 | alike.vcpu
+    mode = alike.placement.mode.astype(np.int64)
+    task = profile.tasks.known(alike.task)
     groups: Sequence[GuestTask | None] = ()
     if group in TASK_GROUPS:
         groups, group_of = _grouped(profile.tasks, group)
@@ -295,7 +339,7 @@ def _rows_of_samples(profile: Profile, placement: Placement, group: Group) -> li
     example = np.zeros(length, np.int64)
     example[keys] = of_sample
     columns = (
-        weigh(keys, samples.weight, length),
+        weigh(keys, alike.weight, length),
         shared(keys, mode, length),
         shared(keys, guest, length),
         shared(keys, vcpu, length),

@@ -13,7 +13,8 @@ from typing import Any, cast
 import pytest
 
 from gprof.perfdata import PerfData
-from gprof.profile.exits import ExitGroup, ExitReader, ExitSort, ExitTable, exit_table
+from gprof.profile.exit_summary import ExitGroup, ExitSort, ExitTable
+from gprof.profile.exits import ExitReader, exit_table
 from gprof.sampling.exit_events import ExitEvent
 from tests.in_process import gprof
 from tests.perf_fixtures import FIXTURES, guest_mount, unpacked

@@ -10,7 +10,7 @@ import pytest
 from gprof.errors import FormatError, UsageError
 from gprof.exit_watch import ExitWatch
 from gprof.given_symbols import GivenSymbols
-from gprof.profile.exits import ExitGroup, ExitSort
+from gprof.profile.exit_summary import ExitGroup, ExitSort
 from gprof.sampling.exit_events import ExitEvent
 from tests.perf_fixtures import FIXTURES, unpacked
 

@@ -7,7 +7,7 @@ import json
 from dataclasses import replace
 
 from gprof.export.exit_table import exit_csv, exit_json, exit_notes, exit_text
-from gprof.profile.exits import ExitRow, ExitTable
+from gprof.profile.exit_summary import ExitRow, ExitTable
 
 ROW = ExitRow(0, 1, "hlt", "default_idle", 3, 75.0, 900, 90.0, 100, 500, 300.0, 12.5, 300, 500)
 OTHER = replace(ROW, guest=1, vcpu=None, reason="=1+1", symbol=None, count=1)

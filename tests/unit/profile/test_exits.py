@@ -12,15 +12,8 @@ from hypothesis import strategies as st
 from gprof.errors import UsageError
 from gprof.perfdata import EventType, Feature, PerfData, SampleField
 from gprof.profile.exit_reasons import ExitReasons, decode_instruction
-from gprof.profile.exits import (
-    ExitGroup,
-    ExitReader,
-    Exits,
-    ExitSort,
-    ExitTable,
-    exit_table,
-    pair,
-)
+from gprof.profile.exit_summary import ExitGroup, ExitSort, ExitTable
+from gprof.profile.exits import ExitReader, Exits, exit_table, pair
 from gprof.sampling.exit_events import ExitColumns, ExitEvent, Role, plan
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable

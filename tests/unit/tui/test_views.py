@@ -9,7 +9,7 @@ import pytest
 from textual.pilot import Pilot
 
 from gprof.errors import FormatError, GprofError
-from gprof.profile.exits import ExitGroup, ExitRow, ExitTable
+from gprof.profile.exit_summary import ExitGroup, ExitRow, ExitTable
 from gprof.profile.profile import Guest
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.space import AddressSpace, ImageKind, LoadedImage
