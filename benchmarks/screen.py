@@ -1,18 +1,22 @@
 """What the screen costs.
 
-    python benchmarks/screen.py [--rows 50000] [--samples 1000000] [--repaints 30] [--seconds 8]
+    python benchmarks/screen.py [repaints] [looks] [first] [lateness]
+        [--rows 50000] [--samples 1000000] [--repaints 30] [--seconds 8] [--pairs 5]
 
-Prints, at 130 by 50 cells:
+Prints, at 130 by 50 cells, all of this or what is asked for:
 
-- the processor time of one repaint of the table, median and best, beside Textual's own DataTable
-  in the same run: after all rows were replaced (the DataTable changes only the cells that are on
-  screen, which favours it), and after the cursor moved by one row;
-- the processor time of a look at a session (of its own thread) and of showing it (of the
+- repaints: the processor time of one repaint of the table, median and best, beside Textual's own
+  DataTable in the same run: after all rows were replaced (the DataTable changes only the cells
+  that are on screen, which favours it), and after the cursor moved by one row;
+- looks: the processor time of a look at a session (of its own thread) and of showing it (of the
   screen's thread), in every view, with so many samples of so many symbols, of which 400 are new
   each time;
-- how long `gprof top -i` takes from its start to the first rows on a terminal, beside what
-  Python takes to do nothing;
-- how many samples of the demo guest come late at 499 Hz with the screen on and off.
+- first: how long `gprof top` takes from its start to the first rows on a terminal, by the clock
+  and in processor time, over a recording and over the demo guest, in turns with a Python that
+  does nothing;
+- lateness: how many samples of the demo guest come late at 499 Hz without the screen and with
+  it, in pairs of runs whose order changes; the differences within pairs, beside how much runs
+  of one kind differ, say whether the screen is to be seen in them.
 """
 
 from __future__ import annotations
@@ -260,22 +264,40 @@ def looks(symbols: int, samples: int, repeats: int) -> None:
 def first_screen(repeats: int) -> None:
     """Measure the time until the first rows are on a terminal."""
     recording = Path(__file__).parent.parent / "fixtures" / "screen" / "debian.gprof"
-    python = [sys.executable, "-c", "pass"]
-    top = [sys.executable, "-m", "gprof", "top", "-i", str(recording)]
-    bare = [_until(python, b"") for _ in range(repeats)]
-    full = [_until(top, b"Self %") for _ in range(repeats)]
-    print(
-        f"first screen of top: median {statistics.median(full):.2f} s, best {min(full):.2f} s"
-        f"  (python alone: {statistics.median(bare):.2f} s)"
-    )
+    top = [sys.executable, "-m", "gprof", "top"]
+    taken: dict[str, list[tuple[float, float]]] = {}
+    for _ in range(repeats):
+        bare = _until([sys.executable, "-c", "pass"], b"")
+        taken.setdefault("python alone", []).append(bare)
+        taken.setdefault("top of a recording", []).append(
+            _until([*top, "-i", str(recording)], b"Self %")
+        )
+        if qemu_available() is None:
+            continue
+        with DemoGuest() as guest:
+            where = ["--gdb", guest.gdb_address, "--guestvmlinux", str(guest.image)]
+            taken.setdefault("top of a guest", []).append(_until([*top, *where], b"Self %"))
+    for name, times in taken.items():
+        clock, processor = zip(*times, strict=True)
+        print(
+            f"{name:20} first screen: median {statistics.median(clock):.2f} s"
+            f"  best {min(clock):.2f} s   processor: median {statistics.median(processor):.2f} s"
+            f"  best {min(processor):.2f} s"
+        )
 
 
-def _until(command: list[str], text: bytes) -> float:
-    """Seconds from the start of a program on a terminal until a text is written, or it ends."""
+def _until(command: list[str], text: bytes) -> tuple[float, float]:
+    """From the start of a program on a terminal until a text is written, or it ends.
+
+    Returns:
+        Seconds by the clock, and of the processor.
+    """
     begun = time.monotonic()
     child, terminal = pty.fork()
     if not child:
+        # Without what somebody has chosen to see.
         os.environ.update(COLUMNS="130", LINES="50", TERM="xterm-256color", LC_ALL="C.UTF-8")
+        os.environ["XDG_CONFIG_HOME"] = os.devnull
         os.execv(command[0], command)
     seen = b""
     try:
@@ -287,34 +309,58 @@ def _until(command: list[str], text: bytes) -> float:
             if not some:
                 break
             seen = (seen + some)[-200_000:]
-        return time.monotonic() - begun
+        clock = time.monotonic() - begun
     finally:
         os.kill(child, signal.SIGKILL)
-        os.waitpid(child, 0)
+        _, _, used = os.wait4(child, 0)
         os.close(terminal)
+    if text and text not in seen:
+        raise SystemExit(
+            f"{' '.join(command)} did not show a screen:\n{seen.decode(errors='replace')}"
+        )
+    return clock, used.ru_utime + used.ru_stime
 
 
-def lateness(seconds: float) -> None:
+def lateness(seconds: float, pairs: int) -> None:
     """Measure how late samples of the demo guest are without the screen, and with it."""
     if qemu_available() is None:
         print("lateness: qemu-system-x86_64 is not installed")
         return
-    for name, screen in (("off", False), ("on", True), ("off", False), ("on", True)):
-        with DemoGuest() as guest:
-            options = LiveOptions(guest.gdb_address, 499.0, None, None, 100.0)
-            live, _ = begin(options, Sources.open(guest.image, None, None), name="demo")
-            live.start()
-            if screen:
-                asyncio.run(_watched(live, seconds))
-            else:
-                live.wait(seconds)
-            facts = live.snapshot().facts
-            live.stop()
-            live.wait()
-            print(
-                f"screen {name:3}  {facts.taken:6,} samples  rate {facts.reached_hz:6.1f} of 499 Hz"
-                f"  late {100 * facts.late / max(facts.taken, 1):5.2f} %"
-            )
+    late: dict[bool, list[float]] = {False: [], True: []}
+    reached: dict[bool, list[float]] = {False: [], True: []}
+    for pair in range(pairs):
+        for screen in (bool(pair % 2), not pair % 2):
+            facts = _sampled(seconds, screen=screen)
+            late[screen].append(100 * facts.late / max(facts.taken, 1))
+            reached[screen].append(facts.reached_hz)
+    for screen, shares in late.items():
+        print(
+            f"screen {'on ' if screen else 'off'}  late: median {statistics.median(shares):5.2f} %"
+            f"  from {min(shares):5.2f} to {max(shares):5.2f} %"
+            f"   rate: median {statistics.median(reached[screen]):6.1f} of 499 Hz"
+        )
+    more = [on - off for off, on in zip(late[False], late[True], strict=True)]
+    print(
+        f"with the screen {statistics.median(more):+.2f} % of the samples are late, median of"
+        f" {pairs} pairs (from {min(more):+.2f} to {max(more):+.2f});"
+        f" runs without it differ by {max(late[False]) - min(late[False]):.2f}"
+    )
+
+
+def _sampled(seconds: float, *, screen: bool) -> SourceFacts:
+    """Sample a demo guest of its own for a while."""
+    with DemoGuest() as guest:
+        options = LiveOptions(guest.gdb_address, 499.0, None, None, 100.0)
+        live, _ = begin(options, Sources.open(guest.image, None, None), name="demo")
+        live.start()
+        if screen:
+            asyncio.run(_watched(live, seconds))
+        else:
+            live.wait(seconds)
+        facts = live.snapshot().facts
+        live.stop()
+        live.wait()
+        return facts
 
 
 async def _watched(live: Live, seconds: float) -> None:
@@ -327,14 +373,8 @@ async def _watched(live: Live, seconds: float) -> None:
             await pilot.pause(0.5)
 
 
-def main() -> None:
-    """Measure ours and Textual's, and print a line for each."""
-    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parser.add_argument("--rows", type=int, default=50_000)
-    parser.add_argument("--samples", type=int, default=1_000_000)
-    parser.add_argument("--repaints", type=int, default=30)
-    parser.add_argument("--seconds", type=float, default=8.0)
-    given = parser.parse_args()
+def repaints(rows: int, count: int) -> None:
+    """Measure repaints of our table and of Textual's."""
 
     def reporter(name: str) -> Callable[[str, list[float]], None]:
         def report(what: str, times: list[float]) -> None:
@@ -345,16 +385,37 @@ def main() -> None:
 
         return report
 
-    print(f"{given.rows:,} rows on {SIZE[0]}x{SIZE[1]}, {given.repaints} repaints, processor time")
+    print(f"{rows:,} rows on {SIZE[0]}x{SIZE[1]}, {count} repaints, processor time")
     runs: list[tuple[str, Any]] = [("LineTable", Ours), ("DataTable", Textuals)]
     for name, app in runs:
-        job: Coroutine[Any, Any, None] = run(app(given.rows), given.repaints, reporter(name))
+        job: Coroutine[Any, Any, None] = run(app(rows), count, reporter(name))
         asyncio.run(job)
-    print(f"\n{given.samples:,} samples of {given.rows:,} symbols, processor time")
-    looks(given.rows, given.samples, min(given.repaints, 20))
-    print()
-    first_screen(5)
-    lateness(given.seconds)
+
+
+def main() -> None:
+    """Measure what is asked for, and print a line for each."""
+    parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
+    parts = ("repaints", "looks", "first", "lateness")
+    parser.add_argument("parts", nargs="*", metavar="|".join(parts), default=list(parts))
+    parser.add_argument("--rows", type=int, default=50_000)
+    parser.add_argument("--samples", type=int, default=1_000_000)
+    parser.add_argument("--repaints", type=int, default=30)
+    parser.add_argument("--seconds", type=float, default=8.0)
+    parser.add_argument("--pairs", type=int, default=5)
+    given = parser.parse_args()
+    if unknown := set(given.parts) - set(parts):
+        parser.error(f"there is no {', '.join(sorted(unknown))}")
+    if "repaints" in given.parts:
+        repaints(given.rows, given.repaints)
+    if "looks" in given.parts:
+        print(f"\n{given.samples:,} samples of {given.rows:,} symbols, processor time")
+        looks(given.rows, given.samples, min(given.repaints, 20))
+    if "first" in given.parts:
+        print()
+        first_screen(5)
+    if "lateness" in given.parts:
+        print()
+        lateness(given.seconds, given.pairs)
 
 
 if __name__ == "__main__":

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from gprof.line_search import LineSearch
 from gprof.profile.code import Code
 from gprof.profile.listing import Listing, annotate
 from gprof.profile.profile import Profile
@@ -140,6 +141,14 @@ class Annotator:
             )
             return replace(listing, notes=(*listing.notes, note))
         return listing.with_sources(chains)
+
+    def search(self, found: Callable[[], object]) -> LineSearch | None:
+        """Looks for lines in the background; None where nobody wants them.
+
+        Args:
+            found: see `LineSearch`.
+        """
+        return LineSearch(self._lines, found) if self._lines is not None else None
 
     def close(self) -> None:
         """End what was started."""

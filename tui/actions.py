@@ -270,6 +270,8 @@ LISTING = ActionGroup(
                "Names of addresses in operands, or operands as they are.", "o"),
         Action("b", "turn('encodings')", "Bytes", "Show or hide the instructions' bytes.", "b"),
         Action("O", "turn('offsets')", "Offsets", "Addresses, or offsets in the symbol.", "O"),
+        Action("e", "edit", "Edit",
+               "Open the line of source under the cursor in $EDITOR.", "e"),
         Action("slash", "search", "Search", "Look for a text.", "/", footer=True,
                priority=True),
         Action("n", "seek(1)", "Next", "The next place of the text, the one before.", "n N"),

@@ -32,7 +32,7 @@ def columns_for(
         scale: what a sample of weight one counts in them.
     """
     columns = [*_self(table, scale)]
-    if len(profile.stacks) > 1:
+    if len(profile.stacks) > 1 and group is not Group.LINE:  # whose callers are not counted
         columns += _total(table)
     several = len(profile.guests) > 1
     columns += _NAMING.get(group, _by_label)(group)
@@ -77,6 +77,15 @@ def _by_task(group: Group) -> list[Column[Row]]:
     ]
 
 
+def _by_line(_: Group) -> list[Column[Row]]:
+    return [
+        Column("line", "Line", 0, _line, lambda row: (row.frame is None, row.label)),
+        Column("function", "Function", 26, _function, _function, rank=2),
+        Column("module", "Module", 14, lambda row: row.module, lambda row: row.module, rank=1),
+        Column("mode", "Mode", 8, _mode, lambda row: row.mode.label, rank=3),
+    ]
+
+
 def _by_label(group: Group) -> list[Column[Row]]:
     """For whatever else rows can stand for."""
     return [
@@ -91,6 +100,7 @@ _NAMING: dict[Group, Callable[[Group], list[Column[Row]]]] = {
     Group.MODE: _by_mode,
     Group.VCPU: _by_vcpu,
     Group.GUEST: _by_guest,
+    Group.LINE: _by_line,
     **dict.fromkeys(TASK_GROUPS, _by_task),
 }
 
@@ -118,6 +128,7 @@ _KEYS: dict[Group, Callable[[Row], Hashable]] = {
     Group.MODE: lambda row: row.mode,
     Group.VCPU: lambda row: (row.guest, row.vcpu),
     Group.GUEST: lambda row: row.guest,
+    Group.LINE: lambda row: (row.guest, row.module, row.mode, row.label, row.frame),
     **dict.fromkeys(TASK_GROUPS, lambda row: (row.guest, row.label, row.mode is Mode.IDLE)),
 }
 
@@ -162,6 +173,16 @@ def _symbol(row: Row) -> Piece:
     if row.symbol is None:
         return _with_reason(row.label, row)
     return row.symbol, _MODE_TONES.get(row.mode, Tone.OTHER)
+
+
+def _line(row: Row) -> Piece:
+    if row.frame is None:
+        return row.label, Tone.DIM
+    return row.label, _MODE_TONES.get(row.mode, Tone.OTHER)
+
+
+def _function(row: Row) -> str:
+    return row.frame.function if row.frame is not None else ""
 
 
 def _module(row: Row) -> Piece:

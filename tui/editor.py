@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import shlex
+import subprocess
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
+
+from textual.app import App, SuspendNotSupported
 
 from gprof.errors import UsageError
 
@@ -48,3 +53,16 @@ def editor_command(environment: Mapping[str, str], place: SourcePlace) -> list[s
     if (goto := _BY_COLON.get(Path(words[0]).name)) is not None:
         return [*words, *goto, f"{path}:{max(place.line, 1)}"]
     return [*words, *([f"+{place.line}"] if place.line else []), path]
+
+
+def edit(app: App[Any], place: SourcePlace) -> str:
+    """Give the terminal to the person's editor until it ends; returns why where that cannot be."""
+    try:
+        command = editor_command(os.environ, place)
+        with app.suspend():
+            subprocess.run(command, check=False)
+    except UsageError as error:
+        return str(error).replace("\n", " ")
+    except (OSError, SuspendNotSupported):
+        return f"The editor cannot be started here: {place.path}:{place.line}"
+    return ""

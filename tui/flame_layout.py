@@ -6,11 +6,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TypeAlias
 
-from gprof.profile.tree import Node, NodeKind
+from gprof.profile.tree import Node, NodeKey
 from tui.shares import shared_out
 
-#: Name, module and kind: what makes a child the same child in the next tree.
-NodeKey: TypeAlias = tuple[str, str, NodeKind]
 #: The keys from the root down to a node; empty for the root.
 Path: TypeAlias = tuple[NodeKey, ...]
 
@@ -33,11 +31,6 @@ class Frame:
     path: Path
     left: int
     width: int
-
-
-def key_of(node: Node) -> NodeKey:
-    """What makes a node the same in the next tree."""
-    return node.name, node.module, node.kind
 
 
 def node_at(root: Node, path: Path) -> Node | None:
@@ -90,7 +83,7 @@ def _children(frame: Frame) -> Sequence[Frame]:
     node = frame.node
     children = []
     left_over = node.total
-    for child in node.children():
+    for child in node.branches():
         # They come by falling weight: those behind this one would get no cell either.
         if child.total * frame.width * 2 < node.total:
             break
@@ -101,6 +94,6 @@ def _children(frame: Frame) -> Sequence[Frame]:
     left = frame.left
     for child, width in zip(children, cells, strict=False):
         if width:
-            frames.append(Frame(child, (*frame.path, key_of(child)), left, width))
+            frames.append(Frame(child, (*frame.path, child.key), left, width))
         left += width
     return frames

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from gprof.profile.places import Placement
+from gprof.profile.alike import Alike
 from gprof.profile.profile import Profile
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason
 from tui.toned import Tone
@@ -45,14 +45,15 @@ class ImageRow:
         return len(self.image.table) if self.image and self.image.table is not None else 0
 
 
-def image_rows(profile: Profile, placement: Placement) -> list[ImageRow]:
+def image_rows(profile: Profile, alike: Alike) -> list[ImageRow]:
     """A row for each image of each guest, and for what lies outside of all.
 
     Args:
-        profile: the samples that count.
-        placement: of those samples.
+        profile: has the images.
+        alike: the samples that count.
     """
-    own = np.bincount(placement.own, profile.samples.weight, len(placement.places))
+    placement = alike.placement
+    own = np.bincount(placement.own, alike.weight, len(placement.places))
     weights: dict[tuple[int, str, int], dict[Reason, int]] = {}
     for number in np.flatnonzero(own).tolist():
         place = placement.places[number]

@@ -9,6 +9,7 @@ from textual.message_pump import MessagePump
 from textual.timer import Timer
 
 from gprof.live import Session
+from gprof.profile.line_rows import Lines
 from gprof.profile.resolution import Resolution
 from gprof.sampling.source import SourceFacts
 from tui.choice import Choice
@@ -32,6 +33,9 @@ class Looker:
         session: what to look at.
         exits: where VM exits are counted; None where there are none.
         work: runs a function in a worker thread.
+
+    Attributes:
+        lines: tells the lines of source; None where they cannot be had.
     """
 
     def __init__(
@@ -45,6 +49,7 @@ class Looker:
         self._session = session
         self._exits = exits
         self._work = work
+        self.lines: Lines | None = None
         self._known = Resolution()  # used by the one worker that runs at a time
         self._facts: SourceFacts | None = None
         self._busy = False
@@ -73,6 +78,7 @@ class Looker:
                 before=before,
                 cells=cells,
                 exits=self._exits,
+                lines=self.lines,
             )
             self._screen.post_message(PictureTaken(picture))
 

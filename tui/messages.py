@@ -60,3 +60,11 @@ class SourceFound(Message):
     def __init__(self, place: SourcePlace) -> None:
         super().__init__()
         self.place = place
+
+
+class LinesFound(Message):
+    """More lines of source are known."""
+
+    def can_replace(self, message: Message) -> bool:
+        """One look is enough for all that was found until then."""
+        return isinstance(message, LinesFound)

@@ -7,9 +7,10 @@ import textwrap
 
 from gprof.errors import GprofError
 from gprof.profile.tree import Node
+from gprof.profile.view import Group, Row
 from symbols.names import printable
 from tui.exit_rows import GROUPS
-from tui.flame_layout import Path, key_of, node_at
+from tui.flame_layout import Path, node_at
 from tui.image_rows import ImageRow, details
 from tui.picture import Picture
 from tui.toned import Piece, Tone, width_of
@@ -41,7 +42,7 @@ def detail_lines(
     picture: Picture,
     cursor: Path,
     zoom: Path,
-    image: object,
+    row: object,
     pattern: re.Pattern[str] | None,
 ) -> list[_Line]:
     """What is under the cursor of a view whose cells do not tell it all.
@@ -50,7 +51,7 @@ def detail_lines(
         picture: what is shown.
         cursor: of Flame.
         zoom: of Flame.
-        image: the row under the cursor of Symbols.
+        row: what is under the cursor of Top or Symbols.
         pattern: what is looked for.
     """
     view, tree = picture.choice.view, picture.tree
@@ -59,8 +60,10 @@ def detail_lines(
         lines.append(_found(picture, pattern))
     if view is View.FLAME and tree is not None and tree.total:
         lines.append(_frame(tree, cursor, zoom))
-    if view is View.SYMBOLS and isinstance(image, ImageRow):
-        lines.append([(f" {printable(details(image))}", Tone.PLAIN)])
+    if isinstance(row, ImageRow):
+        lines.append([(f" {printable(details(row))}", Tone.PLAIN)])
+    if isinstance(row, Row) and picture.choice.group is Group.LINE and row.frame is None:
+        lines.append([(f" {printable(row.label)}", Tone.PLAIN)])
     return lines
 
 
@@ -158,7 +161,7 @@ def _frame(tree: Node, cursor: Path, zoom: Path) -> _Line:
     if zoom and zoomed is not None and zoomed.total:
         parts.append((f"  {100 * node.total / zoomed.total:.2f} % of the zoom", Tone.PLAIN))
     if cursor:
-        count, weight = same_function(tree, key_of(node))
+        count, weight = same_function(tree, node.key)
         if count > 1:
             share = 100 * weight / tree.total
             parts.append((f"  in {count:,} places, {share:.2f} % in all", Tone.PLAIN))

@@ -12,18 +12,20 @@ from numpy.typing import NDArray
 
 from gprof.errors import GprofError
 from gprof.live import Session
+from gprof.profile.alike import Alike
 from gprof.profile.filter import Filter
+from gprof.profile.line_rows import Lines
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.profile.tree import Direction, Node, call_tree
 from gprof.profile.view import TASK_GROUPS, Group, SortKey, Table, tabulate
-from gprof.sampling.source import Mode, SampleBatch, SourceFacts, UInt8s, UInt16s, UInt32s
+from gprof.sampling.source import Int64s, Mode, SampleBatch, SourceFacts, UInt8s, UInt16s
 from tui.choice import Choice, Order
 from tui.columns import columns_for, key_of
 from tui.exit_rows import GROUPS, ExitLook, ExitSource, exit_columns, exit_rows
 from tui.image_rows import as_rows, image_columns, image_rows
-from tui.timeline import Timeline, timeline_of
+from tui.timeline import Busy, Timeline
 from tui.view import View
 from tui.widgets.column import Column, Rows
 
@@ -150,8 +152,12 @@ def take_picture(
     before: SourceFacts | None = None,
     cells: int = 100,
     exits: ExitSource | None = None,
+    lines: Lines | None = None,
 ) -> Picture:
-    """Look at a session. Costs what `tabulate` costs; meant for a worker thread.
+    """Look at a session; meant for a worker thread.
+
+    Costs by what is new since the last look, and by how many samples differ from each other; by
+    all samples of a period or a window, and where an image was loaded or an era began.
 
     Args:
         session: what to look at.
@@ -161,17 +167,19 @@ def take_picture(
         before: the facts of the last picture; tells whether sampling is being held off now.
         cells: how many buckets the timeline may have.
         exits: where VM exits are counted.
+        lines: tells the lines of source; None where they cannot be had.
     """
     # Asked before the snapshot: what comes with the end is then in the last picture.
     ended, failure = session.ended, session.failure
     live = session.snapshot()
-    placement = known.of(live)
-    vcpus = shown_vcpus = vcpu_modes(live.samples, placement.mode, live.facts)
-    timeline = timeline_of(live.samples, placement.mode, cells)
+    alike = known.alike(live)
+    vcpus = shown_vcpus = vcpu_modes(alike, alike.placement.mode, live.facts)
+    timeline = known.kept(Busy, Busy).timeline(live.samples, known.of(live).mode, cells)
     looked_up, profile = known, live
     if pause is not None:
         profile, looked_up = pause.profile, pause.known
-        shown_vcpus = vcpu_modes(profile.samples, looked_up.of(profile).mode, profile.facts)
+        then = looked_up.alike(profile)
+        shown_vcpus = vcpu_modes(then, then.placement.mode, profile.facts)
     seen = choice.span.seen(profile)
     chosen = choice.filter(seen)
     group = choice.group if choice.view is View.TOP else Group.MODE
@@ -180,7 +188,13 @@ def take_picture(
     order = choice.orders.get(View.TOP, Order())
     most = MOST_ROWS if order.key in by and not order.reverse else None
     table = tabulate(
-        seen.profile, chosen, group, looked_up, most=most, by=by.get(order.key, SortKey.SELF)
+        seen.profile,
+        chosen,
+        group,
+        looked_up,
+        most=most,
+        by=by.get(order.key, SortKey.SELF),
+        lines=lines,
     )
     picture = Picture(
         state=_state(live.facts, before, ended=ended, paused=pause is not None),
@@ -194,7 +208,7 @@ def take_picture(
         vcpus=vcpus,
         modes=_summed(shown_vcpus, choice),
         timeline=timeline,
-        places=placement.places,
+        places=alike.placement.places,
     )
     return _with_view(picture, looked_up, exits)
 
@@ -207,19 +221,14 @@ def _with_view(picture: Picture, known: Resolution, exits: ExitSource | None) ->
         rows, sort = _ordered(picture.table.rows, columns, choice.order)
         return replace(picture, sheet=Sheet(columns, Rows.of(rows, key_of(choice.group)), sort))
     if choice.view is View.SYMBOLS:
-        placement = known.of(shown)
-        keep = picture.filter.mask(shown.samples, placement, known)
-        kept = replace(shown, samples=shown.samples.select(keep))
-        found = image_rows(kept, placement.select(keep))
+        found = image_rows(shown, picture.filter.counted(shown, known))
         image_sheet = image_columns(shown, picture.scale)
         images, sort = _ordered(tuple(found), image_sheet, choice.order)
         return replace(picture, sheet=Sheet(image_sheet, as_rows(list(images)), sort))
     if choice.view is View.EXITS:
         return _with_exits(picture, exits)
     direction = Direction.UP if choice.inverted else Direction.DOWN
-    tree = call_tree(shown, picture.filter, known, direction=direction)
-    tree.settle()
-    return replace(picture, tree=tree)
+    return replace(picture, tree=call_tree(shown, picture.filter, known, direction=direction))
 
 
 def _with_exits(picture: Picture, exits: ExitSource | None) -> Picture:
@@ -237,12 +246,12 @@ def _with_exits(picture: Picture, exits: ExitSource | None) -> Picture:
 
 
 def vcpu_modes(
-    samples: SampleBatch, modes: UInt8s, facts: SourceFacts | None = None
+    samples: SampleBatch | Alike, modes: UInt8s, facts: SourceFacts | None = None
 ) -> tuple[VcpuModes, ...]:
     """The modes of every vcpu that has samples, by guest and index.
 
     Args:
-        samples: the samples.
+        samples: the samples, or groups of them.
         modes: the mode of each; below `len(Mode)`.
         facts: tell what the host gave the vcpus, where it is known and the guest is one.
     """
@@ -252,7 +261,7 @@ def vcpu_modes(
         steal = {i: time.waited_ns / facts.covered_ns for i, time in facts.vcpu_times.items()}
     guests = np.flatnonzero(np.bincount(samples.guest))
     for guest in guests:
-        vcpu, mode, weight = samples.vcpu, modes, samples.weight
+        vcpu, mode, weight = samples.vcpu, modes, samples.weight.astype(np.int64)
         if len(guests) > 1:
             chosen = samples.guest == guest
             vcpu, mode, weight = vcpu[chosen], mode[chosen], weight[chosen]
@@ -269,7 +278,7 @@ def vcpu_modes(
     return tuple(found)
 
 
-def _weights(vcpu: UInt16s, mode: UInt8s, weight: UInt32s) -> NDArray[np.int64]:
+def _weights(vcpu: UInt16s, mode: UInt8s, weight: Int64s) -> NDArray[np.int64]:
     """Summed weights as an array of vcpus by modes."""
     cell = vcpu.astype(np.int64) * len(Mode) + mode
     rows = int(vcpu.max(initial=0)) + 1
@@ -301,11 +310,17 @@ def _state(facts: SourceFacts, before: SourceFacts | None, *, ended: bool, pause
     return State.PAUSED if paused else State.LIVE
 
 
-def groups_of(profile: Profile) -> tuple[Group, ...]:
-    """The groupings that make sense: by guest where there are several, by known tasks."""
+def groups_of(profile: Profile, *, lines: bool = False) -> tuple[Group, ...]:
+    """The groupings that make sense: by guest where there are several, by known tasks, by lines.
+
+    Args:
+        profile: what is looked at.
+        lines: the lines of source can be had.
+    """
     return tuple(
         group
         for group in Group
         if (group is not Group.GUEST or len(profile.guests) > 1)
         and (group not in TASK_GROUPS or len(profile.tasks) > 1)
+        and (group is not Group.LINE or lines)
     )

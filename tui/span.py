@@ -82,7 +82,10 @@ class Span:
         weight = profile.samples.weight
         # Periods of perf can be so large that finer ones would not fit into 32 bits.
         scale = _FINE if int(weight.max()) * _FINE < 1 << 32 else 1
-        share = np.exp2((times - last) / length)
-        aged = np.rint(weight * (scale * share)).astype(weight.dtype)
+        since = last - _FORGOTTEN * length
+        recent = np.flatnonzero(times >= since)
+        share = np.exp2((times[recent] - last) / length)
+        aged = np.zeros(len(weight), weight.dtype)
+        aged[recent] = np.rint(weight[recent] * (scale * share))
         samples = replace(profile.samples, weight=aged)
-        return Seen(replace(profile, samples=samples), last - _FORGOTTEN * length, scale=scale)
+        return Seen(replace(profile, samples=samples), since, scale=scale)

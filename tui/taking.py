@@ -9,6 +9,7 @@ from pathlib import Path
 from gprof.export.exporting import export
 from gprof.export.formats import FORMATS, format_of
 from gprof.profile.profile import Profile
+from gprof.profile.view import Group
 from gprof.recording.writer import save
 from symbols.memory import Memory
 from tui.picture import Picture
@@ -21,7 +22,9 @@ def export_picture(picture: Picture, path: Path) -> str:
         GprofError: the name asks for no format, or the file cannot be written.
     """
     form = format_of(path)
-    export(picture.shown, path, form, chosen=picture.filter, group=picture.choice.group)
+    # Files have their lines from `gprof annotate`.
+    group = picture.choice.group if picture.choice.group is not Group.LINE else Group.SYMBOL
+    export(picture.shown, path, form, chosen=picture.filter, group=group)
     weights = f", weights in 1/{picture.scale} of a sample" if picture.scale != 1 else ""
     return f"Wrote {path}: {form} ({FORMATS[form].about}){weights}."
 

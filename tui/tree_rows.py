@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Iterator, Sequence
+from collections import deque
+from collections.abc import Collection, Iterator
 from dataclasses import dataclass
+from itertools import islice
 
 from gprof.profile.tree import Node, NodeKind
-from tui.flame_layout import DEEPEST, Path, key_of
+from tui.flame_layout import DEEPEST, Path
 from tui.glyphs import Glyphs
 from tui.toned import Tone
 from tui.widgets.column import Cell, Column, Rows, Share
@@ -43,62 +45,52 @@ def tree_rows(root: Node, opened: Collection[Path]) -> Rows[TreeRow]:
     waiting: list[tuple[Path, Node]] = [((), root)]
     while waiting and len(rows) < MOST_ROWS:
         path, node = waiting.pop()
-        children = node.children()
         is_open = not path or path in opened
         if path:
-            rows.append(TreeRow(node, path, is_open if children else None))
+            rows.append(TreeRow(node, path, is_open if node.width else None))
         if is_open and len(path) < DEEPEST:
-            if len(children) > MOST_CHILDREN:
-                children = [*children[:MOST_CHILDREN], _rest(children[MOST_CHILDREN:])]
-            waiting += [((*path, key_of(child)), child) for child in reversed(children)]
+            children = _shown(node)
+            waiting += [((*path, child.key), child) for child in reversed(children)]
     return Rows.of(rows, lambda row: row.path)
 
 
-def _rest(children: Sequence[Node]) -> Node:
-    """What stands for the children that are not shown."""
-    rest = Node(f"({len(children):,} more)", "", NodeKind.ROOT)
-    rest.total = sum(child.total for child in children)
-    rest.own = sum(child.own for child in children)
-    return rest
+def _shown(node: Node) -> list[Node]:
+    """The heaviest children, and what stands for the others."""
+    shown = list(islice(node.branches(), MOST_CHILDREN))
+    more = node.width - len(shown)
+    if more:
+        own = node.own_of_branches - sum(child.own for child in shown)
+        total = node.total - node.own - sum(child.total for child in shown)
+        shown.append(Node((f"({more:,} more)", "", NodeKind.ROOT), own, total))
+    return shown
 
 
 def hot_path(node: Node, path: Path) -> Iterator[Path]:
     """What to open below a node to see where most of its weight goes."""
     while len(path) < DEEPEST:
         yield path
-        heaviest = next(iter(node.children()), None)
+        heaviest = next(node.branches(), None)
         if heaviest is None or heaviest.total < _HOT * node.total:
             return
-        node, path = heaviest, (*path, key_of(heaviest))
+        node, path = heaviest, (*path, heaviest.key)
 
 
 def all_below(node: Node, path: Path) -> Iterator[Path]:
     """The paths of a node and everything below it, nearest first, up to `MOST_ROWS`."""
-    level = [(path, node)]
+    waiting = deque([(path, node)])
     found = 0
-    while level:
-        below = []
-        for here, parent in level:
-            yield here
-            found += 1
-            if found >= MOST_ROWS:
-                return
-            if len(here) < DEEPEST:
-                below += [((*here, key_of(child)), child) for child in parent.branches()]
-        level = below
+    while waiting and found < MOST_ROWS:
+        here, parent = waiting.popleft()
+        yield here
+        found += 1
+        if len(here) < DEEPEST:
+            below = islice(parent.branches(), MOST_ROWS - found - len(waiting))
+            waiting += [((*here, child.key), child) for child in below]
 
 
 def matched_weight(root: Node, pattern: re.Pattern[str]) -> int:
     """Weight of the samples with a match anywhere on their stack, each counted once."""
-    weight = 0
-    waiting: list[Node] = list(root.branches())
-    while waiting:
-        node = waiting.pop()
-        if pattern.search(node.name):
-            weight += node.total
-        else:
-            waiting += node.branches()
-    return weight
+    return root.matching(lambda key: pattern.search(key[0]) is not None)[1]
 
 
 def tree_columns(

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from gprof.annotator import Annotator
-from gprof.cli.running import ending_gently
+from gprof.cli.ending import ending_gently
 from gprof.cli.source_options import annotator_of
 from gprof.live import Live, Session
 from symbols.memory import Memory

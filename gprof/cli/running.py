@@ -1,18 +1,14 @@
-"""Running a live session from a command: signals, progress, the words at the end."""
+"""Running a live session from a command: progress, the words at the end."""
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import click
 
 from gprof.attach import attach
+from gprof.cli.ending import ending_gently
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
@@ -129,28 +125,6 @@ def begin_perf(
         memories=found.code,
     )
     return live, found.code
-
-
-@contextmanager
-def ending_gently(live: Live) -> Iterator[threading.Event]:
-    """Let Ctrl-C and SIGTERM end the session; a second one ends the program.
-
-    Yields:
-        What is set when one of them came.
-    """
-    came = threading.Event()
-
-    def end(number: int, _frame: FrameType | None) -> None:
-        came.set()
-        live.stop()
-        signal.signal(number, signal.default_int_handler if number == signal.SIGINT else 0)
-
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
-    try:
-        yield came
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
 
 
 def run_with_progress(live: Live) -> None:

@@ -25,6 +25,7 @@ from gprof.cli.source_options import source_options, source_tree
 
 if TYPE_CHECKING:
     from gprof.exit_watch import ExitWatch
+    from gprof.exits_on_demand import ExitsOnDemand
     from gprof.given_symbols import GivenSymbols
 
 
@@ -46,7 +47,6 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
     tables.
     """
     from gprof.cli.looking import look
-    from gprof.cli.running import begin, begin_perf
 
     tree = source_tree(given)
     refuse_several(given, path, perf=perf)
@@ -66,6 +66,9 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             exits=_exits_of(path, symbols),
         )
         return 0
+    # What attaches to a guest takes as long to import as a recording to open.
+    from gprof.cli.running import begin, begin_perf
+
     if path is not None or perf:
         from gprof.sampling.perf import PerfFile
 
@@ -76,7 +79,19 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             else PerfFile("-", host=wanted.host, event=wanted.event, exits=wanted.exits)
         )
         live, code = begin_perf(source, symbols, duration_s=options.duration_s)
-        look(live, code, plain=plain, leave_at_end=options.duration_s is not None, tree=tree)
+        exits = _exits_now(symbols, wanted.pid) if perf else None
+        try:
+            look(
+                live,
+                code,
+                plain=plain,
+                leave_at_end=options.duration_s is not None,
+                exits=exits,
+                tree=tree,
+            )
+        finally:
+            if exits is not None:
+                exits.stop()
         return 0
     live, guest = begin(options, symbols.only())
     look(
@@ -88,6 +103,15 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
         tree=tree,
     )
     return 0
+
+
+def _exits_now(symbols: GivenSymbols, pid: int | None) -> ExitsOnDemand:
+    """The VM exits of the guests of this host, by a second perf that starts with their view."""
+    from gprof.exit_watch import ExitWatch
+    from gprof.exits_on_demand import ExitsOnDemand
+    from gprof.sampling.exit_events import ExitEvent
+
+    return ExitsOnDemand(lambda: ExitWatch(ExitEvent.VMEXIT, symbols, None, pid=pid))
 
 
 def _exits_of(path: Path, symbols: GivenSymbols) -> ExitWatch | None:

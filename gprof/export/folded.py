@@ -11,7 +11,7 @@ from typing import BinaryIO
 
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Profile
-from gprof.profile.tree import stack_lines
+from gprof.profile.tree import call_tree
 from symbols.names import printable
 
 
@@ -29,10 +29,9 @@ class Folded:
         """See `Exporter.write`. Lines with equal text are added up."""
         lines: dict[str, int] = {}
         shown: dict[str, str] = {}  # a function is on many stacks
-        for guest, stack, weight in stack_lines(profile, self.chosen):
+        for stack, weight in call_tree(profile, self.chosen).lines():
             line = ";".join(
-                shown.get(name) or shown.setdefault(name, _frame(name))
-                for name, _, _ in (*guest, *stack)
+                shown.get(name) or shown.setdefault(name, _frame(name)) for name, _, _ in stack
             )
             lines[line] = lines.get(line, 0) + weight
         out.writelines(f"{line} {lines[line]}\n".encode() for line in sorted(lines))

@@ -3,67 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.places import Placement
-from gprof.sampling.numbering import AT_ONCE, Numbering, one_of_each
-from gprof.sampling.source import Int64s, SampleBatch
+from gprof.sampling.source import Int64s
 
 #: The key of an entity (a place, a module, …) in a mode is `entity * MODES + mode`.
 MODES = 8
 
 #: Where the samples of a key do not all have the same value.
 SEVERAL = -1
-
-
-@dataclass(frozen=True, slots=True)
-class Alike:
-    """Samples that no table tells apart, as one row: of one place or path, mode, vcpu and task.
-
-    Attributes:
-        samples: one of each row; their weights mean nothing.
-        placement: of these.
-        count: how many each row stands for.
-        weight: of all of these together.
-    """
-
-    samples: SampleBatch
-    placement: Placement
-    count: Int64s
-    weight: Int64s
-
-
-def alike(samples: SampleBatch, placement: Placement) -> Alike:
-    """Merge samples, a piece at a time: there are few rows, however many samples.
-
-    Args:
-        samples: those that count.
-        placement: of these.
-    """
-    numbering, with_task = Numbering(), Numbering()
-    tasks = bool(samples.task.any())
-    example, count, weight = (np.zeros(0, np.int64) for _ in range(3))
-    for first in range(0, len(samples), AT_ONCE):
-        rows = slice(first, first + AT_ONCE)
-        path = placement.path[rows].astype(np.int64)
-        where = np.where(path < 0, placement.own[rows], path + len(placement.places))
-        key = (where * MODES + placement.mode[rows]) << 16 | samples.vcpu[rows]
-        numbers, _ = numbering.number(key.view(np.uint64))
-        if tasks:
-            key = numbers.astype(np.int64) << 32 | samples.task[rows]
-            numbers, _ = with_task.number(key.view(np.uint64))
-        known, length = len(example), len(with_task if tasks else numbering)
-        if length > known:
-            new = first + one_of_each(numbers, length)[known:]
-            example = np.concatenate([example, new])
-            count, weight = (np.pad(column, (0, length - known)) for column in (count, weight))
-        count += np.bincount(numbers, minlength=length)
-        weight += weigh(numbers, samples.weight[rows], length)
-    return Alike(samples.select(example), placement.select(example), count, weight)
 
 
 def weigh(keys: NDArray[Any], weight: NDArray[Any], length: int) -> Int64s:
@@ -81,7 +33,7 @@ def shared(keys: NDArray[Any], values: NDArray[Any], length: int) -> Int64s:
 
 def totals(
     placement: Placement,
-    entity_of: Int64s,
+    entity_of: Int64s | None,
     keys: Int64s,
     *,
     own: Int64s,
@@ -92,23 +44,24 @@ def totals(
     """What each key weighs anywhere on the stacks, and which values its samples share.
 
     Args:
-        placement: of the samples that count.
-        entity_of: for each place its entity.
-        keys: for each sample its own key; the stack's other keys have the same mode.
+        placement: of the groups that count.
+        entity_of: for each place its entity; None where each is one.
+        keys: for each group of samples its own key; the stack's others have the same mode.
         own: for each key its self weight.
-        told: columns of samples, such as the numbers of their vcpus; see `shared`.
-        weight: of each sample.
+        told: columns of groups, such as the numbers of their vcpus; see `shared`.
+        weight: of each group.
         length: one more than the greatest key.
     """
     path = placement.path
     without = path < 0
     if without.all():
         return own, [shared(keys, column, length) for column in told]
-    # A function that is twice on a stack counts once: the entities of a path are made distinct.
-    pairs = np.unique(
-        (placement.pair_path.astype(np.int64) << 32) | entity_of[placement.pair_place]
-    )
-    pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
+    pair_path = placement.pair_path.astype(np.int64)
+    pair_entity = placement.pair_place.astype(np.int64)
+    if entity_of is not None:
+        # What is twice on a stack counts once: the entities of a path are made distinct.
+        pairs = np.unique(pair_path << 32 | entity_of[placement.pair_place])
+        pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
     on_path = path[~without] * MODES + keys[~without] % MODES
     paths = len(placement.frames) * MODES
     path_weight = weigh(on_path, weight[~without], paths)

@@ -214,9 +214,7 @@ def _name(row: Row) -> str:
 
 def _scale(before: Profile, after: Profile, chosen: Filter, confidence: float) -> Scale:
     def weights(profile: Profile) -> UInt32s:
-        known = Resolution()
-        keep = chosen.mask(profile.samples, known.of(profile), known)
-        kept: UInt32s = profile.samples.weight[keep]
+        kept: UInt32s = profile.samples.weight[chosen.mask(profile, Resolution())]
         return kept
 
     first, second = weights(before), weights(after)

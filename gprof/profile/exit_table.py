@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.exit_reasons import ExitReasons
-from gprof.profile.exits import Exits
-from symbols.space import AddressSpace
+if TYPE_CHECKING:  # a table is also shown where nothing is measured, as by the screen
+    from gprof.profile.exit_reasons import ExitReasons
+    from gprof.profile.exits import Exits
+    from symbols.space import AddressSpace
 
 
 class ExitGroup(StrEnum):

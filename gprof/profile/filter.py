@@ -9,7 +9,9 @@ from enum import StrEnum
 import numpy as np
 from numpy.typing import NDArray
 
+from gprof.profile.alike import Alike
 from gprof.profile.places import Placement
+from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
 from gprof.sampling.source import Mode, SampleBatch
 
@@ -63,25 +65,49 @@ class Filter:
     task_ids: frozenset[int] | None = None
     frames: tuple[FramePattern, ...] = ()
 
-    def mask(
-        self, samples: SampleBatch, placement: Placement, known: Resolution
-    ) -> NDArray[np.bool_]:
-        """For each sample whether it counts."""
-        keep = np.ones(len(samples), bool)
+    def counted(self, profile: Profile, known: Resolution) -> Alike:
+        """The samples of a profile that count, added up where all of its time does."""
+        within = self._within(profile.samples)
+        if within is None:
+            alike = known.alike(profile)
+        else:
+            samples, placement = profile.samples.select(within), known.of(profile).select(within)
+            alike = Alike.among(samples, placement)
+        keep = self._lets_through(alike.placement, alike, known)
+        return alike if keep.all() else alike.select(keep)
+
+    def mask(self, profile: Profile, known: Resolution) -> NDArray[np.bool_]:
+        """For each sample of a profile whether it counts."""
+        keep = self._lets_through(known.of(profile), profile.samples, known)
+        within = self._within(profile.samples)
+        return keep if within is None else keep & within
+
+    def _within(self, samples: SampleBatch) -> NDArray[np.bool_] | None:
+        """For each sample whether its time counts; None where every time does."""
+        if self.since_ns is None and self.until_ns is None:
+            return None
+        within = np.ones(len(samples), bool)
         if self.since_ns is not None:
-            keep &= samples.time >= self.since_ns
+            within &= samples.time >= self.since_ns
         if self.until_ns is not None:
-            keep &= samples.time < self.until_ns
+            within &= samples.time < self.until_ns
+        return within
+
+    def _lets_through(
+        self, placement: Placement, alike: Alike | SampleBatch, known: Resolution
+    ) -> NDArray[np.bool_]:
+        """For each sample or group whether it counts, as far as its time does not tell."""
+        keep = np.ones(len(alike), bool)
         for column, wanted in (
             (placement.mode, self.modes),
-            (samples.vcpu, self.vcpus),
-            (samples.guest, self.guests),
-            (samples.task, self.task_ids),
+            (alike.vcpu, self.vcpus),
+            (alike.guest, self.guests),
+            (alike.task, self.task_ids),
         ):
             if wanted is not None:
                 keep &= np.isin(column, np.fromiter(wanted, np.int64))
         if self.tasks is not None:
-            task = known.tasks.known(samples.task)  # first: the table may grow meanwhile
+            task = known.tasks.known(alike.task)  # first: the table may grow meanwhile
             keep &= known.tasks.matching(self.tasks)[task]
         if self.pattern is not None:
             keep &= self._found(FramePattern(self.pattern), placement, known)

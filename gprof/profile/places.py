@@ -60,6 +60,7 @@ class Placement:
         frames: for each path the places of its stack, leaf first.
         pair_path: i32, path of each distinct (path, place); `pair_place` has the place.
         pair_place: i32, see there. A function that calls itself is one pair.
+        nameless: i32, the places without a symbol.
     """
 
     places: tuple[Place, ...]
@@ -69,9 +70,10 @@ class Placement:
     frames: tuple[tuple[int, ...], ...]
     pair_path: NDArray[np.int32]
     pair_place: NDArray[np.int32]
+    nameless: NDArray[np.int32]
 
-    def select(self, which: NDArray[Any]) -> Placement:
-        """The samples of a mask, or of indices in their order, with all places and paths."""
+    def select(self, which: NDArray[Any] | slice) -> Placement:
+        """Samples chosen as by `SampleBatch.select`, with all places and paths."""
         return replace(self, own=self.own[which], mode=self.mode[which], path=self.path[which])
 
 

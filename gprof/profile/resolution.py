@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
+from gprof.profile.alike import Alike, Tally
+from gprof.profile.contexts import Contexts, of_callers, parts, space_of
+from gprof.profile.growing import Growing, begins_with
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
 from gprof.sampling.numbering import AT_ONCE, Numbering
-from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
-from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
+from gprof.sampling.source import Mode, SampleBatch, UInt64s
+from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason
+
+T = TypeVar("T")
 
 #: Modes as shown; a number that a later version may add is shown as unknown.
 _SHOWN_MODE = np.array([mode if mode <= max(Mode) else Mode.UNKNOWN for mode in range(256)], "u1")
-#: How a processor ran the code of a sample in each mode; an idle one waits in a kernel.
-_RUNNING = np.full(256, Running.UNKNOWN, "u1")
-_RUNNING[[Mode.KERNEL, Mode.USER, Mode.IDLE, Mode.FIRMWARE]] = (
-    Running.PRIVILEGED,
-    Running.USER,
-    Running.PRIVILEGED,
-    Running.BARE,
-)
-#: A context is what the meaning of an address depends on: the layout of its user space, where
-#: that counts, the guest, its era, how the processor ran; each shifted left by so much.
-_LAYOUT, _GUEST, _ERA = 32, 16, 2
 #: Patterns whose matches are kept.
 _PATTERNS = 16
 
@@ -51,10 +45,15 @@ class Resolution:
 
     def of(self, profile: Profile) -> Placement:
         """The profile's samples with their addresses looked up."""
-        self.tasks = profile.tasks
-        if self._known is None or not self._known.leads_to(profile):
-            self._known = _Lineage(profile)
-        return self._known.extended(profile)
+        return self._lineage(profile).extended(profile)
+
+    def alike(self, profile: Profile) -> Alike:
+        """The profile's samples added up as far as they are alike, with their addresses looked up.
+
+        They are added up as they come; but all of them where the weights are others each time, as
+        under decay.
+        """
+        return self._lineage(profile).alike(profile)
 
     def matches(
         self, pattern: re.Pattern[str], *, symbol: bool = True, module: bool = True
@@ -69,6 +68,32 @@ class Resolution:
         if self._known is None:
             return np.empty(0, bool)
         return self._known.matches(pattern, symbol=symbol, module=module)
+
+    def contexts(self, profile: Profile) -> Contexts:
+        """What the meaning of the profile's addresses depends on."""
+        lineage = self._lineage(profile)
+        lineage.extended(profile)
+        return lineage.contexts
+
+    def kept(self, key: Hashable, make: Callable[[], T]) -> T:
+        """What was made of the places and paths of the last profile, and is forgotten with them.
+
+        Args:
+            key: what it is.
+            make: makes it, for the first time.
+        """
+        if self._known is None:
+            return make()
+        if key not in self._known.kept:
+            self._known.kept[key] = make()
+        found: T = self._known.kept[key]
+        return found
+
+    def _lineage(self, profile: Profile) -> _Lineage:
+        self.tasks = profile.tasks
+        if self._known is None or not self._known.leads_to(profile):
+            self._known = _Lineage(profile)
+        return self._known
 
 
 class _Lineage:
@@ -86,22 +111,28 @@ class _Lineage:
         self._pcs: dict[int, Numbering] = {}
         self._place_of_pc: dict[int, NDArray[np.int32]] = {}  # in the order of _pcs
         self._user_spaces = first.user_spaces
-        self._idle = np.empty(0, bool)  # by place
+        self.contexts = Contexts.unread()
         # Of each sample.
-        self._own = np.empty(0, np.int32)
-        self._mode = np.empty(0, np.uint8)
-        self._path = np.empty(0, np.int32)
-        self._leaf = np.zeros(1, np.uint64)  # by stack id
+        self._own: Growing[np.int32] = Growing(np.int32)
+        self._path: Growing[np.int32] = Growing(np.int32)
+        self._mode: Growing[np.uint8] = Growing(np.uint8)
+        self._tally = Tally()
+        # Of each place.
+        self._idle: Growing[np.bool_] = Growing(np.bool_)
+        self._nameless: Growing[np.int32] = Growing(np.int32)  # those without a symbol
+        self._leaf: Growing[np.uint64] = Growing(np.uint64)  # by stack id
+        self._leaf.append(np.zeros(1, np.uint64))
         self._paths: dict[int, Numbering] = {}  # by context; of stack ids
         self._path_of_stack: dict[int, NDArray[np.int32]] = {}  # by context, as _place_of_pc
         self._frames: list[tuple[int, ...]] = []  # by path
-        self._pairs = np.empty(0, np.int64)  # path << 32 | place
+        self._pair_path: Growing[np.int32] = Growing(np.int32)
+        self._pair_place: Growing[np.int32] = Growing(np.int32)
+        self.kept: dict[Hashable, Any] = {}
         # By pattern and where it is looked for: whether it is in each place.
         self._matched: dict[tuple[re.Pattern[str], bool, bool], list[bool]] = {}
 
     def leads_to(self, profile: Profile) -> bool:
         """Whether the profile begins with the samples of the last one, in the same spaces."""
-        known = len(self._samples)
         return (
             self._stacks is profile.stacks
             and self._user_spaces is profile.user_spaces
@@ -112,10 +143,8 @@ class _Lineage:
             and (
                 profile.samples is self._samples  # a screen asks twice for one look
                 or all(
-                    np.array_equal(
-                        getattr(profile.samples, column)[:known], getattr(self._samples, column)
-                    )
-                    for column in ("pc", "guest", "stack", "task", "mode")
+                    begins_with(getattr(profile.samples, column), getattr(self._samples, column))
+                    for column in ("time", "pc", "guest", "stack", "task", "mode")
                 )
             )
         )
@@ -126,16 +155,28 @@ class _Lineage:
         same = profile.samples is self._samples and changes == self._changes
         if self._placement is not None and same:
             return self._placement
-        self._extend(profile, spaces_changed=changes != self._changes)
         self._changes = changes
+        self._extend(profile)
+        return self._placed()
+
+    def alike(self, profile: Profile) -> Alike:
+        """See `Resolution.alike`."""
+        placement = self.extended(profile)
+        if not self._tally.leads_to(profile.samples):
+            return Alike.among(profile.samples, placement)
+        self._tally.follow(profile.samples, placement)
+        return self._tally.alike(placement)
+
+    def _placed(self) -> Placement:
         self._placement = Placement(
             tuple(self._places),
-            self._own,
-            self._mode,
-            self._path,
+            self._own.values,
+            self._mode.values,
+            self._path.values,
             tuple(self._frames),
-            (self._pairs >> 32).astype(np.int32),
-            (self._pairs & 0xFFFFFFFF).astype(np.int32),
+            self._pair_path.values,
+            self._pair_place.values,
+            self._nameless.values,
         )
         return self._placement
 
@@ -154,52 +195,64 @@ class _Lineage:
         ]
         return np.array(matched, bool)
 
-    def _extend(self, profile: Profile, *, spaces_changed: bool) -> None:
-        """Number and look up what is new since the last call.
-
-        Args:
-            profile: what this leads to.
-            spaces_changed: processes were read meanwhile: their samples mean something else.
-        """
-        known, length = len(self._samples), len(profile.samples)
+    def _extend(self, profile: Profile) -> None:
+        """Number and look up what is new since the last call, a piece at a time."""
         leaves = [frames[0] for _, frames in profile.stacks.since(len(self._leaf))]
-        self._leaf = np.concatenate([self._leaf, np.array(leaves, np.uint64)])
-        self._own, self._mode, self._path = (
-            _longer(column, length) for column in (self._own, self._mode, self._path)
-        )
-        layout_of = _layouts(profile)
-        for first in range(0 if spaces_changed else known, length, AT_ONCE):
-            end = min(first + AT_ONCE, length)
-            before = max(min(known, end) - first, 0)
-            self._place(profile, slice(first, end), before, layout_of)
+        self._leaf.append(np.array(leaves, np.uint64))
+        before, self.contexts = self.contexts, Contexts.now(profile)
+        # Those first whose process was read meanwhile.
+        moved = self.contexts.moved(before, self._samples)
+        if len(moved):
+            self._move(profile, moved)
+        known, length = len(self._samples), len(profile.samples)
+        for column in (self._own, self._path, self._mode):
+            column.reserve(length)
+        for first in range(known, length, AT_ONCE):
+            samples = profile.samples.select(slice(first, first + AT_ONCE))
+            own, path = self._look_up_samples(profile, samples)
+            mode = _SHOWN_MODE[samples.mode]
+            mode[(mode == Mode.KERNEL) & self._idle.values[own]] = Mode.IDLE
+            self._own.append(own)
+            self._path.append(path)
+            self._mode.append(mode)
         self._samples = profile.samples
 
-    def _place(self, profile: Profile, rows: slice, known: int, layout_of: Int64s) -> None:
-        """Look some samples up; of the first `known` those in user space."""
-        samples = profile.samples.select(rows)
-        contexts = _contexts(profile, samples, layout_of)
-        own, path, mode = self._own[rows], self._path[rows], self._mode[rows]
-        left = np.arange(len(own))
-        if known:
-            left = left[(left >= known) | (samples.mode == Mode.USER)]
-        path[left] = -1
+    def _move(self, profile: Profile, moved: NDArray[np.intp]) -> None:
+        """Look up samples again that mean something else now."""
+        self._tally.take_back(moved, self._placed())
+        samples = self._samples.select(moved)
+        own, path = np.empty(len(moved), np.int32), np.empty(len(moved), np.int32)
+        for first in range(0, len(moved), AT_ONCE):
+            rows = slice(first, first + AT_ONCE)
+            own[rows], path[rows] = self._look_up_samples(profile, samples.select(rows))
+        self._own.put(moved, own)
+        self._path.put(moved, path)
+        self._tally.put_back(moved, self._placed())
+
+    def _look_up_samples(
+        self, profile: Profile, samples: SampleBatch
+    ) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+        """The place and the path of some samples."""
+        contexts, leaf = self.contexts.of(profile, samples), self._leaf.values
+        own, path = np.zeros(len(samples), np.int32), np.full(len(samples), -1, np.int32)
+        left = np.arange(len(samples))
         while len(left):
             context = int(contexts[left[0]])
             alike = contexts[left] == context
             here, left = left[alike], left[~alike]
             own[here] = self._places_of(profile, context, samples.pc[here])
-            if len(self._leaf) == 1:
+            if len(leaf) == 1:
                 continue
             stack = samples.stack[here]
-            has = here[(stack > 0) & (stack < len(self._leaf))]
+            has = here[(stack > 0) & (stack < len(leaf))]
             # A stack's leaf is its sample's pc. Where a file says otherwise it is not its own.
-            has = has[self._leaf[samples.stack[has]] == samples.pc[has]]
+            has = has[leaf[samples.stack[has]] == samples.pc[has]]
             path[has] = self._paths_of(profile, context, samples.stack[has].astype(np.uint64))
-        if len(self._idle) < len(self._places):
-            idle = [place.idle for place in self._places[len(self._idle) :]]
-            self._idle = np.concatenate([self._idle, np.array(idle, bool)])
-        mode[:] = _SHOWN_MODE[samples.mode]
-        mode[(mode == Mode.KERNEL) & self._idle[own]] = Mode.IDLE
+        known, places = len(self._idle), self._places[len(self._idle) :]
+        self._idle.append(np.array([place.idle for place in places], bool))
+        nameless = [i for i, p in enumerate(places, known) if p.reason is not Reason.RESOLVED]
+        self._nameless.append(np.array(nameless, np.int32))
+        return own, path
 
     def _places_of(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         numbering = self._pcs.setdefault(context, Numbering())
@@ -213,10 +266,8 @@ class _Lineage:
 
     def _look_up(self, profile: Profile, context: int, pcs: UInt64s) -> NDArray[np.int32]:
         """The place of each pc. Places are made for what is distinct: Python is slow."""
-        layout, guest, era, running = _parts(context)
-        space = profile.space(guest).eras[era]
-        if layout:
-            space = profile.user_spaces.layouts[layout]
+        layout, guest, era, running = parts(context)
+        space = space_of(profile, context)
         resolved = space.resolve(pcs, running)
         if layout:
             resolved.reason[resolved.reason == Reason.NO_SYMBOLS] = Reason.USER_PROGRAM
@@ -274,65 +325,20 @@ class _Lineage:
         pcs -= is_caller & (pcs > 0)
         places = np.empty(len(pcs), np.int32)
         places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
-        # How the processor ran the callers is not known: a stack may begin in user space.
-        _, guest, era, _ = _parts(context)
-        of_callers = guest << _GUEST | era << _ERA | Running.UNKNOWN
-        places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
+        places[is_caller] = self._places_of(profile, of_callers(context), pcs[is_caller])
         packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-        self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+        pairs = np.unique(packed)
+        self._pair_path.append((pairs >> 32).astype(np.int32))
+        self._pair_place.append((pairs & 0xFFFFFFFF).astype(np.int32))
         ends = np.cumsum(depth).tolist()
         flat = places.tolist()
         starts = [0, *ends[:-1]]
         self._frames += [tuple(flat[start:end]) for start, end in zip(starts, ends, strict=True)]
 
 
-def _longer(column: NDArray[Any], length: int) -> NDArray[Any]:
-    """A copy with room for more: what was given out stays as it is."""
-    longer = np.empty(length, column.dtype)
-    longer[: len(column)] = column
-    return longer
-
-
 def _known_eras(space: AddressSpace) -> list[tuple[AddressSpace, int, int]]:
     """What the meaning of addresses in a space depends on."""
     return [(era, era.since_ns, len(era.images)) for era in space.eras]
-
-
-def _layouts(profile: Profile) -> Int64s:
-    """By id of a task the layout of its user space; 0 where that was not read."""
-    layouts = profile.user_spaces.layouts_of()
-    space_of = profile.tasks.spaces()
-    space_of[space_of >= len(layouts)] = 0
-    layout_of: Int64s = layouts[space_of]
-    return layout_of
-
-
-def _contexts(profile: Profile, samples: SampleBatch, layout_of: Int64s) -> Int64s:
-    """The context of each sample.
-
-    The layout is that of its process in user mode, where that was read; else 0.
-    """
-    context = samples.guest.astype(np.int64) << _GUEST
-    for number, space in profile.spaces.items():
-        if space.earlier:
-            ours = samples.guest == number
-            context[ours] |= space.era_at(samples.time[ours]) << _ERA
-    context |= _RUNNING[samples.mode]
-    if layout_of.any():
-        user = samples.mode == Mode.USER
-        task = samples.task[user]
-        context[user] |= layout_of[np.where(task < len(layout_of), task, 0)] << _LAYOUT
-    return context
-
-
-def _parts(context: int) -> tuple[int, int, int, Running]:
-    """Layout, guest, era and manner of running of a context."""
-    return (
-        context >> _LAYOUT,
-        context >> _GUEST & 0xFFFF,
-        context >> _ERA & (1 << _GUEST - _ERA) - 1,
-        Running(context & (1 << _ERA) - 1),
-    )
 
 
 def _identity(image: LoadedImage) -> tuple[str, ImageKind, bytes, str]:

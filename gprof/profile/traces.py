@@ -115,7 +115,7 @@ def traces(profile: Profile, chosen: Filter = EVERYTHING, *, exact: bool = False
     """
     known = Resolution()
     placement = known.of(profile)
-    keep = chosen.mask(profile.samples, placement, known)
+    keep = chosen.mask(profile, known)
     samples, placement = profile.samples.select(keep), placement.select(keep)
     stacked = bool((placement.path >= 0).any())
     numbers, places, stacks = _by_function(placement, above=not exact and not stacked)

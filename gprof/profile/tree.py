@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from enum import StrEnum
 from typing import TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gprof.profile.counting import MODES
 from gprof.profile.filter import EVERYTHING, Filter
-from gprof.profile.places import Place
+from gprof.profile.places import Place, Placement
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
-from gprof.sampling.numbering import distinct
+from gprof.profile.trie import Trie, Weighed
 from gprof.sampling.source import Mode
 from symbols.names import printable
 from symbols.space import ImageKind
@@ -49,12 +50,17 @@ _BY_MODE = {
 }
 
 
-#: Name, module and kind of a node.
-Step: TypeAlias = tuple[str, str, NodeKind]
+#: Name, module and kind: what makes a node the same one in another tree.
+NodeKey: TypeAlias = tuple[str, str, NodeKind]
+
+#: Children that are put in order by Python; more are by numpy.
+_FEW = 64
 
 
 class Node:
     """A function called along one path, or a group of them.
+
+    Nodes are made when they are asked for: of fifty thousand a screen shows fifty.
 
     Attributes:
         name: the function, or what stands for it.
@@ -64,53 +70,71 @@ class Node:
         total: weight of the samples that pass or end here.
     """
 
-    __slots__ = ("_children", "_in_order", "kind", "module", "name", "own", "total")
+    __slots__ = ("_at", "_made", "_order", "_tree", "kind", "module", "name", "own", "total")
 
-    def __init__(self, name: str, module: str, kind: NodeKind) -> None:
-        self.name = name
-        self.module = module
-        self.kind = kind
-        self.own = 0
-        self.total = 0
-        self._children: dict[Step, Node] = {}
-        self._in_order: list[Node] | None = None
+    def __init__(self, key: NodeKey, own: int, total: int) -> None:
+        self.name, self.module, self.kind = key
+        self.own = own
+        self.total = total
+        self._tree: Weighed[NodeKey] | None = None
+        self._at = 0
+        self._made: dict[int, Node] = {}
+        self._order: list[Node] | NDArray[np.int64] | None = None
 
-    def child(self, name: str, module: str, kind: NodeKind) -> Node:
-        """The child of that name, made where it is missing."""
-        key = (name, module, kind)
-        found = self._children.get(key)
-        if found is None:
-            found = self._children[key] = Node(*key)
-        return found
+    @classmethod
+    def root(cls, tree: Weighed[NodeKey]) -> Node:
+        """Where a tree begins."""
+        node = cls(("all", "", NodeKind.ROOT), int(tree.own[0]), int(tree.total[0]))
+        node._tree = tree
+        return node
 
-    def branch(self, key: Step) -> Node | None:
+    @property
+    def key(self) -> NodeKey:
+        """What makes it the same node in another tree."""
+        return self.name, self.module, self.kind
+
+    @property
+    def width(self) -> int:
+        """How many children it has."""
+        return len(self._below)
+
+    @property
+    def own_of_branches(self) -> int:
+        """Weight of the samples that end in a child itself."""
+        below, tree = self._below, self._tree
+        if isinstance(below, list) or tree is None:
+            return sum(node.own for node in below)
+        return int(tree.own[below].sum())
+
+    def branch(self, key: NodeKey) -> Node | None:
         """The child of that name, module and kind, if it is there."""
-        return self._children.get(key)
+        found = self._tree.find(self._at, key) if self._tree is not None else None
+        return self._node(found) if found is not None else None
 
-    def branches(self) -> Iterable[Node]:
-        """The children in no order that means anything."""
-        return self._children.values()
+    def branches(self) -> Iterator[Node]:
+        """The children by falling weight, then name: the same order for the same profile."""
+        below, tree = self._below, self._tree
+        if isinstance(below, list) or tree is None:
+            yield from below
+            return
+        weights = -tree.total[below]
+        first = 0
+        while first < len(below):
+            last = int(np.searchsorted(weights, weights[first], side="right"))
+            alike = [self._node(at) for at in below[first:last].tolist()]
+            yield from sorted(alike, key=lambda node: node.key)
+            first = last
 
     def children(self) -> list[Node]:
-        """By falling weight, then name: the same order for the same profile."""
-        if self._in_order is not None:
-            return self._in_order
-        return sorted(self._children.values(), key=lambda n: (-n.total, n.name, n.module, n.kind))
+        """All of `branches`."""
+        return list(self.branches())
 
-    def settle(self) -> None:
-        """Put all children below this in their order for good, once nothing is added any more.
+    def matching(self, matches: Callable[[NodeKey], bool]) -> tuple[int, int]:
+        """How many nodes of the whole tree match, and the weight of the samples below any.
 
-        A screen asks for them again and again, and some nodes have fifty thousand.
+        Each sample counts once, and the root does not.
         """
-        waiting = [self]
-        while waiting:
-            node = waiting.pop()
-            node.put_in_order()
-            waiting += node.branches()
-
-    def put_in_order(self) -> None:
-        """See `settle`; of this node alone."""
-        self._in_order = self.children()
+        return self._tree.matching(matches) if self._tree is not None else (0, 0)
 
     def walk(self) -> Iterator[tuple[tuple[Node, ...], Node]]:
         """Every node with those above it, root first, in an order that never changes."""
@@ -119,6 +143,47 @@ class Node:
             above, node = waiting.pop()
             yield above, node
             waiting += [((*above, node), child) for child in reversed(node.children())]
+
+    def lines(self) -> Iterator[tuple[list[NodeKey], int]]:
+        """The keys from the root, without it, to each node of the whole tree that has own weight.
+
+        Makes no nodes, and has no order that means anything.
+        """
+        return self._tree.lines() if self._tree is not None else iter(())
+
+    @property
+    def _below(self) -> list[Node] | NDArray[np.int64]:
+        """The children in their order; the numbers of many by their weights alone."""
+        if self._order is None:
+            found = self._tree.below(self._at) if self._tree is not None else []
+            if len(found) > _FEW and self._tree is not None:
+                numbers = np.array(found, np.int64)
+                order = np.argsort(-self._tree.total[numbers], kind="stable")
+                self._order = numbers[order]
+            else:
+                nodes = [self._node(at) for at in found]
+                self._order = sorted(nodes, key=lambda node: (-node.total, *node.key))
+        return self._order
+
+    def _node(self, at: int) -> Node:
+        found = self._made.get(at)
+        if found is None:
+            tree = self._tree
+            assert tree is not None
+            key = tree.trie.keys[tree.key[at]]
+            found = self._made[at] = Node(key, int(tree.own[at]), int(tree.total[at]))
+            found._tree, found._at, found._made = tree, at, self._made
+        return found
+
+
+def tree_of(lines: Iterable[tuple[Iterable[NodeKey], int]]) -> Node:
+    """A tree of lines of nodes, from the root on, with their weights."""
+    trie: Trie[NodeKey] = Trie()
+    ends, weights = [0], [0]
+    for line, weight in lines:
+        ends.append(trie.end(line))
+        weights.append(weight)
+    return Node.root(trie.weighed(np.array(ends), np.array(weights)))
 
 
 class Direction(StrEnum):
@@ -151,71 +216,19 @@ def call_tree(
             gives what it calls, UP who calls it. Where it calls itself the outermost counts
             for DOWN and the innermost for UP, so that no sample is counted twice.
     """
-    root = Node("all", "", NodeKind.ROOT)
-    lines = stack_lines(profile, chosen, known, direction=direction, grouped=not around)
-    for guest, line, weight in lines:
-        first = 0
-        if around:
-            first = next((i for i, (name, _, _) in enumerate(line) if name == around), -1)
-            if first < 0:
-                continue
-        node = root
-        node.total += weight
-        for step in (*guest, *line[first:]):
-            node = node.child(*step)
-            node.total += weight
-        node.own += weight
-    return root
-
-
-def stack_lines(
-    profile: Profile,
-    chosen: Filter = EVERYTHING,
-    known: Resolution | None = None,
-    *,
-    direction: Direction = Direction.DOWN,
-    grouped: bool = True,
-) -> Iterator[tuple[Sequence[Step], Sequence[Step], int]]:
-    """Its guest, where there are several; each distinct stack that counts; the weight of both.
-
-    Two may read alike: functions of one name are several.
-
-    Args:
-        profile: what was sampled.
-        chosen: which samples count.
-        known: keeps looked-up addresses between calls; see `Resolution`.
-        direction: DOWN begins with the root, UP with the leaf.
-        grouped: where no stacks were taken give mode, module and symbol in their place.
-    """
     known = known or Resolution()
-    placement = known.of(profile)
-    keep = chosen.mask(profile.samples, placement, known)
-    grouped = grouped and not (placement.path >= 0).any()
-    weight, placement = profile.samples.weight[keep], placement.select(keep)
-    guests: dict[int, Sequence[Step]] = {}
-    if len(profile.guests) > 1:
-        for number in {place.guest for place in placement.places}:
-            guest = profile.guests.get(number)
-            name = printable(guest.name) if guest else f"guest {number}"
-            guests[number] = [(name, "", NodeKind.ROOT)]
-    steps = [(place.name, place.module, kind_of(place)) for place in placement.places]
-    # Everything below is done once for all samples that are alike.
-    with_stack = placement.path >= 0
-    alike = np.where(with_stack, placement.path, placement.own).astype(np.int64)
-    key = (alike * MODES + (placement.mode if grouped else 0)) * 2 + with_stack
-    found, inverse = distinct(key)
-    weights = np.bincount(inverse, weight, len(found)).astype(np.int64)
-    for packed, one_weight in zip(found.tolist(), weights.tolist(), strict=True):
-        number, stacked = packed // (2 * MODES), packed & 1
-        frames = placement.frames[number] if stacked else (number,)
-        place = placement.places[frames[-1]]
-        if grouped:
-            line = _grouped(place, Mode(packed // 2 % MODES))
-        else:
-            line = [steps[frame] for frame in frames]
-            if direction is Direction.DOWN:
-                line.reverse()
-        yield guests.get(place.guest, ()), line, one_weight
+    alike = chosen.counted(profile, known)
+    guests = profile.guests if len(profile.guests) > 1 else {}
+    shape = (
+        direction,
+        around,
+        bool(alike.placement.frames or around),
+        tuple((number, printable(guest.name)) for number, guest in sorted(guests.items())),
+    )
+    lines = known.kept(shape, lambda: _Lines(*shape))
+    ends = lines.ends(alike.placement)
+    counts = ends >= 0
+    return Node.root(lines.trie.weighed(ends[counts], alike.weight[counts]))
 
 
 def inverted(tree: Node) -> Node:
@@ -223,18 +236,85 @@ def inverted(tree: Node) -> Node:
 
     A node's own weight is that of the stacks whose outermost function it is.
     """
-    root = Node(tree.name, tree.module, tree.kind)
-    root.total = tree.total
-    root.own = tree.own
-    for above, node in tree.walk():
-        if not node.own or not above:
-            continue
-        turned = root
-        for step in (node, *above[:0:-1]):
-            turned = turned.child(step.name, step.module, step.kind)
-            turned.total += node.own
-        turned.own += node.own
-    return root
+    return tree_of(
+        ([step.key for step in (node, *above[:0:-1])] if above else (), node.own)
+        for above, node in tree.walk()
+        if node.own
+    )
+
+
+class _Lines:
+    """Where in a tree the samples of each path end, and of each place where they have no path.
+
+    Args:
+        direction: of the tree.
+        around: see `call_tree`.
+        stacked: the levels are functions; else mode, module and symbol.
+        guests: their names, where the first level is of guests.
+    """
+
+    #: Of what was not looked at yet, and of what does not count.
+    _NEW, _NOWHERE = -2, -1
+
+    def __init__(
+        self,
+        direction: Direction,
+        around: str,
+        stacked: bool,
+        guests: tuple[tuple[int, str], ...],
+    ) -> None:
+        self.trie: Trie[NodeKey] = Trie()
+        self._up = direction is Direction.UP
+        self._around = around
+        self._stacked = stacked
+        self._guests = dict(guests)
+        self._of_place = np.empty(0, np.int32)  # by place * MODES + mode
+        self._of_path = np.empty(0, np.int32)
+
+    def ends(self, placement: Placement) -> NDArray[np.int32]:
+        """The node where each sample ends; negative where it does not count."""
+        places, frames = placement.places, placement.frames
+        self._of_place = _padded(self._of_place, len(places) * MODES, self._NEW)
+        self._of_path = _padded(self._of_path, len(frames), self._NEW)
+        with_stack = placement.path >= 0
+        alone = placement.own.astype(np.int64) * MODES + placement.mode
+        ends = np.empty(len(alone), np.int32)
+        for mask, column, known in (
+            (with_stack, placement.path, self._of_path),
+            (~with_stack, alone, self._of_place),
+        ):
+            numbers = column[mask]
+            for number in np.unique(numbers[known[numbers] == self._NEW]).tolist():
+                if known is self._of_path:
+                    line, mode = [places[frame] for frame in frames[number]], Mode.UNKNOWN
+                else:
+                    line, mode = [places[number // MODES]], Mode(number % MODES)
+                known[number] = self._end(line, mode)
+            ends[mask] = known[numbers]
+        return ends
+
+    def _end(self, places: list[Place], mode: Mode) -> int:
+        """The node where a stack ends, which is given leaf first."""
+        if not self._up:
+            places.reverse()
+        if self._around:
+            first = next((i for i, p in enumerate(places) if p.name == self._around), None)
+            if first is None:
+                return self._NOWHERE
+            places = places[first:]
+        if self._stacked:
+            line = [(place.name, place.module, kind_of(place)) for place in places]
+        else:
+            line = _grouped(places[0], mode)
+        if self._guests:
+            number = places[0].guest
+            name = self._guests.get(number, f"guest {number}")
+            line.insert(0, (name, "", NodeKind.ROOT))
+        return self.trie.end(line)
+
+
+def _padded(column: NDArray[np.int32], length: int, value: int) -> NDArray[np.int32]:
+    return np.pad(column, (0, length - len(column)), constant_values=value)
 
 
 def kind_of(place: Place) -> NodeKind:
@@ -242,7 +322,7 @@ def kind_of(place: Place) -> NodeKind:
     return NodeKind.IDLE if place.idle else _BY_IMAGE[place.kind]
 
 
-def _grouped(place: Place, mode: Mode) -> list[Step]:
+def _grouped(place: Place, mode: Mode) -> list[NodeKey]:
     """Mode, module and symbol; user space has nothing below its module."""
     kind = NodeKind.IDLE if mode is Mode.IDLE else kind_of(place)
     line = [(mode.label, "", _BY_MODE[mode]), (place.module, "", kind)]

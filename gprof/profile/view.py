@@ -10,8 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from gprof.profile.counting import MODES, SEVERAL, Alike, alike, shared, totals, weigh
+from gprof.profile.alike import Alike
+from gprof.profile.counting import MODES, SEVERAL, shared, totals, weigh
 from gprof.profile.filter import EVERYTHING, Filter
+from gprof.profile.line_rows import Lines, LineSpots, NoLines
 from gprof.profile.places import Place
 from gprof.profile.profile import Profile
 from gprof.profile.resolution import Resolution
@@ -19,6 +21,7 @@ from gprof.profile.tasks import UNKNOWN_TASK, GuestTask, TaskTable
 from gprof.sampling.numbering import distinct
 from gprof.sampling.source import Mode
 from symbols.names import printable
+from symbols.source_frames import SourceFrame
 from symbols.space import Reason
 
 __all__ = ["Filter", "Group", "Row", "SortKey", "Table", "tabulate"]
@@ -39,6 +42,7 @@ class Group(StrEnum):
     TASK = "task"  # a thread of the guest
     PROCESS = "process"
     COMM = "comm"  # all tasks of one name
+    LINE = "line"  # of source, in which the samples lie themselves
 
 
 #: Groups of tasks: what a vcpu idles in is a row of its own, though a task does it.
@@ -79,6 +83,8 @@ class Row:
         name: what is shown where there is no symbol; the address where this is empty too.
         era: see `Place.era`.
         task: what all of its samples ran; None where that is unknown, or the row holds several.
+        frame: the line of source that the row stands for; its symbol is then the function, or one
+            of those, whose code it is in.
     """
 
     symbol: str | None
@@ -93,10 +99,13 @@ class Row:
     name: str = ""
     era: int = 0
     task: GuestTask | None = None
+    frame: SourceFrame | None = None
 
     @property
     def label(self) -> str:
-        """The symbol, or what is shown in its place."""
+        """The line or the symbol, or what is shown in its place."""
+        if self.frame is not None:
+            return str(self.frame)
         return self.symbol if self.symbol is not None else self.name or f"{self.address:#x}"
 
 
@@ -135,6 +144,7 @@ class Table:
         return replace(self, rows=tuple(rows))
 
 
+_NO_LINES = NoLines()
 _MODE = {mode.value: mode for mode in Mode}  # several times faster than Mode(number)
 
 _ORDER: dict[SortKey, Callable[[Row], Any]] = {
@@ -159,6 +169,7 @@ def tabulate(
     *,
     most: int | None = None,
     by: SortKey = SortKey.SELF,
+    lines: Lines | None = None,
 ) -> Table:
     """Filter, group and count the samples of a profile.
 
@@ -173,67 +184,69 @@ def tabulate(
         most: of symbols and modules make only so many rows, the heaviest, and do not say which
             vcpu or task they belong to: fifty thousand rows take longer than all their samples.
         by: what the heaviest are chosen by, SELF or TOTAL.
+        lines: tells the lines of source, by which rows may be grouped.
     """
     known = known or Resolution()
-    placement = known.of(profile)
-    keep = chosen.mask(profile.samples, placement, known)
-    if not keep.all():
-        profile = replace(profile, samples=profile.samples.select(keep))
-        placement = placement.select(keep)
+    alike = chosen.counted(profile, known)
     left_out = 0
-    counted = alike(profile.samples, placement)
     if group in {Group.SYMBOL, Group.MODULE}:
-        rows, left_out = _rows_of_places(profile.tasks, counted, group, most, by)
+        rows, left_out = _rows_of_places(profile, alike, group, most, by)
+    elif group is Group.LINE:
+        rows = _rows_of_lines(profile, chosen, known, lines or _NO_LINES)
     else:
-        rows = _rows_of_samples(profile, counted, group)
+        rows = _rows_of_groups(profile, alike, group)
     rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
-    unresolved_of = _unresolved(counted)
+    unresolved_of = _unresolved(alike)
     unresolved: dict[Reason, int] = {}
     for (_, reason), count in unresolved_of.items():
         unresolved[reason] = unresolved.get(reason, 0) + count
     return Table(
         rows=tuple(rows),
-        samples=int(counted.count.sum()),
-        weight=int(counted.weight.sum()),
+        samples=int(alike.count.sum()),
+        weight=int(alike.weight.sum()),
         unresolved=dict(sorted(unresolved.items())),
         unresolved_of=unresolved_of,
         left_out=left_out,
     )
 
 
-def _unresolved(counted: Alike) -> dict[tuple[int, Reason], int]:
+def _unresolved(alike: Alike) -> dict[tuple[int, Reason], int]:
     """Samples without a symbol, by guest and reason."""
-    places = counted.placement.places
-    counts = weigh(counted.placement.own, counted.count, len(places)).tolist()
+    placement = alike.placement
+    counts = weigh(placement.own, alike.count, len(placement.places))[placement.nameless]
     found: dict[tuple[int, Reason], int] = {}
-    for place, count in zip(places, counts, strict=True):
-        if count and place.reason is not Reason.RESOLVED:
+    for number, count in zip(placement.nameless.tolist(), counts.tolist(), strict=True):
+        if count:
+            place = placement.places[number]
             key = (place.guest, place.reason)
             found[key] = found.get(key, 0) + count
     return dict(sorted(found.items()))
 
 
 def _rows_of_places(
-    known_tasks: TaskTable, counted: Alike, group: Group, most: int | None, by: SortKey
+    profile: Profile, alike: Alike, group: Group, most: int | None, by: SortKey
 ) -> tuple[list[Row], int]:
     """A row for each symbol or module in each mode, and how many were left out."""
-    samples, placement = counted.samples, counted.placement
-    entity_of = np.arange(len(placement.places))
+    placement = alike.placement
+    entity_of, entity = None, placement.own.astype(np.int64)
     if group is Group.MODULE:
         # A module's entity is the first place that was seen in it.
         firsts: dict[tuple[int, str, Reason], int] = {}
-        for number, place in enumerate(placement.places):
-            entity_of[number] = firsts.setdefault(_module_key(place), number)
-    keys = entity_of[placement.own] * MODES + placement.mode
-    length = len(entity_of) * MODES
-    own = weigh(keys, counted.weight, length)
+        entity_of = np.array(
+            [firsts.setdefault(_module_key(place), i) for i, place in enumerate(placement.places)],
+            np.int64,
+        )
+        entity = entity_of[placement.own]
+    keys = entity * MODES + placement.mode
+    length = len(placement.places) * MODES
+    own = weigh(keys, alike.weight, length)
     total, told = totals(
         placement,
         entity_of,
         keys,
         own=own,
-        told=() if most is not None else (samples.vcpu, known_tasks.known(samples.task)),
-        weight=counted.weight,
+        told=() if most is not None else (alike.vcpu, profile.tasks.known(alike.task)),
+        weight=alike.weight,
         length=length,
     )
     vcpus, tasks = told or [np.full(length, SEVERAL)] * 2
@@ -263,10 +276,40 @@ def _rows_of_places(
                 total_weight=total_weight,
                 name=place.module if whole else place.name,
                 era=place.era,
-                task=known_tasks[one_task],
+                task=profile.tasks[one_task],
             )
         )
     return rows, left_out
+
+
+def _rows_of_lines(profile: Profile, chosen: Filter, known: Resolution, lines: Lines) -> list[Row]:
+    """A row for each line of source in each mode, and for what has none. Total is self."""
+    placement, contexts = known.of(profile), known.contexts(profile)
+    spots = known.kept(lines, lambda: LineSpots(lines))
+    spots.follow(profile, contexts, placement)
+    rows = []
+    keep = chosen.mask(profile, known)
+    for spot, mode, weight in spots.weights(keep, placement.mode, profile.samples.weight):
+        guest, module, line = spots.spots[spot]
+        place = placement.places[spots.places[spot]]
+        found = isinstance(line, SourceFrame)
+        rows.append(
+            Row(
+                symbol=place.symbol if found else None,
+                module=module,
+                mode=_MODE[mode],
+                reason=Reason.RESOLVED,
+                guest=guest,
+                vcpu=SEVERAL,
+                address=place.address if found else 0,
+                self_weight=weight,
+                total_weight=weight,
+                name="" if found else str(line),
+                era=place.era if found else 0,
+                frame=line if isinstance(line, SourceFrame) else None,
+            )
+        )
+    return rows
 
 
 def _module_reason(place: Place) -> Reason:
@@ -278,13 +321,12 @@ def _module_key(place: Place) -> tuple[int, str, Reason]:
     return place.guest, place.module, _module_reason(place)
 
 
-def _rows_of_samples(profile: Profile, counted: Alike, group: Group) -> list[Row]:
+def _rows_of_groups(profile: Profile, alike: Alike, group: Group) -> list[Row]:
     """A row for each mode, vcpu, guest or task. Their stacks add nothing: total is self."""
-    samples = counted.samples
-    guest = samples.guest.astype(np.int64)
-    vcpu = guest << 16 | samples.vcpu
-    mode = counted.placement.mode.astype(np.int64)
-    task = profile.tasks.known(samples.task)
+    guest = alike.guest.astype(np.int64)
+    vcpu = guest << 16 | alike.vcpu
+    mode = alike.placement.mode.astype(np.int64)
+    task = profile.tasks.known(alike.task)
     groups: Sequence[GuestTask | None] = ()
     if group in TASK_GROUPS:
         groups, group_of = _grouped(profile.tasks, group)
@@ -295,7 +337,7 @@ def _rows_of_samples(profile: Profile, counted: Alike, group: Group) -> list[Row
     of_group, keys = distinct(of_sample)
     length = len(of_group)
     columns = (
-        weigh(keys, counted.weight, length),
+        weigh(keys, alike.weight, length),
         shared(keys, mode, length),
         shared(keys, guest, length),
         shared(keys, vcpu, length),

@@ -16,14 +16,16 @@ from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.profile.listing import Line, Listing
 from gprof.profile.profile import Profile
-from gprof.profile.source_rows import Sum
+from gprof.profile.source_rows import SourceRow, Sum
 from gprof.profile.view import Row
 from symbols.disassembly import Syntax
 from symbols.names import printable
 from tui.actions import LISTING, bindings
+from tui.editor import edit
 from tui.glyphs import Glyphs
 from tui.listing_rows import FOLDS, ListingChoice, ListingRow, columns_of, rows_of, text_of
 from tui.messages import ListingFailed, ListingMade
+from tui.source_place import place_of
 from tui.toned import Piece, Tone
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Lines
@@ -255,6 +257,21 @@ class AnnotateScreen(Screen[None]):
         ]
         if found:
             self._go(found[0])
+
+    def action_edit(self) -> None:
+        """Open the source of the row under the cursor; of inlined code where it was written."""
+        row = self.table.chosen
+        if isinstance(row, Line):
+            frame = row.chain[0] if row.chain else None
+        else:
+            frame = row.frame if isinstance(row, SourceRow | Sum) else None
+        if frame is None:
+            self._say("The source of this row is not known.")
+            return
+        try:
+            self._say(edit(self.app, place_of(self._annotator.tree, frame)))
+        except GprofError as error:
+            self._say(str(error).replace("\n", " "))
 
     # What is shown
 

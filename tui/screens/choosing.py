@@ -49,7 +49,7 @@ class ChoosingScreen(SessionScreen):
             at = (self._choice.exit_group + step) % len(GROUPS)
             self._choose(replace(self._choice, exit_group=at))
         elif self._picture is not None:
-            groups = groups_of(self._picture.live)
+            groups = groups_of(self._picture.live, lines=self._lines is not None)
             at = groups.index(self._choice.group) if self._choice.group in groups else -1
             group = groups[(at + step) % len(groups)]
             self._keep(replace(self._settings, group=group))

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
-import subprocess
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, ClassVar
 
 from textual import work
-from textual.app import SuspendNotSupported
 from textual.binding import BindingType
 
 from gprof.annotator import Annotator
@@ -32,7 +29,7 @@ from tui.actions import (
     bindings,
 )
 from tui.condition import condition_of
-from tui.editor import SourcePlace, editor_command
+from tui.editor import SourcePlace, edit
 from tui.exit_rows import ExitSource
 from tui.glyphs import Glyphs
 from tui.image_rows import ImageRow
@@ -81,9 +78,14 @@ class MainScreen(NarrowingScreen):
         source: Callable[[Row, Profile], SourcePlace] | None,
     ) -> None:
         super().__init__(
-            session, glyphs, settings, remember, budget_percent=budget_percent, exits=exits
+            session,
+            glyphs,
+            settings,
+            remember,
+            budget_percent=budget_percent,
+            exits=exits,
+            annotator=annotator,
         )
-        self._annotator = annotator
         self._code = code
         self._source = source
 
@@ -94,7 +96,11 @@ class MainScreen(NarrowingScreen):
         view, row = self._choice.view, self.table.chosen
         if view is View.SYMBOLS and isinstance(row, ImageRow):
             self._into(f"module:/^{re.escape(row.name)}$/", Group.SYMBOL)
-        elif view is View.TOP and isinstance(row, Row) and self._choice.group is not Group.SYMBOL:
+        elif (
+            view is View.TOP
+            and isinstance(row, Row)
+            and self._choice.group not in {Group.SYMBOL, Group.LINE}
+        ):
             self._into_group(row)
         else:
             self.action_annotate()
@@ -156,15 +162,7 @@ class MainScreen(NarrowingScreen):
 
     def on_source_found(self, message: SourceFound) -> None:
         """Give the terminal to the editor until it ends."""
-        place = message.place
-        try:
-            command = editor_command(os.environ, place)
-            with self.app.suspend():
-                subprocess.run(command, check=False)
-        except GprofError as error:
-            self._say(str(error).replace("\n", " "))
-        except (OSError, SuspendNotSupported):
-            self._say(f"The editor cannot be started here: {place.path}:{place.line}")
+        self._say(edit(self.app, message.place))
 
     def _row(self) -> Row | None:
         """The row under the cursor, or one that stands for the node there."""

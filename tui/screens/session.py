@@ -13,10 +13,11 @@ from textual.screen import Screen
 from textual.widget import Widget
 from textual.widgets import Footer
 
+from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.live import Session
 from gprof.profile.exit_table import ExitRow
-from gprof.profile.view import Row
+from gprof.profile.view import Group, Row
 from tui.actions import (
     view_keys,
 )
@@ -25,9 +26,9 @@ from tui.exit_rows import ExitSource
 from tui.glyphs import Glyphs
 from tui.image_rows import ImageRow
 from tui.looker import Looker
-from tui.messages import PictureTaken
+from tui.messages import LinesFound, PictureTaken
 from tui.notices import detail_lines, notice_lines, what_is_shown
-from tui.picture import Pause, Picture
+from tui.picture import Pause, Picture, State
 from tui.settings import Settings
 from tui.view import View
 from tui.widgets.flame_graph import FlameGraph
@@ -51,6 +52,7 @@ class SessionScreen(Screen[None]):
         remember: keeps changed settings.
         budget_percent: how much the guest may be halted; None where there is no limit.
         exits: where VM exits are counted; None where the source has none.
+        annotator: makes listings, and finds lines; None where instructions cannot be had.
     """
 
     AUTO_FOCUS = "#top"
@@ -64,6 +66,7 @@ class SessionScreen(Screen[None]):
         *,
         budget_percent: float | None,
         exits: ExitSource | None,
+        annotator: Annotator | None,
     ) -> None:
         super().__init__()
         self._session = session
@@ -75,7 +78,12 @@ class SessionScreen(Screen[None]):
         self._choice = settings.choice()
         self._picture: Picture | None = None
         self._pause: Pause | None = None
+        self._annotator = annotator
         self._looker = Looker(self, session, exits, self._in_worker)
+        self._lines = None
+        if annotator is not None:
+            self._lines = annotator.search(lambda: self.post_message(LinesFound()))
+        self._looker.lines = self._lines
         self._pattern: re.Pattern[str] | None = None
         self._complaint: GprofError | None = None
         self._hint = ""
@@ -158,7 +166,8 @@ class SessionScreen(Screen[None]):
         """Show it, and see to the next one."""
         before, picture = self._picture, message.picture
         self._picture = picture
-        if before is None and self._has_exits and not len(picture.live.samples):
+        nothing = picture.state is State.ENDED and not len(picture.live.samples)
+        if before is None and self._has_exits and nothing:
             self._choose(replace(self._choice, view=View.EXITS))
         self._looker.done(picture, self.refresh_s, self._look)
         self.query_one(Header).show_picture(picture)
@@ -231,19 +240,30 @@ class SessionScreen(Screen[None]):
         lines = []
         if picture is not None and picture.choice.view is self._choice.view:
             flame = self.flame
-            chosen = self.table.chosen if self._choice.view is View.SYMBOLS else None
+            told = self._choice.view in {View.TOP, View.SYMBOLS}
+            chosen = self.table.chosen if told else None
             lines = detail_lines(picture, flame.cursor, flame.zoom, chosen, self._pattern)
         self.query_one("#detail", Lines).show(lines)
 
     def on_line_table_moved(self) -> None:
         """Tell about the row under the cursor."""
-        if self._choice.view is View.SYMBOLS:
+        if self._choice.view is View.SYMBOLS or self._choice.group is Group.LINE:
             self._say_detail()
 
     def on_flame_graph_moved(self) -> None:
         """Tell about the frame under the cursor."""
         if self._choice.view is View.FLAME:
             self._say_detail()
+
+    def on_lines_found(self) -> None:
+        """Show them where they are shown."""
+        if self._picture is not None and self._choice.group is Group.LINE:
+            self._look()
+
+    def on_unmount(self) -> None:
+        """Look for no more lines."""
+        if self._lines is not None:
+            self._lines.close()
 
     def on_screen_resume(self) -> None:
         """Back from another screen."""

@@ -15,9 +15,9 @@ from textual.message import Message
 from textual.scroll_view import ScrollView
 from textual.strip import Strip
 
-from gprof.profile.tree import Node, NodeKind
+from gprof.profile.tree import Node, NodeKey, NodeKind
 from tui.actions import FLAME, bindings
-from tui.flame_layout import Frame, NodeKey, Path, key_of, laid_out, nearest, node_at
+from tui.flame_layout import Frame, Path, laid_out, nearest, node_at
 from tui.glyphs import BLOCKS, Glyphs
 from tui.toned import Tone, fit
 from tui.widgets.paint import Paint
@@ -210,7 +210,7 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
         if not 0 <= depth < len(self._levels):
             return Strip.blank(width, base)
         node = self.chosen
-        here = key_of(node)[:2] if node is not None and self._cursor else None
+        here = node.key[:2] if node is not None and self._cursor else None
         segments: list[Segment] = []
         at = 0
         for frame in self._levels[depth]:
@@ -227,7 +227,7 @@ class FlameGraph(ScrollView, can_focus=True, inherit_bindings=False):
             tone, mark = Tone.FRAME_HERE, glyphs.here
         elif self._pattern is not None and frame.path and self._pattern.search(node.name):
             tone, mark = Tone.FRAME_FOUND, glyphs.found
-        elif here is not None and key_of(node)[:2] == here:
+        elif here is not None and node.key[:2] == here:
             tone, mark = Tone.FRAME_SAME, glyphs.same
         else:
             tone = _shaded(tone, node.name)
@@ -299,13 +299,4 @@ def _shaded(tone: Tone, name: str) -> Tone:
 
 def same_function(root: Node, key: NodeKey) -> tuple[int, int]:
     """How often a function is in the tree, and the weight of the stacks that have it."""
-    count = weight = 0
-    waiting: list[tuple[Node, bool]] = [(root, False)]
-    while waiting:
-        node, inside = waiting.pop()
-        mine = node is not root and (node.name, node.module) == key[:2]
-        count += mine
-        if mine and not inside:
-            weight += node.total
-        waiting += [(child, inside or mine) for child in node.branches()]
-    return count, weight
+    return root.matching(lambda other: other[:2] == key[:2])

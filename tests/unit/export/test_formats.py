@@ -24,7 +24,7 @@ from gprof.profile.filter import Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import GuestTask, TaskTable
-from gprof.profile.tree import Node, NodeKind, call_tree
+from gprof.profile.tree import NodeKind, call_tree, tree_of
 from gprof.profile.view import tabulate
 from gprof.sampling.source import Mode, SampleBatch
 from tests.profiles import HOSTILE, KERNEL, hostile, space, synthetic
@@ -247,15 +247,11 @@ def test_only_what_is_chosen_leaves(form: str) -> None:
 def test_folded_lines_are_the_call_tree(profile: Profile) -> None:
     """Folded, read into a tree, and folded again is the same text."""
     text = written(profile, "folded").decode()
-    root = Node("all", "", NodeKind.ROOT)
-    for line in text.splitlines():
-        names, _, count = line.rpartition(" ")
-        node = root
-        node.total += int(count)
-        for name in names.split(";"):
-            node = node.child(name, "", NodeKind.KERNEL)
-            node.total += int(count)
-        node.own += int(count)
+    split = (line.rpartition(" ") for line in text.splitlines())
+    root = tree_of(
+        ([(name, "", NodeKind.KERNEL) for name in names.split(";")], int(count))
+        for names, _, count in split
+    )
     lines = {
         ";".join(step.name for step in (*above[1:], node)): node.own
         for above, node in root.walk()

@@ -4,25 +4,29 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextlib import nullcontext
 from dataclasses import replace
 from pathlib import Path
 
+import pytest
 from textual.pilot import Pilot
 
 from gprof.annotator import Annotator
 from gprof.errors import GprofError
 from gprof.profile.listing import Line, Listing
 from gprof.profile.profile import Profile
-from gprof.profile.source_rows import Sum
+from gprof.profile.source_rows import SourceRow, Sum
 from gprof.profile.stacks import StackTable
 from gprof.sampling.source import SampleBatch
 from symbols.errors import SymbolsError
 from symbols.lines import SourceFrame
 from symbols.memory import BytesMemory
+from symbols.source_tree import SourceTree
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 from tests.profiles import KERNEL
 from tests.screen_text import assert_golden, screen_text, settled
+from tests.screens import press
 from tests.sessions import FrozenSession, frozen
 from tui.app import GprofApp, make_app
 from tui.glyphs import BLOCKS
@@ -120,7 +124,7 @@ class Sourced(Annotator):
         return listing.with_sources(CHAINS) if listing.at.symbol.name == "fill" else listing
 
 
-def calling() -> tuple[Profile, Annotator]:
+def calling(tree: SourceTree | None = None) -> tuple[Profile, Annotator]:
     """Two functions, one of which calls the other, and what lists them."""
     table = SymbolTable.of(
         [Symbol("fill", FILL, FILL + len(CODE)), Symbol("other", OTHER, OTHER + 2)]
@@ -134,11 +138,13 @@ def calling() -> tuple[Profile, Annotator]:
     spaces = {0: AddressSpace([image])}
     profile = replace(frozen(10), samples=batch, spaces=spaces, stacks=stacks)
     code = BytesMemory([(FILL, CODE), (OTHER, b"\x90\xc3")])
-    return profile, Sourced({0: code})
+    return profile, Sourced({0: code}, tree=tree)
 
 
-def on_fill(scenario: Scenario, size: tuple[int, int] = (100, 20)) -> GprofApp:
-    profile, annotator = calling()
+def on_fill(
+    scenario: Scenario, size: tuple[int, int] = (100, 20), tree: SourceTree | None = None
+) -> GprofApp:
+    profile, annotator = calling(tree)
     return with_listing(scenario, annotator, size, profile, down=0)
 
 
@@ -242,3 +248,55 @@ def test_a_narrow_terminal_keeps_the_instructions() -> None:
         assert "Address" not in text
 
     on_fill(scenario, (52, 20))
+
+
+def test_the_line_under_the_cursor_is_opened_in_the_editor(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mm").mkdir()
+    path = tmp_path / "mm" / "fill.c"
+    path.write_text("int line;\n" * 9)
+    opened: list[list[str]] = []
+
+    def run(command: list[str], *, check: bool) -> None:
+        assert not check
+        opened.append(command)
+
+    async def scenario(app: GprofApp, screen: AnnotateScreen, pilot: Pilot[GprofError]) -> None:
+        async def edit(keys: str) -> ListingRow:
+            await press(pilot, f"{keys} e")
+            return cursor_row(screen)
+
+        row = await edit("H")
+        assert isinstance(row, Line)
+        assert row.chain[0] == INNER
+        assert "mm/clear.h:3 is not on this machine" in screen_text(app)
+        assert not opened
+        assert isinstance(await edit("tab"), Line)
+        assert isinstance(await edit("up"), SourceRow)
+        assert opened == [["vi", "+7", str(path)]] * 2
+        assert "not on this machine" not in screen_text(app)
+        assert isinstance(row := await edit("f home"), Sum)
+        assert row.frame == replace(OWN, line=0)
+        assert isinstance(row := await edit("down"), Sum)
+        assert row.frame == OWN
+        assert opened[2:] == [["vi", str(path)], ["vi", "+7", str(path)]]
+        monkeypatch.delenv("EDITOR")
+        await edit("H")
+        await edit("home")
+        assert "no editor is known Set $EDITOR" in screen_text(app)
+
+    monkeypatch.delenv("VISUAL", raising=False)
+    monkeypatch.setenv("EDITOR", "vi")
+    # A test's terminal cannot be lent to a program.
+    monkeypatch.setattr(GprofApp, "suspend", lambda _: nullcontext())
+    monkeypatch.setattr("tui.editor.subprocess.run", run)
+    on_fill(scenario, tree=SourceTree([tmp_path]))
+
+
+def test_a_row_without_source_cannot_be_opened() -> None:
+    async def scenario(app: GprofApp, _: AnnotateScreen, pilot: Pilot[GprofError]) -> None:
+        await press(pilot, "e")
+        assert "The source of this row is not known." in screen_text(app)
+
+    with_listing(scenario)

@@ -7,9 +7,9 @@ import re
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.profile.tree import Direction, Node, NodeKind, call_tree
+from gprof.profile.tree import Direction, Node, NodeKind, call_tree, tree_of
 from tests.profiles import synthetic
-from tui.flame_layout import key_of, laid_out, nearest, node_at
+from tui.flame_layout import laid_out, nearest, node_at
 from tui.glyphs import BLOCKS
 from tui.shares import shared_out
 from tui.tree_rows import (
@@ -26,15 +26,10 @@ from tui.widgets.flame_graph import same_function
 
 def grown(stacks: list[tuple[list[str], int]]) -> Node:
     """A tree of stacks, root first, with their weights."""
-    root = Node("all", "", NodeKind.ROOT)
-    for names, weight in stacks:
-        node = root
-        node.total += weight
-        for name in names:
-            node = node.child(name, "[kernel]", NodeKind.KERNEL)
-            node.total += weight
-        node.own += weight
-    return root
+    return tree_of(
+        ([(name, "[kernel]", NodeKind.KERNEL) for name in names], weight)
+        for names, weight in stacks
+    )
 
 
 STACKS = st.lists(
@@ -84,7 +79,7 @@ def test_a_frame_is_as_wide_as_its_share() -> None:
 
 def test_the_zoomed_frame_fills_the_width() -> None:
     root = grown([(["a"], 50), (["b"], 30), (["b", "c"], 10)])
-    b = key_of(root.children()[1])
+    b = root.children()[1].key
     levels = laid_out(root, (b,), 40)
     assert [(f.node.name, f.width) for f in levels[1]] == [("b", 40)]
     assert [(f.node.name, f.width) for f in levels[2]] == [("c", 10)]
@@ -107,7 +102,7 @@ def test_a_function_that_calls_itself_counts_once() -> None:
 
 def test_only_open_nodes_show_their_children() -> None:
     root = grown([(["a", "b", "c"], 5), (["d"], 3)])
-    a = (key_of(root.children()[0]),)
+    a = (root.children()[0].key,)
     closed = tree_rows(root, set())
     assert [row.node.name for row in closed.items] == ["a", "d"]
     assert [row.open for row in closed.items] == [False, None]
@@ -119,7 +114,6 @@ def test_only_open_nodes_show_their_children() -> None:
 
 def test_a_wide_tree_is_opened_up_to_a_bound() -> None:
     root = grown([([f"f{n}", f"g{n}"], n + 1) for n in range(MOST_ROWS)])
-    root.settle()
     closed = tree_rows(root, set())
     assert len(closed) == MOST_CHILDREN + 1
     assert closed.items[0].node.name == f"f{MOST_ROWS - 1}"
