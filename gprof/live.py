@@ -6,7 +6,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
@@ -14,11 +14,12 @@ from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
-from gprof.recording.texts import hot_texts
-from gprof.recording.writer import Writer
 from gprof.sampling.source import SampleBatch, Source
 from symbols.memory import Memory
 from symbols.space import AddressSpace
+
+if TYPE_CHECKING:  # a screen shows nothing before everything is imported
+    from gprof.recording.writer import Writer
 
 #: The guests of a profile, and their address spaces, both by id.
 Known: TypeAlias = tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]
@@ -212,6 +213,8 @@ class Live:
     def _keep_texts(self) -> None:
         """Record the code of hot functions while the guest can still be asked for it."""
         if self._recorder is not None:
+            from gprof.recording.texts import hot_texts  # noqa: PLC0415  see above
+
             for text in hot_texts(self._profile(0), self._memories, self.MOST_TEXTS):
                 self._recorder.add_text(*text)
 
