@@ -364,13 +364,13 @@ def _sampled(seconds: float, *, screen: bool) -> SourceFacts:
 
 
 async def _watched(live: Live, seconds: float) -> None:
-    """Look at a session for a while, going through the views."""
-    app = make_app(live, refresh_s=0.25, glyphs=BLOCKS)
+    """Look at a session for a while as often as the screen does, going through the views."""
+    app = make_app(live, glyphs=BLOCKS)
     async with app.run_test(size=SIZE) as pilot:
         end = time.monotonic() + seconds
         while time.monotonic() < end:
             await pilot.press("tab")
-            await pilot.pause(0.5)
+            await pilot.pause(1.0)
 
 
 def repaints(rows: int, count: int) -> None:

@@ -9,19 +9,20 @@ from typing import TYPE_CHECKING
 
 from gprof.line_search import LineSearch
 from gprof.profile.code import Code
-from gprof.profile.listing import Listing, annotate
 from gprof.profile.profile import Profile
 from gprof.profile.view import Row
-from symbols.disassembly import Syntax
 from symbols.errors import ImageError, SymbolsError
 from symbols.memory import Memory
-from symbols.module_files import open_module
-from symbols.original import Original
 from symbols.source_tree import SourceTree
 from symbols.space import ImageKind, LoadedImage, SymbolAt
 
-if TYPE_CHECKING:  # it brings a database and what reads ELF files
+if TYPE_CHECKING:
+    # They bring a disassembler, a database, and what reads ELF files, which a screen does not
+    # need to show its first rows.
+    from gprof.profile.listing import Listing
+    from symbols.disassembly import Syntax
     from symbols.lines_of_space import SpaceLines
+    from symbols.original import Original
 
 #: x86 code by the width of its segment.
 _X86 = {16: "i8086", 32: "i386", 64: "x86_64"}
@@ -32,7 +33,8 @@ class Annotator:
 
     Args:
         code: of each guest.
-        lines: tells source lines; None where nobody wants them.
+        lines: tells source lines, or makes what does when it is first needed; None where nobody
+            wants them.
         tree: the text of source files.
         bits: of x86 code, where it is other than that of the guest: 16, 32 or 64.
     """
@@ -41,12 +43,13 @@ class Annotator:
         self,
         code: Mapping[int, Memory],
         *,
-        lines: SpaceLines | None = None,
+        lines: SpaceLines | Callable[[], SpaceLines] | None = None,
         tree: SourceTree | None = None,
         bits: int | None = None,
     ) -> None:
         self._code = code
-        self._lines = lines
+        self._made = lines
+        self._making = threading.Lock()
         self._bits = bits
         self._modules: dict[tuple[str, int], Original | None] = {}
         self.tree = tree or SourceTree()
@@ -102,6 +105,8 @@ class Annotator:
         Raises:
             SymbolsError: its code cannot be had.
         """
+        from gprof.profile.listing import annotate  # noqa: PLC0415  see above
+
         code = self._code.get(guest)
         if code is None:
             raise SymbolsError(
@@ -122,17 +127,19 @@ class Annotator:
 
     def expect_sources(self, profile: Profile, guest: int, at: SymbolAt) -> None:
         """Begin to read what `with_sources` needs for a symbol, while its listing is made."""
-        if self._lines is not None:
+        lines = self._lines()
+        if lines is not None:
             wanted = (profile.space(guest), [at.symbol.start])
-            threading.Thread(target=self._lines.find, args=wanted, daemon=True).start()
+            threading.Thread(target=lines.find, args=wanted, daemon=True).start()
 
     def with_sources(self, profile: Profile, listing: Listing) -> Listing:
         """The same listing with its sources; may start programs that read the kernel's file."""
-        if self._lines is None:
+        lines = self._lines()
+        if lines is None:
             return listing
         pcs = [line.address for line in listing.lines]
-        chains = self._lines.find(profile.space(listing.guest), pcs)
-        why = self._lines.why(listing.at.image)
+        chains = lines.find(profile.space(listing.guest), pcs)
+        why = lines.why(listing.at.image)
         if not any(chains.values()):
             note = "no source lines: " + (
                 f"{why}; the same file with debugging information has them"
@@ -148,12 +155,20 @@ class Annotator:
         Args:
             found: see `LineSearch`.
         """
-        return LineSearch(self._lines, found) if self._lines is not None else None
+        return LineSearch(self._lines, found) if self._made is not None else None
 
     def close(self) -> None:
         """End what was started."""
-        if self._lines is not None:
-            self._lines.close()
+        with self._making:
+            made = self._made
+        if made is not None and not callable(made):
+            made.close()
+
+    def _lines(self) -> SpaceLines | None:
+        with self._making:
+            if callable(self._made):
+                self._made = self._made()
+            return self._made
 
     def _original(self, image: LoadedImage, code: Memory) -> Original | None:
         """The file of a symbol's image, to tell what was rewritten."""
@@ -174,6 +189,7 @@ class Annotator:
 def _module_original(image: LoadedImage) -> Original | None:
     """The file that a module came from; None where it is not at hand."""
     from symbols.lines_of_space import moves_of  # noqa: PLC0415  see above
+    from symbols.module_files import open_module  # noqa: PLC0415
     from symbols.module_original import ModuleOriginal  # noqa: PLC0415  modules are few
 
     if not image.build_id:

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from gprof.errors import UsageError
-from gprof.sources import Sources
-from symbols.extra_images import ExtraImage, open_extra
 from symbols.names import printable
+
+if TYPE_CHECKING:  # what reads them takes a while to import, and often none are given
+    from gprof.sources import Sources
+    from symbols.extra_images import ExtraImage
 
 
 @dataclass(slots=True)
@@ -146,6 +149,8 @@ class GivenSymbols:
             kallsyms, modules = self.kallsyms.get(None), modules or self.modules.get(None)
         chosen = (self.vmlinux.get(pid) or self.vmlinux.get(None), kallsyms, modules)
         if chosen not in self._opened:
+            from gprof.sources import Sources  # noqa: PLC0415  see above
+
             self._opened[chosen] = replace(
                 Sources.open(*chosen), extras=self.extras(), directories=self.directories
             )
@@ -158,6 +163,8 @@ class GivenSymbols:
             ImageError: a file is none of those, or nothing tells where it is.
         """
         if self._extras is None:
+            from symbols.extra_images import open_extra  # noqa: PLC0415  see above
+
             self._extras = tuple(extra for one in self.named for extra in open_extra(one))
         return self._extras
 

@@ -3,23 +3,16 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 from gprof.given_symbols import GivenSymbols
-from gprof.guest.architectures import BY_NAME
 from gprof.profile.code import Code
-from gprof.profile.profile import Guest, Profile
+from gprof.profile.profile import Profile
 from gprof.profile.samples import SampleTable
 from gprof.recording.reader import read, read_from
 from gprof.recording.recognition import kind_of, kind_of_stdin
 from gprof.sampling.source import Mode
-from gprof.sources import Sources
-from symbols.errors import MismatchError
-from symbols.guest_identity import Identity, identity_of
-from symbols.slide import Method, Slide, Verified
-from symbols.space import AddressSpace, ImageKind, LoadedImage
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,25 +63,12 @@ def load(
 
 
 def _recorded(profile: Profile, given: GivenSymbols) -> Input:
-    spaces, code = dict(profile.spaces), {}
-    pids = [guest.pid for guest in profile.guests.values() if guest.pid > 0]
-    if pids:
-        given.refuse_strangers(pids)
-    for number, guest in profile.guests.items():
-        sources = _sources(guest, given)
-        eras = profile.space(number).eras
-        slides = _slides(guest, eras, sources)
-        if sources or sources.extras:
-            spaces[number] = _renamed(guest, eras, slides, sources)
-        code[number] = sources.code(profile.texts.get(number), slides[-1])
-    return Input(replace(profile, spaces=spaces), code)
+    if not given:
+        return Input(profile, {n: Code(profile.texts.get(n)) for n in profile.guests})
+    # What reads symbol files takes longer to import than a recording to open.
+    from gprof.recorded_names import renamed  # noqa: PLC0415
 
-
-def _sources(guest: Guest, given: GivenSymbols) -> Sources:
-    """The files for one guest of a recording; its own names serve where there are none."""
-    if guest.pid < 0:
-        return Sources()  # the host
-    return given.of_guest(guest.pid) if guest.pid else given.only()
+    return Input(*renamed(profile, given))
 
 
 def _perf(path: Path | str, given: GivenSymbols, *, host: bool, event: str, exits: bool) -> Input:
@@ -108,67 +88,3 @@ def _perf(path: Path | str, given: GivenSymbols, *, host: bool, event: str, exit
         given.refuse_strangers([guest.pid for guest in source.guests() if not guest.is_host])
     found.refuse_doubtful(samples.guest, samples.pc, samples.mode == Mode.KERNEL)
     return Input(Profile(samples, source.facts(), guests, spaces), found.code)
-
-
-def _renamed(
-    guest: Guest, eras: Sequence[AddressSpace], slides: Sequence[Slide | None], sources: Sources
-) -> AddressSpace:
-    """A recorded guest by the names of files; the eras of other kernels keep those recorded."""
-    spaces: list[AddressSpace] = []
-    for era, slide in zip(eras, slides, strict=True):
-        if slide is not None or (sources and sources.image is None):
-            found = sources.space(slide, BY_NAME.get(guest.architecture))
-            if not sources.modules and sources.kallsyms is None:
-                # Of these the files say nothing.
-                for image in era.loaded():
-                    if image.kind in {ImageKind.MODULE, ImageKind.GENERATED}:
-                        found.load(image)
-        else:
-            found = AddressSpace(
-                [*(extra.loaded for extra in sources.extras), *era.images],
-                kernel_half=era.kernel_half,
-                starting=era.starting,
-            )
-        spaces.append(found.following(tuple(spaces), era.since_ns))
-    return spaces[-1]
-
-
-def _slides(guest: Guest, eras: Sequence[AddressSpace], sources: Sources) -> list[Slide | None]:
-    """Where the guest ran the kernel of `sources` in each era, None where it ran another.
-
-    Raises:
-        MismatchError: it never ran it.
-        SlideUnknown: nothing tells.
-    """
-    slides: list[Slide | None] = []
-    refused: MismatchError | None = None
-    for era in eras:
-        try:
-            slides.append(_slide(guest, era, sources))
-        except MismatchError as mismatch:
-            slides.append(None)
-            refused = mismatch
-    if refused is not None and not any(slides):
-        raise refused
-    return slides
-
-
-def _slide(guest: Guest, era: AddressSpace, sources: Sources) -> Slide | None:
-    """Where a recorded guest ran the kernel of `sources`: the recording knows, by its build id."""
-    if sources.image is None or (era.starting and _kernel(era) is None):
-        return None
-    kernel = _kernel(era)
-    if kernel is None or not kernel.build_id or not sources.image.build_id:
-        return sources.find_slide(guest.architecture)
-    if kernel.build_id != sources.image.build_id:
-        ran = Identity(guest.kernel, kernel.build_id)
-        raise MismatchError(
-            f"this vmlinux is {identity_of(sources.image)}, the recorded guest ran {ran}",
-            "Give the vmlinux of the kernel that was recorded, or none: the recording has the "
-            "names of what it sampled.",
-        )
-    return Slide(kernel.slide, Method.GIVEN, (Method.GIVEN,), Verified.BUILD_ID)
-
-
-def _kernel(space: AddressSpace) -> LoadedImage | None:
-    return next((image for image in space.images if image.kind is ImageKind.KERNEL), None)

@@ -24,11 +24,11 @@ class LineSearch:
     """Tells what was found until now, and looks for the rest in a thread of its own.
 
     Args:
-        lines: where lines are found.
+        lines: gives where lines are found; None where nobody knows any.
         found: is called from that thread whenever more is known.
     """
 
-    def __init__(self, lines: SpaceLines, found: Callable[[], object]) -> None:
+    def __init__(self, lines: Callable[[], SpaceLines | None], found: Callable[[], object]) -> None:
         self._lines = lines
         self._found = found
         self._known: dict[AddressSpace, dict[int, SourceFrame | str]] = {}
@@ -77,8 +77,11 @@ class LineSearch:
             self._found()
 
     def _lines_of(self, space: AddressSpace, pcs: list[int]) -> dict[int, SourceFrame | str]:
+        lines = self._lines()
+        if lines is None:
+            return dict.fromkeys(pcs, _NONE)
         try:
-            chains = self._lines.find(space, pcs)
+            chains = lines.find(space, pcs)
         except GprofError as error:
             return dict.fromkeys(pcs, error.problem)
         found: dict[int, SourceFrame | str] = {}
@@ -87,5 +90,5 @@ class LineSearch:
                 found[pc] = chains[pc][0]
             else:
                 image = space.image_at(pc)
-                found[pc] = (self._lines.why(image) if image is not None else "") or _NONE
+                found[pc] = (lines.why(image) if image is not None else "") or _NONE
         return found

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import queue
+import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from typing import Protocol, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from gprof.errors import GprofError
 from gprof.profile.profile import Guest, Profile
@@ -14,11 +15,12 @@ from gprof.profile.samples import SampleTable
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
-from gprof.recording.texts import hot_texts
-from gprof.recording.writer import Writer
 from gprof.sampling.source import SampleBatch, Source
 from symbols.memory import Memory
 from symbols.space import AddressSpace
+
+if TYPE_CHECKING:  # a screen shows nothing before everything is imported
+    from gprof.recording.writer import Writer
 
 #: The guests of a profile, and their address spaces, both by id.
 Known: TypeAlias = tuple[Mapping[int, Guest], Mapping[int, AddressSpace]]
@@ -90,6 +92,8 @@ class Live:
 
     #: Seconds between two writes of the recorder.
     RECORD_EVERY = 1.0
+    #: Seconds after which a thread that computes, such as a screen's, gives way to the sampler's.
+    GIVE_WAY_S = 0.0005
     #: Functions whose code is read from the guest at the end; each may cost it another stop.
     MOST_TEXTS = 100
 
@@ -136,6 +140,9 @@ class Live:
 
     def start(self) -> None:
         """Begin to sample."""
+        # Python lets a thread compute for 5 ms before another gets its turn: two samples at
+        # 499 Hz. It is the whole process's, and stays.
+        sys.setswitchinterval(min(self.GIVE_WAY_S, sys.getswitchinterval()))
         self._sampler.start()
         self._collector.start()
 
@@ -212,6 +219,8 @@ class Live:
     def _keep_texts(self) -> None:
         """Record the code of hot functions while the guest can still be asked for it."""
         if self._recorder is not None:
+            from gprof.recording.texts import hot_texts  # noqa: PLC0415  see above
+
             for text in hot_texts(self._profile(0), self._memories, self.MOST_TEXTS):
                 self._recorder.add_text(*text)
 

@@ -46,8 +46,6 @@ _THEME = Theme(
     surface="#161c24",
     panel="#1f2732",
     variables={
-        "footer-key-foreground": "#6cb6ff",
-        "footer-background": "#1f2732",
         "block-cursor-text-style": "none",
     },
 )

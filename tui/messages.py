@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 from textual.message import Message
 
 from gprof.errors import GprofError
-from gprof.profile.listing import Listing
 from tui.editor import SourcePlace
 from tui.picture import Picture
+
+if TYPE_CHECKING:  # it brings a disassembler
+    from gprof.profile.listing import Listing
 
 
 class PictureTaken(Message):

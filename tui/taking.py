@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -37,8 +36,3 @@ def save_profile(profile: Profile, path: Path, memories: Mapping[int, Memory]) -
     """
     save(profile, path, memories=memories)
     return f"Wrote {path}: {len(profile.samples):,} samples. Look: gprof report -i {path}"
-
-
-def proposed_name(ending: str) -> str:
-    """A name for a file that does not exist yet."""
-    return f"gprof-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{ending}"

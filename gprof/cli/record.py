@@ -45,7 +45,8 @@ def command(
     Ends after --duration, with Ctrl-C, or when the guest goes away; the recording is complete in
     every case.
     """
-    from gprof.cli.running import begin, begin_perf, run_with_progress, tell_end
+    from gprof.cli.running import begin, run_with_progress, tell_end
+    from gprof.cli.running_perf import begin_perf
     from gprof.recording.writer import Writer
 
     refuse_several(given, None, perf=perf)

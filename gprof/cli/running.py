@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -13,23 +14,20 @@ from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
 from gprof.cli.waiting import telling_if_slow
 from gprof.followed_guest import FollowedGuest
-from gprof.given_symbols import GivenSymbols
 from gprof.guest.address import Address
 from gprof.guest_stacks import said_of, unstacking_of
 from gprof.live import Live
-from gprof.perf_spaces import NamedPerf, PerfSpaces
-from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.stacks import StackTable
 from gprof.profile.tasks import TaskTable
 from gprof.profile.user_spaces import UserSpaces
-from gprof.recording.writer import Writer
-from gprof.sampling.perf import PerfFile
-from gprof.sampling.perf_live import PerfLive
 from gprof.sampling_way import require_both, source_of
 from gprof.sources import Sources
 from gprof.task_following import follow_tasks
 from symbols.unwinding.unwind import Way
+
+if TYPE_CHECKING:  # a screen shows nothing before everything is imported
+    from gprof.recording.writer import Writer
 
 
 def begin(
@@ -105,26 +103,6 @@ def begin(
         user_spaces=user_spaces,
     )
     return live, guest
-
-
-def begin_perf(
-    source: PerfFile | PerfLive,
-    given: GivenSymbols,
-    *,
-    writer: Writer | None = None,
-    duration_s: float | None = None,
-) -> tuple[Live, dict[int, Code]]:
-    """A session over what perf records now, not yet started, and the code of its guests."""
-    found = PerfSpaces(given)
-    named = NamedPerf(source, found)
-    live = Live(
-        named,
-        named.known,
-        recorder=writer,
-        duration_s=duration_s,
-        memories=found.code,
-    )
-    return live, found.code
 
 
 def run_with_progress(live: Live) -> None:

@@ -58,7 +58,7 @@ def annotator_of(
     """
     from gprof.annotator import Annotator
 
-    return Annotator(code, lines=kept_lines() if lines else None, tree=tree, bits=bits)
+    return Annotator(code, lines=kept_lines if lines else None, tree=tree, bits=bits)
 
 
 def kept_lines() -> SpaceLines:

@@ -66,10 +66,8 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             exits=_exits_of(path, symbols),
         )
         return 0
-    # What attaches to a guest takes as long to import as a recording to open.
-    from gprof.cli.running import begin, begin_perf
-
     if path is not None or perf:
+        from gprof.cli.running_perf import begin_perf
         from gprof.sampling.perf import PerfFile
 
         symbols.open()  # a wrong file is told before anything is sampled
@@ -93,6 +91,9 @@ def command(*, path: Path | None, perf: bool, plain: bool, **given: Any) -> int:
             if exits is not None:
                 exits.stop()
         return 0
+    # What attaches to a guest takes longer to import than a recording to open.
+    from gprof.cli.running import begin
+
     live, guest = begin(options, symbols.only())
     look(
         live,

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 from symbols.memory import Memory, MemoryFault
-from symbols.original import Original
+
+if TYPE_CHECKING:  # it brings what reads ELF files
+    from symbols.original import Original
 
 
 @dataclass(frozen=True, slots=True)

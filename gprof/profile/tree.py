@@ -117,12 +117,12 @@ class Node:
         if isinstance(below, list) or tree is None:
             yield from below
             return
-        weights = -tree.total[below]
+        keys, weights = tree.trie.keys, -tree.total[below]
         first = 0
         while first < len(below):
             last = int(np.searchsorted(weights, weights[first], side="right"))
-            alike = [self._node(at) for at in below[first:last].tolist()]
-            yield from sorted(alike, key=lambda node: node.key)
+            alike = below[first:last].tolist()
+            yield from map(self._node, sorted(alike, key=lambda at: keys[tree.key[at]]))
             first = last
 
     def children(self) -> list[Node]:
@@ -156,12 +156,10 @@ class Node:
         """The children in their order; the numbers of many by their weights alone."""
         if self._order is None:
             found = self._tree.below(self._at) if self._tree is not None else []
-            if len(found) > _FEW and self._tree is not None:
-                numbers = np.array(found, np.int64)
-                order = np.argsort(-self._tree.total[numbers], kind="stable")
-                self._order = numbers[order]
+            if self._tree is not None and not isinstance(found, list) and len(found) > _FEW:
+                self._order = found[np.argsort(-self._tree.total[found], kind="stable")]
             else:
-                nodes = [self._node(at) for at in found]
+                nodes = [self._node(int(at)) for at in found]
                 self._order = sorted(nodes, key=lambda node: (-node.total, *node.key))
         return self._order
 

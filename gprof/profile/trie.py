@@ -103,15 +103,14 @@ class Weighed(Generic[K]):
         node = self.trie.find(above, key)
         return node if node is not None and self._has(node) else None
 
-    def below(self, node: int) -> list[int]:
+    def below(self, node: int) -> list[int] | NDArray[np.int64]:
         """The nodes below one, in the order in which they came."""
         nodes = self.trie.below(node)
         if len(nodes) < 2:  # most have one: numpy would take longer to be asked
             return [node for node in nodes if self._has(node)]
-        columns = np.array(nodes, np.int64)
-        columns = columns[columns < len(self.total)]
-        found: list[int] = columns[self.total[columns] > 0].tolist()
-        return found
+        found = np.array(nodes, np.int64)
+        found = found[found < len(self.total)]
+        return found[self.total[found] > 0]
 
     def lines(self) -> Iterator[tuple[list[K], int]]:
         """Each line that has weight, and that weight."""

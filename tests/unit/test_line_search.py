@@ -51,7 +51,7 @@ def addresses(*pcs: int) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:
 
 def test_an_answer_comes_later_and_only_once() -> None:
     lines, found = Slow(), threading.Semaphore(0)
-    search = LineSearch(lines, found.release)
+    search = LineSearch(lambda: lines, found.release)
     assert search.at(SPACE, addresses()) == []
     pcs = addresses(0x1000, 0x2000, 0x9000)
     assert search.at(SPACE, pcs) == [None] * 3
@@ -69,7 +69,7 @@ def test_an_answer_comes_later_and_only_once() -> None:
 
 def test_what_was_found_is_told_while_the_rest_is_looked_for() -> None:
     lines, found = Slow(), threading.Semaphore(0)
-    search = LineSearch(lines, found.release)
+    search = LineSearch(lambda: lines, found.release)
     lines.may.set()
     pcs = np.arange(0x1000, 0x1000 + 2500, dtype=np.uint64)
     search.at(SPACE, pcs)
@@ -82,12 +82,12 @@ def test_what_was_found_is_told_while_the_rest_is_looked_for() -> None:
 
 def test_after_the_end_nothing_is_looked_for() -> None:
     lines, found = Slow(), threading.Semaphore(0)
-    search = LineSearch(lines, found.release)
+    search = LineSearch(lambda: lines, found.release)
     search.at(SPACE, addresses(0x1000))
     search.close()
     lines.may.set()
     assert search.at(SPACE, addresses(0x1008)) == [None]
-    never = LineSearch(lines, found.release)
+    never = LineSearch(lambda: lines, found.release)
     never.close()
     assert never.at(SPACE, addresses(0x1010)) == [None]
     assert not {0x1008, 0x1010} & set(lines.asked)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 
 from gprof.errors import GprofError, TargetGone
 from gprof.live import Finished, Live
@@ -68,6 +70,19 @@ def test_stop_keeps_what_came_until_the_source_has_ended() -> None:
     assert len(profile.samples) == 21
     assert profile.samples.pc[-1] == 0x1008
     assert profile.guests == {0: GUEST}
+
+
+def test_whoever_computes_gives_way_to_the_sampler() -> None:
+    before = sys.getswitchinterval()
+    try:
+        for here, expected in ((0.005, Live.GIVE_WAY_S), (0.0001, 0.0001)):
+            sys.setswitchinterval(here)
+            live = Live(Scripted(1, "end"), known)
+            live.start()
+            assert sys.getswitchinterval() == pytest.approx(expected, abs=2e-6)
+            assert live.wait(10)
+    finally:
+        sys.setswitchinterval(before)
 
 
 def test_a_duration_ends_it() -> None:

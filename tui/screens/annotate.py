@@ -9,7 +9,7 @@ from textual import work
 from textual.app import ComposeResult
 from textual.binding import BindingType
 from textual.screen import Screen
-from textual.widgets import Footer, Input
+from textual.widgets import Input
 from textual.worker import get_current_worker
 
 from gprof.annotator import Annotator
@@ -27,6 +27,7 @@ from tui.listing_rows import FOLDS, ListingChoice, ListingRow, columns_of, rows_
 from tui.messages import ListingFailed, ListingMade
 from tui.source_place import place_of
 from tui.toned import Piece, Tone
+from tui.widgets.key_bar import KeyBar
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Lines
 
@@ -81,7 +82,7 @@ class AnnotateScreen(Screen[None]):
         yield LineTable[ListingRow](self._glyphs, id="listing")
         yield Lines(id="notice")
         yield Input(id="search", placeholder="text to look for", compact=True, max_length=200)
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Have the listing made."""

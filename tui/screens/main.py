@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -36,10 +37,8 @@ from tui.image_rows import ImageRow
 from tui.messages import ActionFailed, FileWritten, SourceFound
 from tui.node_row import row_of
 from tui.picture import Picture
-from tui.screens.annotate import AnnotateScreen
 from tui.screens.narrowing import NarrowingScreen
 from tui.settings import Settings
-from tui.taking import export_picture, proposed_name, save_profile
 from tui.view import View
 from tui.widgets.prompt import Prompt, Purpose
 from tui.widgets.tree_table import TreeTable
@@ -137,6 +136,9 @@ class MainScreen(NarrowingScreen):
         elif self._annotator is None:
             self._say("The instructions of this guest cannot be read here.")
         else:
+            # What disassembles is imported when it is first wanted.
+            from tui.screens.annotate import AnnotateScreen  # noqa: PLC0415
+
             self.app.push_screen(AnnotateScreen(row, picture.shown, self._annotator, self._glyphs))
 
     def action_edit(self) -> None:
@@ -205,11 +207,11 @@ class MainScreen(NarrowingScreen):
 
     def action_export(self) -> None:
         """Ask for the name of a file to write what is shown to."""
-        self.prompt.open(Purpose.EXPORT, proposed_name(".svg"))
+        self.prompt.open(Purpose.EXPORT, _proposed_name(".svg"))
 
     def action_save(self) -> None:
         """Ask for the name of a recording."""
-        self.prompt.open(Purpose.SAVE, proposed_name(".gprof"))
+        self.prompt.open(Purpose.SAVE, _proposed_name(".gprof"))
 
     def on_prompt_entered(self, message: Prompt.Entered) -> None:
         """Write the file that was asked for.
@@ -227,6 +229,8 @@ class MainScreen(NarrowingScreen):
 
     @work(thread=True, group="writing")
     def _write(self, purpose: Purpose, path: Path, picture: Picture | None) -> None:
+        from tui.taking import export_picture, save_profile  # noqa: PLC0415  as above
+
         if picture is None:
             return
         try:
@@ -258,3 +262,8 @@ class MainScreen(NarrowingScreen):
             return
         self.app.copy_to_clipboard(printable(text))
         self._say(f"Copied {text}, if your terminal lets programs do so.")
+
+
+def _proposed_name(ending: str) -> str:
+    """A name for a file that does not exist yet."""
+    return f"gprof-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}{ending}"

@@ -11,7 +11,6 @@ from textual import work
 from textual.app import ComposeResult
 from textual.screen import Screen
 from textual.widget import Widget
-from textual.widgets import Footer
 
 from gprof.annotator import Annotator
 from gprof.errors import GprofError
@@ -33,6 +32,7 @@ from tui.settings import Settings
 from tui.view import View
 from tui.widgets.flame_graph import FlameGraph
 from tui.widgets.header import Header
+from tui.widgets.key_bar import KeyBar
 from tui.widgets.line_table import LineTable
 from tui.widgets.lines import Lines
 from tui.widgets.pill_bar import PillBar
@@ -104,7 +104,7 @@ class SessionScreen(Screen[None]):
         yield Lines(id="detail")
         yield Lines(id="notice")
         yield Prompt(id="prompt")
-        yield Footer(show_command_palette=False, compact=True)
+        yield KeyBar()
 
     def on_mount(self) -> None:
         """Look for the first time."""
