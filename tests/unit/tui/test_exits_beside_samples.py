@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
-from gprof.profile.exit_table import ExitGroup, ExitTable
 from textual.pilot import Pilot
 
 from gprof.errors import GprofError, PermissionProblem
 from gprof.exit_watch import ExitWatch
 from gprof.exits_on_demand import ExitsOnDemand
+from gprof.profile.exit_table import ExitGroup, ExitTable
 from gprof.sampling.source import SampleBatch
 from tests.screen_text import screen_text
 from tests.screens import press, with_app
