@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.profile.alike import Alike
+from gprof.profile.alike import Alike, Tally
 from gprof.profile.resolution import Resolution
 from gprof.profile.trie import Trie
 from gprof.sampling.source import SampleBatch
@@ -53,7 +53,9 @@ def test_groups_are_told_apart_by_vcpu_and_task(drawn: list[tuple[int, int, int]
         task=(task for _, task, _ in drawn),
         weight=(weight for _, _, weight in drawn),
     )
-    alike = Alike.among(samples, placement)
+    tally = Tally()
+    tally.follow(samples, placement)
+    alike = tally.alike(placement)
     pairs = list(zip(alike.vcpu.tolist(), alike.task.tolist(), strict=True))
     counted = Counter((vcpu, task) for vcpu, task, _ in drawn)
     assert dict(zip(pairs, alike.count.tolist(), strict=True)) == counted
