@@ -20,6 +20,9 @@ from gprof.sampling.source import Int64s, SampleBatch, UInt16s, UInt32s, UInt64s
 #: Whose a sample is: up to this the number of a vcpu that runs no task that is known.
 _VCPUS = 1 << 16
 _WHOSE_BITS = 29
+#: So many samples are counted one by one several times faster than added up for one look; more
+#: would take too much memory.
+_ONE_BY_ONE = 1 << 22
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +50,16 @@ class Alike:
 
     @classmethod
     def among(cls, samples: SampleBatch, placement: Placement) -> Alike:
-        """Those of some samples, added up for this once."""
+        """Some samples for one look: each a group of its own; very many added up."""
+        if len(samples) <= _ONE_BY_ONE:
+            return cls(
+                placement,
+                samples.guest,
+                samples.vcpu,
+                samples.task,
+                np.ones(len(samples), np.int64),
+                samples.weight.astype(np.int64),
+            )
         tally = Tally()
         tally.follow(samples, placement)
         return tally.alike(placement)

@@ -71,8 +71,12 @@ class Filter:
         if within is None:
             alike = known.alike(profile)
         else:
-            samples, placement = profile.samples.select(within), known.of(profile).select(within)
-            alike = Alike.among(samples, placement)
+            at = np.flatnonzero(within)
+            # Samples mostly come by time: a slice of them copies none.
+            in_a_row = len(at) > 0 and at[-1] - at[0] < len(at)
+            span = slice(int(at[0]), int(at[-1]) + 1) if in_a_row else at
+            placement = known.of(profile).select(span)
+            alike = Alike.among(profile.samples.select(span), placement)
         keep = self._lets_through(alike.placement, alike, known)
         return alike if keep.all() else alike.select(keep)
 

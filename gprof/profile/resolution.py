@@ -50,8 +50,8 @@ class Resolution:
     def alike(self, profile: Profile) -> Alike:
         """The profile's samples added up as far as they are alike, with their addresses looked up.
 
-        They are added up as they come; but all of them where the weights are others each time, as
-        under decay.
+        They are added up as they come; but see `Alike.among` for weights that are others each
+        time, as under decay.
         """
         return self._lineage(profile).alike(profile)
 
