@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.places import Placement
-from gprof.sampling.numbering import AT_ONCE, Numbering, one_of_each
+from gprof.sampling.numbering import AT_ONCE, Numbering, ascending, one_of_each
 from gprof.sampling.source import Int64s, SampleBatch
 
 #: The key of an entity (a place, a module, …) in a mode is `entity * MODES + mode`.
@@ -105,7 +105,7 @@ def totals(
     if without.all():
         return own, [shared(keys, column, length) for column in told]
     # A function that is twice on a stack counts once: the entities of a path are made distinct.
-    pairs = np.unique(
+    pairs = ascending(
         (placement.pair_path.astype(np.int64) << 32) | entity_of[placement.pair_place]
     )
     pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF

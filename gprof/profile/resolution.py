@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
-from gprof.sampling.numbering import AT_ONCE, Numbering
+from gprof.sampling.numbering import AT_ONCE, Numbering, ascending
 from gprof.sampling.source import Int64s, Mode, SampleBatch, UInt64s
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 
@@ -267,7 +268,7 @@ class _Lineage:
 
     def _add_paths(self, profile: Profile, context: int, stacks: list[tuple[int, ...]]) -> None:
         depth = np.array([len(frames) for frames in stacks], np.int64)
-        pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+        pcs = np.fromiter(chain.from_iterable(stacks), np.uint64, depth.sum())
         # A call may be the last instruction of its function: the return address is not in it.
         is_caller = np.ones(len(pcs), bool)
         is_caller[np.cumsum(depth) - depth] = False
@@ -279,7 +280,7 @@ class _Lineage:
         of_callers = guest << _GUEST | era << _ERA | Running.UNKNOWN
         places[is_caller] = self._places_of(profile, of_callers, pcs[is_caller])
         packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-        self._pairs = np.concatenate([self._pairs, np.unique(packed)])
+        self._pairs = np.concatenate([self._pairs, ascending(packed)])
         ends = np.cumsum(depth).tolist()
         flat = places.tolist()
         starts = [0, *ends[:-1]]

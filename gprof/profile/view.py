@@ -220,10 +220,11 @@ def _rows_of_places(
     samples, placement = counted.samples, counted.placement
     entity_of = np.arange(len(placement.places))
     if group is Group.MODULE:
-        # A module's entity is the first place that was seen in it.
-        firsts: dict[tuple[int, str, Reason], int] = {}
-        for number, place in enumerate(placement.places):
-            entity_of[number] = firsts.setdefault(_module_key(place), number)
+        # A module's entity is the lowest place in it, whichever was seen first.
+        places = placement.places
+        lowest: dict[tuple[int, str, Reason], int] = {}
+        for number in sorted(entity_of.tolist(), key=lambda n: places[n].image_start):
+            entity_of[number] = lowest.setdefault(_module_key(places[number]), number)
     keys = entity_of[placement.own] * MODES + placement.mode
     length = len(entity_of) * MODES
     own = weigh(keys, counted.weight, length)
