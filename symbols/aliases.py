@@ -59,8 +59,9 @@ def starts_with(names: Names, prefixes: Sequence[bytes]) -> NDArray[np.bool_]:
         return ~found
     filled = np.flatnonzero(end > start)
     initial = raw[start[filled]]
+    rows_of = {byte: filled[initial == byte] for byte in {prefix[0] for prefix in prefixes}}
     for prefix in prefixes:
-        rows = filled[initial == prefix[0]]
+        rows = rows_of[prefix[0]]
         rows = rows[end[rows] - start[rows] >= len(prefix)]
         for i, byte in enumerate(prefix[1:], 1):
             rows = rows[raw[start[rows] + i] == byte]

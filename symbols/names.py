@@ -22,7 +22,7 @@ def printable(raw: bytes | str) -> str:
     text = raw if isinstance(raw, str) else raw.decode("utf-8", "backslashreplace")
     if len(text) > LONGEST:
         text = text[: LONGEST - 1] + "…"
-    if text.isascii() and text.isprintable():
+    if text.isprintable():  # neither C nor Zl nor Zp, says Python's reference of it
         return text
     return "".join(_shown(character) for character in text)
 

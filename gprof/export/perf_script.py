@@ -27,7 +27,7 @@ from symbols.names import printable
 from symbols.space import ImageKind
 
 _EVENT = "cpu-clock"
-_PIECE = 10_000  # samples written at once
+_PIECE = 1000  # samples written at once: half a megabyte, that stays in the cache
 _SECOND = 1_000_000  # in microseconds
 _PROCESS = 10_000  # numbers of guests are so far apart; a guest has fewer vcpus
 _TASKS = 10_000_000  # the same for guests of which tasks are known: Linux counts to 4194304
@@ -111,7 +111,6 @@ def _stacks(found: Traces) -> list[bytes]:
     """The lines of each stack, with the empty one that ends a sample."""
     named = [_name(place) for place in found.places]
     images = [_word(printable(place.module)) for place in found.places]
-    lines: dict[tuple[int, int], bytes] = {}  # a call is on many stacks
 
     def line(frame: tuple[int, int]) -> bytes:
         number, pc = frame
@@ -122,13 +121,13 @@ def _stacks(found: Traces) -> list[bytes]:
         offset = f"+{pc - place.address:#x}" if known and pc >= place.address else ""
         return f"\t{pc:16x} {named[number]}{offset} ({images[number]})\n".encode()
 
+    frames: set[tuple[int, int]] = set()  # a call is on many stacks
+    for places, pcs in zip(found.stacks, found.pcs, strict=True):
+        frames.update(zip(places, pcs, strict=True))
+    lines = {frame: line(frame) for frame in frames}
     return [
-        b"".join(
-            lines.get(frame) or lines.setdefault(frame, line(frame))
-            for frame in zip(*both, strict=True)
-        )
-        + b"\n"
-        for both in zip(found.stacks, found.pcs, strict=True)
+        b"".join(map(lines.__getitem__, zip(places, pcs, strict=True))) + b"\n"
+        for places, pcs in zip(found.stacks, found.pcs, strict=True)
     ]
 
 

@@ -6,6 +6,8 @@ stub speaks is understood: packets, acknowledgements, run-length coding, escapes
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 
 from gprof.errors import ProtocolError
@@ -18,11 +20,15 @@ INTERRUPT = b"\x03"
 LONGEST_PACKET = 1 << 19
 
 #: Up to this Python adds faster than it calls numpy.
-_SHORT = 400
+_SHORT = 2000
+
+#: Requests that are asked again and again while a guest stands.
+_REMEMBERED = 1024
 
 _NEEDS_ESCAPE = frozenset(b"#$}*")
 
 
+@lru_cache(_REMEMBERED)
 def packet(payload: bytes) -> bytes:
     """A packet ready to be sent: `$payload#checksum`, escaped where it must be."""
     if not _NEEDS_ESCAPE.isdisjoint(payload):

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from gprof.profile.places import Placement
+from gprof.sampling.numbering import ascending
 from gprof.sampling.source import Int64s
 
 #: The key of an entity (a place, a module, …) in a mode is `entity * MODES + mode`.
@@ -60,7 +61,7 @@ def totals(
     pair_entity = placement.pair_place.astype(np.int64)
     if entity_of is not None:
         # What is twice on a stack counts once: the entities of a path are made distinct.
-        pairs = np.unique(pair_path << 32 | entity_of[placement.pair_place])
+        pairs = ascending(pair_path << 32 | entity_of[placement.pair_place])
         pair_path, pair_entity = pairs >> 32, pairs & 0xFFFFFFFF
     on_path = path[~without] * MODES + keys[~without] % MODES
     paths = len(placement.frames) * MODES

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Hashable, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -15,7 +16,7 @@ from gprof.profile.growing import Growing, begins_with
 from gprof.profile.places import PAGE_BITS, WHOLE, Place, Placement, function, nameless
 from gprof.profile.profile import Profile
 from gprof.profile.tasks import TaskTable
-from gprof.sampling.numbering import AT_ONCE, Numbering
+from gprof.sampling.numbering import AT_ONCE, Numbering, ascending
 from gprof.sampling.source import Mode, SampleBatch, UInt64s
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason
 
@@ -318,7 +319,7 @@ class _Lineage:
 
     def _add_paths(self, profile: Profile, context: int, stacks: list[tuple[int, ...]]) -> None:
         depth = np.array([len(frames) for frames in stacks], np.int64)
-        pcs = np.fromiter((pc for frames in stacks for pc in frames), np.uint64, depth.sum())
+        pcs = np.fromiter(chain.from_iterable(stacks), np.uint64, depth.sum())
         # A call may be the last instruction of its function: the return address is not in it.
         is_caller = np.ones(len(pcs), bool)
         is_caller[np.cumsum(depth) - depth] = False
@@ -327,7 +328,7 @@ class _Lineage:
         places[~is_caller] = self._places_of(profile, context, pcs[~is_caller])
         places[is_caller] = self._places_of(profile, of_callers(context), pcs[is_caller])
         packed = np.repeat(np.arange(len(depth)) + len(self._frames), depth) << 32 | places
-        pairs = np.unique(packed)
+        pairs = ascending(packed)
         self._pair_path.append((pairs >> 32).astype(np.int32))
         self._pair_place.append((pairs & 0xFFFFFFFF).astype(np.int32))
         ends = np.cumsum(depth).tolist()

@@ -230,12 +230,12 @@ def _rows_of_places(
     placement = alike.placement
     entity_of, entity = None, placement.own.astype(np.int64)
     if group is Group.MODULE:
-        # A module's entity is the first place that was seen in it.
-        firsts: dict[tuple[int, str, Reason], int] = {}
-        entity_of = np.array(
-            [firsts.setdefault(_module_key(place), i) for i, place in enumerate(placement.places)],
-            np.int64,
-        )
+        # A module's entity is the lowest place in it, whichever was seen first.
+        places = placement.places
+        entity_of = np.arange(len(places))
+        lowest: dict[tuple[int, str, Reason], int] = {}
+        for number in sorted(range(len(places)), key=lambda n: places[n].image_start):
+            entity_of[number] = lowest.setdefault(_module_key(places[number]), number)
         entity = entity_of[placement.own]
     keys = entity * MODES + placement.mode
     length = len(placement.places) * MODES

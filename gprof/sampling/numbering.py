@@ -89,6 +89,14 @@ def distinct(values: NDArray[Any]) -> tuple[Int64s, Int64s]:
     return found.astype(np.int64), inverse.astype(np.int64)
 
 
+def ascending(values: Int64s) -> Int64s:
+    """The distinct values: `np.unique` for columns in which most are, where its hashes are slow."""
+    ordered = np.sort(values)
+    first = np.ones(len(ordered), bool)
+    first[1:] = ordered[1:] != ordered[:-1]
+    return ordered[first]
+
+
 def one_of_each(numbers: NDArray[Any], length: int) -> Int64s:
     """For each number from 0 to `length` a place where it stands; of no use where it is nowhere."""
     example = np.zeros(length, np.int64)

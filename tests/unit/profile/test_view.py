@@ -135,6 +135,15 @@ def test_total_counts_a_function_once_a_sample(profile: Profile) -> None:
     assert totals == by_hand
 
 
+def test_a_module_is_told_by_its_lowest_address_whatever_came_first() -> None:
+    low, high = 0xFFFFFFFFD0001000, 0xFFFFFFFFD0009000  # where nothing is loaded
+    whole, known = synthetic(0), Resolution()
+    for pcs in ([high], [high, low]):
+        profile = replace(whole, samples=SampleBatch.of(pcs))
+        (row,) = tabulate(profile, group=Group.MODULE, known=known).rows
+        assert (row.module, row.address) == ("[unknown]", min(pcs))
+
+
 @settings(max_examples=40)
 @given(profiles(), st.integers(0, 16), st.sampled_from(Group))
 def test_a_kept_resolution_changes_nothing(profile: Profile, cut: int, group: Group) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gprof.sampling.numbering import Numbering, distinct, one_of_each
+from gprof.sampling.numbering import Numbering, ascending, distinct, one_of_each
 
 #: Few values, so that most come again; many of them alike, so that their hashes are close.
 words = st.one_of(st.integers(0, 9), st.integers(2**64 - 9, 2**64 - 1), st.integers(0, 2**64 - 1))
@@ -40,6 +40,11 @@ def test_distinct_is_unique(values: list[int]) -> None:
     found, inverse = distinct(column)
     assert found.tolist() == sorted(set(values))
     assert found[inverse].tolist() == values
+
+
+@given(st.lists(st.one_of(st.integers(0, 9), st.integers(0, 2**50))))
+def test_ascending_is_unique(values: list[int]) -> None:
+    assert ascending(np.array(values, np.int64)).tolist() == sorted(set(values))
 
 
 @given(st.lists(st.integers(0, 9)))
