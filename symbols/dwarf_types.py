@@ -8,16 +8,15 @@ chapter 5.
 
 from __future__ import annotations
 
-import struct
 from collections.abc import Iterator
 from typing import Any
 
-from elftools.common.exceptions import DWARFError, ELFError
+from elftools.common.exceptions import DWARFError
 from elftools.elf.elffile import ELFFile
 
 from symbols.btf import Btf
 from symbols.btf_writing import BtfWriting
-from symbols.elf import Image
+from symbols.elf import MALFORMED, Image
 from symbols.errors import BtfError
 from symbols.names import printable
 
@@ -41,10 +40,7 @@ _KINDS = {
     "DW_TAG_restrict_type": 11,
 }
 #: What a file may hold in place of a type.
-_MALFORMED = (
-    ELFError, DWARFError, KeyError, ValueError, TypeError, IndexError, AttributeError,
-    OverflowError, AssertionError, RecursionError, UnicodeError, struct.error, OSError,
-)  # fmt: skip
+_MALFORMED = (*MALFORMED, DWARFError, AssertionError, RecursionError)
 
 
 def types_of_debugging(image: Image) -> Btf | None:

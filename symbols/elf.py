@@ -46,7 +46,7 @@ _BANNER = re.compile(rb"Linux version (\S{1,128}) ")
 #: What pyelftools and the formats below it raise on bytes that make no sense.
 MALFORMED = (
     ELFError, struct.error, ValueError, KeyError, IndexError, TypeError, AttributeError,
-    OverflowError, OSError, EOFError,
+    OverflowError, OSError, EOFError, MemoryError,
 )  # fmt: skip
 _WITH_SYMBOLS = (
     "Give the file before it was stripped: for a distribution's kernel the vmlinux of its -dbg "

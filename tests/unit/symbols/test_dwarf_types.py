@@ -7,6 +7,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from elftools.elf.elffile import ELFFile
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
@@ -112,3 +113,17 @@ def test_a_damaged_file_is_refused_or_read(
             types.member("module", "list")
     except (BtfError, ImageError):
         pass
+
+
+def test_a_section_longer_than_any_memory_is_damage(program: Path, tmp_path: Path) -> None:
+    content = bytearray(program.read_bytes())
+    with program.open("rb") as stream:
+        file = ELFFile(stream)
+        index = file.get_section_index(".debug_line")
+        # sh_size of Elf64_Shdr, at 32 (gABI, section header).
+        at = file["e_shoff"] + index * file["e_shentsize"] + 32
+    content[at : at + 8] = (1 << 62).to_bytes(8, "little")
+    path = tmp_path / "damaged"
+    path.write_bytes(content)
+    with pytest.raises((BtfError, ImageError), match="damaged"):
+        types_of_debugging(Image.open(path))
