@@ -17,13 +17,14 @@ from gprof.sampling.source import Mode
 from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from tests.command_line import end, gprof, started
-from tests.guests.recordings import await_recording, await_samples
+from tests.guests.recordings import await_recording
 from tests.guests.watched_demo import SHARES, WatchedDemo
 from tests.monitor import Monitor
 
 #: One standard deviation of the largest share is then 0.8 points: 3 points are a wide margin.
 ENOUGH = 4000
 MARGIN = 3.0
+BUSY = Filter(modes=frozenset(Mode) - {Mode.IDLE})
 #: A host that is busy itself wakes a resting vcpu late, and takes samples away from busy ones.
 IDLE_MARGIN = 20.0
 
@@ -49,7 +50,7 @@ def test_live_session_finds_the_shares(demo_guest: WatchedDemo) -> None:
     assert live.failure is None
 
     profile = live.snapshot()
-    busy = tabulate(profile, Filter(modes=frozenset(Mode) - {Mode.IDLE}))
+    busy = tabulate(profile, BUSY)
     assert busy.samples >= ENOUGH
     assert not busy.unresolved
     check_work({row.label: busy.percent(row.self_weight) for row in busy.rows})
@@ -70,7 +71,7 @@ def test_record_and_report_find_the_shares(demo_guest: WatchedDemo, tmp_path: Pa
         Monitor(demo_guest.qmp_address) as monitor,
         started("record", "--gdb", demo_guest.gdb_address, *options, "-o", path) as process,
     ):
-        await_samples(path, 2 * ENOUGH)  # more than half of them busy
+        await_recording(path, lambda profile: tabulate(profile, BUSY).samples >= ENOUGH)
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
 

@@ -23,8 +23,8 @@ from symbols.memory import MemoryFault
 from tests.command_line import end, gprof, started
 from tests.guests.linux import LinuxGuest
 from tests.guests.recorded_demo import recorded_demo
-from tests.guests.recordings import await_recording, await_samples
-from tests.guests.test_demo_shares import check_work
+from tests.guests.recordings import await_recording
+from tests.guests.test_demo_shares import BUSY, ENOUGH, check_work
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
 
@@ -33,10 +33,10 @@ def test_the_monitor_finds_the_shares(demo_guest: WatchedDemo, tmp_path: Path) -
     path = tmp_path / "x.gprof"
     options = ("-F", "199", "--guestvmlinux", demo_guest.image)
     with started("record", "--qmp", demo_guest.qmp_address, *options, "-o", path) as process:
-        await_samples(path, 7000)  # more than half of them busy
+        await_recording(path, lambda profile: tabulate(profile, BUSY).samples >= ENOUGH)
         assert end(process, signal.SIGINT)[0] == 0
     report = json.loads(gprof("report", "-i", path, "--json", "--no-idle").stdout)
-    assert report["samples"] >= 3000
+    assert report["samples"] >= ENOUGH
     assert report["unresolved"] == {}
     check_work({row["symbol"]: row["self_percent"] for row in report["rows"]})
     facts = read(path).facts
