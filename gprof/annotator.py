@@ -189,7 +189,7 @@ class Annotator:
 def _module_original(image: LoadedImage) -> Original | None:
     """The file that a module came from; None where it is not at hand."""
     from symbols.lines_of_space import moves_of  # noqa: PLC0415  see above
-    from symbols.module_files import open_module  # noqa: PLC0415
+    from symbols.module_files import open_module  # noqa: PLC0415  see above
     from symbols.module_original import ModuleOriginal  # noqa: PLC0415  modules are few
 
     if not image.build_id:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -86,47 +87,47 @@ def examine(
     return checks
 
 
+@contextmanager
+def _told(checks: list[Check], name: str) -> Iterator[None]:
+    """What is wrong becomes a failed check; what was to be found stays missing."""
+    try:
+        yield
+    except GprofError as error:
+        checks.append(failed(name, error))
+
+
 def _files(
     checks: list[Check], vmlinux: Path | None, kallsyms: Path | None, modules: Path | None
 ) -> Sources:
     image = text = None
     loaded: tuple[Module, ...] = ()
-    try:
+    with _told(checks, "vmlinux"):
         if vmlinux is not None:
             image = Image.open(vmlinux)
             seen = f"{vmlinux}: {identity_of(image)}, {len(image.table)} functions"
             checks.append(Check("vmlinux", Verdict.FINE, seen))
-    except GprofError as error:
-        checks.append(failed("vmlinux", error))
-    try:
+    with _told(checks, "kallsyms"):
         if kallsyms is not None:
             text = Kallsyms.open(kallsyms)
             seen = f"{kallsyms}: {len(text.kernel)} functions, {len(text.modules)} modules"
             checks.append(Check("kallsyms", Verdict.FINE, seen))
-    except GprofError as error:
-        checks.append(failed("kallsyms", error))
-    try:
+    with _told(checks, "modules"):
         if modules is not None:
             loaded = open_modules(modules)
             checks.append(Check("modules", Verdict.FINE, f"{modules}: {len(loaded)} modules"))
-    except GprofError as error:
-        checks.append(failed("modules", error))
     return Sources(image, text, loaded)
 
 
 def _extras(checks: list[Check], named: Sequence[str]) -> tuple[ExtraImage, ...]:
     found: list[ExtraImage] = []
     for one in named:
-        try:
+        with _told(checks, "symbols"):
             images = open_extra(one)
-        except GprofError as error:
-            checks.append(failed("symbols", error))
-            continue
-        found += images
-        first = images[0].loaded
-        functions = sum(len(image.loaded.table or ()) for image in images)
-        seen = f"{len(images)} ranges, the first at {first.start:#x}, {functions} functions"
-        checks.append(Check("symbols", Verdict.FINE, f"{printable(one)}: {seen}"))
+            found += images
+            first = images[0].loaded
+            functions = sum(len(image.loaded.table or ()) for image in images)
+            seen = f"{len(images)} ranges, the first at {first.start:#x}, {functions} functions"
+            checks.append(Check("symbols", Verdict.FINE, f"{printable(one)}: {seen}"))
     return tuple(found)
 
 

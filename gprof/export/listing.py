@@ -12,7 +12,10 @@ from symbols.names import printable
 
 #: Longer encodings exist, but an eye that compares columns wants them aligned.
 _BYTES_WIDTH = 2 * 10
-_NO_SOURCE: SourceText = lambda _file, _line: None  # noqa: E731
+
+
+def _no_source(_file: str, _line: int) -> None:
+    """The text of no line is at hand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +44,7 @@ class ListingText:
 
 
 def listing_text(
-    listing: Listing, shown: ListingText | None = None, source: SourceText = _NO_SOURCE
+    listing: Listing, shown: ListingText | None = None, source: SourceText = _no_source
 ) -> Iterator[str]:
     """The lines of the text, without line ends: title, notes, instructions.
 
@@ -81,7 +84,7 @@ def listing_text(
 def folded_text(
     listing: Listing,
     measure: Measure | None = None,
-    source: SourceText = _NO_SOURCE,
+    source: SourceText = _no_source,
     *,
     by_line: bool = True,
 ) -> Iterator[str]:

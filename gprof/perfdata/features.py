@@ -75,12 +75,6 @@ def parse_command_line(data: bytes, order: Order) -> tuple[bytes, ...]:
     return tuple(cursor.counted_string() for _ in range(count))
 
 
-def parse_sample_times(data: bytes, order: Order) -> tuple[int, int]:
-    """SAMPLE_TIME: nanoseconds of the first and of the last sample."""
-    first, last = Cursor(data, order, what="times of samples").u64s(2)
-    return first, last
-
-
 def parse_event_descriptions(data: bytes, order: Order) -> list[EventDescription]:
     """EVENT_DESC: every event with its name and ids."""
     cursor = Cursor(data, order, what="description of events")
