@@ -24,6 +24,8 @@ _DEVICE = re.compile(r"\b((?:vfio|vhost)-[a-z0-9-]+)\b")
 _PLUGGED = re.compile(r"^\s*dev: ((?:vfio|vhost)-[a-z0-9-]+),", re.MULTILINE)
 #: `-netdev tap,…,vhost=on`, as text and as libvirt writes it.
 _VHOST_NET = re.compile(r"\bvhost=(?:on|true)\b|\bvhostfds?=|\"vhost(?:fds?)?\":(?:true|\")")
+#: A device on a bus is two in QEMU's tree: itself, and one of the bus that carries it.
+_CARRIER = re.compile(r"-(?:pci|ccw|device)(?:-(?:non-)?transitional)?$")
 _MOST_NAMED = 4
 
 
@@ -69,8 +71,9 @@ def hazards(disks: str, words: Sequence[str] = (), tree: str = "") -> list[str]:
     vfio = {device for device in devices if device.startswith("vfio")}
     if vfio:
         found.append(f"changes the state of devices of the host ({_named(vfio)})")
-    if devices - vfio:
-        found.append(f"stops and starts the backend of {_named(devices - vfio)}")
+    vhost = {_CARRIER.sub("", device) for device in devices - vfio}
+    if vhost:
+        found.append(f"stops and starts the backend of {_named(vhost)}")
     flushed = flushed_disks(disks)
     if flushed:
         found.append(f"waits for its disks and flushes what was written ({_named(flushed)})")

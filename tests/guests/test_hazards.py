@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import shutil
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 
 import pytest
 
@@ -36,3 +40,50 @@ def test_doctor_names_the_disks_that_every_stop_flushes(way: str) -> None:
     told = [check["seen"] for check in checks if check["name"] == "stops"]
     wanted = "Every stop also waits for its disks and flushes what was written (kept)"
     assert told == ([] if way == "monitor" else [wanted])
+
+
+class GuestWithBackend(DemoGuest):
+    """The demo guest with a disk whose requests another process serves from its memory."""
+
+    def __init__(self, backend: Path) -> None:
+        super().__init__()
+        self.backend = backend
+
+    def extra_arguments(self) -> Sequence[str]:
+        return (
+            *("-object", "memory-backend-memfd,id=ram,size=16M,share=on"),
+            *("-machine", "memory-backend=ram", "-chardev", f"socket,id=b,path={self.backend}"),
+            *("-device", "vhost-user-blk-pci,chardev=b,num-queues=1"),
+        )
+
+
+@pytest.fixture
+def backend(tmp_path: Path) -> Iterator[Path]:
+    """The socket of a process that serves a disk (vhost-user)."""
+    program = shutil.which("qemu-storage-daemon")
+    if program is None:
+        pytest.skip("qemu-storage-daemon is not installed (apt-get install qemu-system-common)")
+    disk, listening = tmp_path / "disk", tmp_path / "backend"
+    disk.write_bytes(bytes(1 << 16))
+    export = f"vhost-user-blk,id=e,node-name=d,addr.type=unix,addr.path={listening},writable=on"
+    with subprocess.Popen(
+        [program, "--blockdev", f"driver=file,node-name=d,filename={disk}", "--export", export]
+    ) as serving:
+        try:
+            while not listening.exists() and serving.poll() is None:
+                time.sleep(0.01)
+            yield listening
+        finally:
+            serving.terminate()
+
+
+@pytest.mark.usefixtures("qemu")
+@pytest.mark.parametrize("way", ["stub", "both"])
+def test_doctor_names_the_backend_that_every_stop_restarts(backend: Path, way: str) -> None:
+    with GuestWithBackend(backend) as guest:
+        addresses = ["--gdb", guest.gdb_address]
+        if way == "both":
+            addresses += ["--qmp", guest.qmp_address]
+        checks = json.loads(gprof("doctor", *addresses, "--json").stdout)["checks"]
+    told = [check["seen"] for check in checks if check["name"] == "stops"]
+    assert told == ["Every stop also stops and starts the backend of vhost-user-blk"]
