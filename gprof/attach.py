@@ -25,7 +25,7 @@ from symbols.errors import SlideUnknown, SymbolsError
 from symbols.guest_identity import Identity, guest_identity, identity_of
 from symbols.introspection import IN_MEMORY, KnownKernel, kernel_types
 from symbols.memory import Memory
-from symbols.slide import Method, Slide, Vector, Verified
+from symbols.slide import Method, Slide, Verified
 from symbols.space import AddressSpace
 from symbols.structures import Structures
 from symbols.unlisted import lacks_modules
@@ -123,7 +123,7 @@ class Attached:
     @property
     def known(self) -> KnownKernel:
         """What is known of its kernel by now."""
-        return replace(self.known_kernel, vector=self.reader.vector())
+        return replace(self.known_kernel, anchor=self.reader.anchor())
 
     @property
     def big_endian(self) -> bool:
@@ -295,18 +295,17 @@ def _attached(
         space = sources.starting_space(architecture)
         found = Introspected(problems=(_not_there_yet(),))
         return Attached(machine, guest, space, None, identity, sources, found, monitored, given)
-    vector = reader.vector()
+    anchor = reader.anchor()
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
-        known = KnownKernel(architecture=architecture.name, vector=vector)
+        known = KnownKernel(architecture=architecture.name, anchor=anchor)
         found = introspect(
             reader, known, symbols=True, modules=not sources.modules, directories=directories
         )
         sources = _with(sources, found)
     if sources.image is not None or sources.kallsyms is not None:
-        hint = Vector(architecture.vector_symbols, vector) if vector else None
         try:
-            slide = sources.find_slide(architecture.name, memory, hint)
+            slide = sources.find_slide(architecture.name, memory, anchor)
         except SymbolsError:
             # What its own memory told a moment ago is right, though it may be out of sight now:
             # a vcpu in user mode does not see the kernel.
@@ -321,7 +320,7 @@ def _attached(
             )
     if slide is not None and found.kernel is None and _asks_modules(sources):
         known = KnownKernel(
-            sources.image, sources.kallsyms, slide.offset, architecture.name, vector
+            sources.image, sources.kallsyms, slide.offset, architecture.name, anchor
         )
         found = introspect(reader, known, symbols=False, modules=True, directories=directories)
         sources = _with(sources, found)

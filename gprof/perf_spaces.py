@@ -20,7 +20,7 @@ from symbols.errors import MismatchError, SlideUnknown
 from symbols.guest_identity import Identity, identity_of
 from symbols.kernel_space import kernel_space
 from symbols.modules import Module
-from symbols.slide import Method, Slide, Vector
+from symbols.slide import Anchor, Method, Slide
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
 #: Shares of kernel samples for a place to be believed: of those in the kernel's gigabyte, in its
@@ -248,9 +248,9 @@ def _slide(sources: Sources, guest: PerfGuest, architecture: str) -> Slide | Non
         MismatchError: what perf noted contradicts the files.
     """
     reference, image, kallsyms = guest.reference, sources.image, sources.kallsyms
-    given = vector = None
+    given = anchor = None
     if reference is not None:
-        vector = Vector((reference.symbol,), reference.address)
+        anchor = Anchor((reference.symbol,), reference.address, Method.GIVEN)
         if image is not None:
             there = kallsyms.address_of(reference.symbol) if kallsyms is not None else None
             if there not in {None, reference.address}:
@@ -262,7 +262,7 @@ def _slide(sources: Sources, guest: PerfGuest, architecture: str) -> Slide | Non
             linked = image.address_of(reference.symbol)
             given = None if linked is None else reference.slide(linked)
     known = architecture if architecture in BY_NAME else ""
-    return sources.find_slide(known, vector=vector, given=given)
+    return sources.find_slide(known, anchor=anchor, given=given)
 
 
 def _space(

@@ -16,7 +16,7 @@ from symbols.kernel_space import kernel_space
 from symbols.memory import Memory
 from symbols.modules import Module, open_modules
 from symbols.original import Original
-from symbols.slide import Slide, Vector, find_kallsyms_slide, find_slide
+from symbols.slide import Anchor, Slide, find_kallsyms_slide, find_slide
 from symbols.space import AddressSpace, LoadedImage
 from symbols.table import SymbolTable
 
@@ -85,7 +85,7 @@ class Sources:
         self,
         architecture: str,
         memory: Memory | None = None,
-        vector: Vector | None = None,
+        anchor: Anchor | None = None,
         given: int | None = None,
     ) -> Slide | None:
         """Where the guest runs this kernel; None where there are no symbols of one.
@@ -93,7 +93,7 @@ class Sources:
         Args:
             architecture: of the guest; empty where unknown.
             memory: the guest's.
-            vector: what a register says.
+            anchor: what a register says, or the kernel itself.
             given: a slide that is known from elsewhere.
 
         Raises:
@@ -108,11 +108,11 @@ class Sources:
                     "Give the vmlinux of the kernel that the guest runs.",
                 )
             return find_slide(
-                self.image, kallsyms=self.kallsyms, memory=memory, vector=vector, given=given
+                self.image, kallsyms=self.kallsyms, memory=memory, anchor=anchor, given=given
             )
         if self.kallsyms is not None:
             return find_kallsyms_slide(
-                self.kallsyms, memory=memory, vector=vector, architecture=architecture
+                self.kallsyms, memory=memory, anchor=anchor, architecture=architecture
             )
         return None
 

@@ -20,7 +20,7 @@ from symbols.module_layout import types_of_modules
 from symbols.module_list import ListedModule, ModuleState, list_modules
 from symbols.module_sections import module_build_id, module_sections
 from symbols.module_symbols import ModuleSymbols, loaded_image, module_symbols
-from symbols.slide import first_mapped
+from symbols.slide import Anchor, first_mapped
 from symbols.space import LoadedImage
 from symbols.structures import Structures
 from symbols.symbol_lines import SymbolLines
@@ -29,8 +29,8 @@ from symbols.table import SymbolTable
 _WRAP = 1 << 64
 #: From the first of a kernel's text to the end of its read-only data, with every driver built in.
 _REACH = 128 << 20
-#: From an exception vector down to the first of the text.
-_BEFORE_VECTOR = 64 << 20
+#: From an exception vector, or another anchor, down to the first of the text.
+_BEFORE_ANCHOR = 64 << 20
 _BTF_HEAD = 24
 #: How the symbols of the guest's memory are called where others are called by their file.
 IN_MEMORY = "the guest's memory"
@@ -47,14 +47,14 @@ class KnownKernel:
         kallsyms: its symbols as text.
         slide: runtime minus link address of the two.
         architecture: as the kernel names it.
-        vector: runtime address of an exception handler, as a register tells it.
+        anchor: where it has a symbol, as a register tells.
     """
 
     image: Image | None = None
     kallsyms: Kallsyms | None = None
     slide: int = 0
     architecture: str = ""
-    vector: int | None = None
+    anchor: Anchor | None = None
 
     def address_of(self, name: str) -> int | None:
         """Runtime address of a symbol; that of a per-cpu symbol below the kernel does not slide."""
@@ -115,8 +115,8 @@ def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
                 "as --guestvmlinux.",
             )
         start = first = mapped
-    elif known.vector is not None:
-        start = max(0, known.vector - _BEFORE_VECTOR)
+    elif known.anchor is not None:
+        start = max(0, known.anchor.address - _BEFORE_ANCHOR)
     else:
         raise IntrospectionError("nothing tells where the guest's kernel is")
     _, lines = find_kallsyms(memory, start, min(start + _REACH, _WRAP), first=first)

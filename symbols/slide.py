@@ -42,6 +42,7 @@ class Method(StrEnum):
     GIVEN = "given"
     KALLSYMS = "kallsyms"
     VECTOR = "exception vector"
+    VMCOREINFO = "VMCOREINFO"
     FIRST_PAGE = "first mapped page"
     LINK_ADDRESS = "link address"
 
@@ -73,21 +74,24 @@ class Slide:
 
 
 @dataclass(frozen=True, slots=True)
-class Vector:
-    """A runtime address that a known symbol must have, from a register of a vcpu in kernel mode.
+class Anchor:
+    """A runtime address that a known symbol must have.
 
-    In user mode, with its page tables isolated, aarch64 has the address of a trampoline there.
+    Mostly from a register of a vcpu in kernel mode: in user mode, with its page tables isolated,
+    aarch64 has the address of a trampoline there.
 
     Attributes:
         names: of the symbol; the first that the kernel has. On x86-64 the handler of IDT gate 0
             is `asm_exc_divide_error` (before 5.8 `divide_error`); on aarch64 VBAR_EL1 is
             `vectors`; on riscv64 stvec is `handle_exception`; on s390x svc_new_psw is
             `system_call`.
-        address: what the register holds.
+        address: where it is.
+        method: what told it.
     """
 
     names: tuple[str, ...]
     address: int
+    method: Method = Method.VECTOR
 
 
 @runtime_checkable
@@ -104,7 +108,7 @@ def find_slide(
     *,
     kallsyms: Kallsyms | None = None,
     memory: Memory | None = None,
-    vector: Vector | None = None,
+    anchor: Anchor | None = None,
     given: int | None = None,
 ) -> Slide:
     """Where the guest runs `image`.
@@ -113,7 +117,7 @@ def find_slide(
         image: a vmlinux, or a program without an operating system.
         kallsyms: the guest's, of this boot.
         memory: the guest's, in the kernel's view.
-        vector: what a register says.
+        anchor: what a register says, or the kernel itself.
         given: what the user says.
 
     Raises:
@@ -126,10 +130,10 @@ def find_slide(
         candidates.append((Method.GIVEN, given % _WRAP))
     if common is not None:
         candidates.append((Method.KALLSYMS, common))
-    if vector is not None:
-        linked = next((a for a in map(image.address_of, vector.names) if a is not None), None)
+    if anchor is not None:
+        linked = next((a for a in map(image.address_of, anchor.names) if a is not None), None)
         if linked is not None:
-            candidates.append((Method.VECTOR, (vector.address - linked) % _WRAP))
+            candidates.append((anchor.method, (anchor.address - linked) % _WRAP))
     provable = image.notes is not None or bool(image.banner)
     if memory is not None and provable:
         candidates += _first_page(image, memory)
@@ -161,7 +165,7 @@ def find_kallsyms_slide(
     kallsyms: Kallsyms,
     *,
     memory: Memory | None = None,
-    vector: Vector | None = None,
+    anchor: Anchor | None = None,
     architecture: str = "",
 ) -> Slide:
     """How far symbols given as text are from where the guest runs its kernel.
@@ -173,7 +177,7 @@ def find_kallsyms_slide(
     Args:
         kallsyms: the symbols.
         memory: the guest's, in the kernel's view.
-        vector: what a register says.
+        anchor: what a register says, or the kernel itself.
         architecture: of the guest.
 
     Raises:
@@ -181,10 +185,10 @@ def find_kallsyms_slide(
     """
     candidates = [(Method.KALLSYMS, 0)]
     linked = None
-    if vector is not None:
-        linked = next((a for a in map(kallsyms.address_of, vector.names) if a is not None), None)
+    if anchor is not None:
+        linked = next((a for a in map(kallsyms.address_of, anchor.names) if a is not None), None)
         if linked is not None:
-            candidates.append((Method.VECTOR, (vector.address - linked) % _WRAP))
+            candidates.append((anchor.method, (anchor.address - linked) % _WRAP))
     if memory is not None and architecture == "x86_64" and len(kallsyms.kernel):
         first = first_mapped(memory)
         if first is not None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 import struct
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from symbols.errors import IntrospectionError
@@ -106,23 +106,22 @@ def vmcoreinfo_at(memory: Memory, address: int) -> Vmcoreinfo | None:
 
 def find_vmcoreinfo(
     memory: Memory, ranges: Iterable[tuple[int, int]], *, page_size: int = 4096
-) -> Vmcoreinfo | None:
-    """The first note of a kernel in some memory, looked for at the start of each page.
+) -> Iterator[Vmcoreinfo]:
+    """The notes of kernels in some memory, looked for at the start of each page.
 
     Memory may hold notes of a kernel before, or pages of files that look like one: only a note
-    that says where its text begins counts.
+    that says where its text begins counts, and who asks must prove the rest.
 
     Args:
         memory: the guest's, quick to read: a page costs a read.
         ranges: (start, end) of what to search, multiples of `page_size`.
-        page_size: of the guest.
+        page_size: of the guest, or a divisor of it.
     """
     for start, end in ranges:
         for page in range(start, end, page_size):
             found = vmcoreinfo_at(memory, page)
             if found is not None and found.release and "_stext" in found.symbols:
-                return found
-    return None
+                yield found
 
 
 def _text_size(head: bytes) -> int | None:

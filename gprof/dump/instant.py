@@ -19,6 +19,7 @@ from gprof.profile.profile import Guest
 from symbols.errors import GprofError, SymbolsError
 from symbols.lines_of_space import SpaceLines
 from symbols.names import printable
+from symbols.run_queues import RunQueues
 from symbols.tasks import CurrentPlaces, Task, Tasks, current_task
 from symbols.unwinding.stack import CapturedWords, Ending, Stack, Word, words_of
 from symbols.unwinding.unwind import Way
@@ -180,6 +181,7 @@ class _CurrentTasks:
             self._tasks = Tasks(self._structures)
             address_of = attached.known_kernel.address_of
             self._places = CurrentPlaces.of(address_of, self._structures.btf)
+            self._queues = RunQueues(self._structures, address_of)
         except (SymbolsError, TargetError):
             return  # a guest without types is no failure: nothing is known of its tasks
 
@@ -194,4 +196,6 @@ class _CurrentTasks:
             self._places,
             user=sampled.state.mode is Mode.USER,
         )
+        if address is None:  # as in dumps, which lack the registers of aarch64 and riscv64 for it
+            address = self._queues.current(sampled.vcpu)
         return self._tasks.at(address) if address is not None else None

@@ -1,8 +1,8 @@
 """A guest's memory in a file, as `dump-guest-memory` of QEMU's monitor writes it.
 
 Format: an ELF core whose PT_LOAD segments are the guest's RAM by physical address, and whose notes
-named QEMU have the registers of one vcpu each (dump/dump.c and target/i386/arch_dump.c of QEMU
-7.2, `QEMUCPUState`). The compressed formats of makedumpfile are not read.
+have the registers of its vcpus (dump/dump.c of QEMU 7.2; elf(5), Elf64_Nhdr). The compressed
+formats of makedumpfile are not read.
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ import bisect
 import os
 import struct
 import weakref
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from elftools.elf.elffile import ELFFile
 
@@ -25,44 +26,41 @@ from symbols.names import printable
 _AS_ELF = "Write one with QEMU's monitor: dump-guest-memory FILE (without -z, -l or -s)."
 _MOST_SEGMENTS = 1 << 16
 _LARGEST_NOTES = 16 << 20
-_MOST_VCPUS = 4096
-_QEMU = b"QEMU"
-
-#: QEMUCPUState of x86-64: version and size, then these words, segments, and control registers.
-_GENERAL = (
-    "rax", "rbx", "rcx", "rdx", "rsi", "rdi", "rsp", "rbp",
-    *(f"r{number}" for number in range(8, 16)), "rip", "eflags",
-)  # fmt: skip
-_SEGMENTS = ("cs", "ds", "es", "fs", "gs", "ss", "ldt", "tr", "gdt", "idt")
-_CONTROL = ("cr0", "cr1", "cr2", "cr3", "cr4")
-_WORDS = struct.Struct(f"<{len(_GENERAL)}Q")
-_SEGMENT = struct.Struct("<IIIIQ")
-_CONTROLS = struct.Struct(f"<{len(_CONTROL)}Q")
-_KERNEL_GS = struct.Struct("<Q")
+_MOST_NOTES = 1 << 16
+_ARCHITECTURES = {
+    "EM_X86_64": "x86_64",
+    "EM_AARCH64": "aarch64",
+    "EM_S390": "s390x",
+    "EM_RISCV": "riscv64",
+}
 
 
 @dataclass(frozen=True, slots=True)
-class CoreVcpu:
-    """A vcpu in a dump.
+class CoreNote:
+    """A note of a dump.
 
     Attributes:
-        index: its number, from 0.
-        registers: by the names that QEMU's stub gives them; bases of segments as `gs_base`.
+        owner: its name.
+        kind: what the owner calls it by.
+        content: its bytes.
     """
 
-    index: int
-    registers: dict[str, int]
+    owner: bytes
+    kind: int
+    content: bytes
 
 
 class CoreFile:
-    """The RAM of a guest by physical address, and its vcpus' registers.
+    """The RAM of a guest by physical address, and the notes of its dump.
 
     Args:
         path: of the dump.
 
     Attributes:
         architecture: as the kernel names it.
-        vcpus: by index.
+        order: of the bytes of its words.
+        notes: as they stand in the file.
+        ranges: (start, end) of its RAM, ascending.
 
     Raises:
         FormatError: it is no such dump, or a damaged one.
@@ -83,57 +81,33 @@ class CoreFile:
         try:
             with os.fdopen(os.dup(self._fd), "rb") as stream:
                 elf = ELFFile(stream)
-                kind, machine = elf["e_type"], elf["e_machine"]
-                segments = self._segments(elf)
-                notes = [
-                    note for one in segments if one[0] == "PT_NOTE" for note in self._qemu(one)
-                ]
+                kind, machine = elf["e_type"], str(elf["e_machine"])
+                order: Literal["little", "big"] = "little" if elf.little_endian else "big"
+                segments = _segments(elf)
         except MALFORMED:
             raise FormatError(f"{shown} is no ELF file that can be read", _AS_ELF) from None
         if kind != "ET_CORE":
             raise FormatError(f"{shown} is an ELF file, but no dump of a machine", _AS_ELF)
-        if machine != "EM_X86_64":
+        if machine not in _ARCHITECTURES:
             raise FormatError(
-                f"{shown} is of {printable(str(machine))}: such a dump does not say where its "
-                "page tables are",
-                "Only dumps of x86_64 can be read so; a guest that still runs: gprof dump --qmp.",
+                f"{shown} is of {printable(machine)}, whose dumps are not understood",
+                f"gprof reads those of {', '.join(_ARCHITECTURES.values())}; "
+                "a guest that still runs: gprof dump --gdb.",
             )
-        if not notes:
-            raise FormatError(f"{shown} has no registers of QEMU's vcpus", _AS_ELF)
-        self.architecture = "x86_64"
-        loads = sorted(
+        self.architecture = _ARCHITECTURES[machine]
+        self.order = order
+        self.notes = tuple(
+            note for one in segments if one[0] == "PT_NOTE" for note in self._in_segment(one)
+        )
+        self._loads = sorted(
             (at, offset, size) for kind, at, offset, size in segments if kind == "PT_LOAD"
         )
-        self._starts = [at for at, _, _ in loads]
-        self._loads = loads
-        self.vcpus = tuple(CoreVcpu(i, _registers(note)) for i, note in enumerate(notes))
+        self._starts = [at for at, _, _ in self._loads]
+        self.ranges = tuple((at, at + size) for at, _, size in self._loads)
 
-    @staticmethod
-    def _segments(elf: ELFFile) -> list[tuple[str, int, int, int]]:
-        """Kind, physical address, offset and size of each; one that is not in the file is cut."""
-        count = elf.num_segments()
-        if count > _MOST_SEGMENTS:
-            raise ValueError(count)
-        headers: list[Any] = [elf.get_segment(i).header for i in range(count)]
-        return [
-            (str(one["p_type"]), one["p_paddr"], one["p_offset"], one["p_filesz"])
-            for one in headers
-        ]
-
-    def _qemu(self, segment: tuple[str, int, int, int]) -> list[bytes]:
-        """The contents of the notes named QEMU; format: elf(5), Elf64_Nhdr."""
-        _, _, offset, size = segment
-        data = os.pread(self._fd, min(size, _LARGEST_NOTES), offset)
-        found: list[bytes] = []
-        at = 0
-        while at + 12 <= len(data) and len(found) < _MOST_VCPUS:
-            name_size, content_size, _ = struct.unpack_from("<III", data, at)
-            name_at = at + 12
-            content_at = name_at + -(-name_size // 4) * 4
-            if data[name_at : name_at + name_size].rstrip(b"\0") == _QEMU:
-                found.append(data[content_at : content_at + content_size])
-            at = content_at + -(-content_size // 4) * 4
-        return found
+    def damaged(self, problem: str) -> FormatError:
+        """What to raise where the dump lacks something."""
+        return FormatError(f"{printable(str(self.path))} {problem}", _AS_ELF)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of RAM at a physical address; see `symbols.memory.Memory`."""
@@ -151,22 +125,31 @@ class CoreFile:
             raise MemoryFault(address, size)
         return data
 
+    def _in_segment(self, segment: tuple[str, int, int, int]) -> Iterator[CoreNote]:
+        _, _, offset, size = segment
+        try:
+            data = os.pread(self._fd, min(size, _LARGEST_NOTES), offset)
+        except (OSError, OverflowError):
+            return
+        head = struct.Struct("<III" if self.order == "little" else ">III")
+        at = 0
+        for _ in range(_MOST_NOTES):
+            if at + head.size > len(data):
+                return
+            name_size, content_size, kind = head.unpack_from(data, at)
+            name_at = at + head.size
+            content_at = name_at + -(-name_size // 4) * 4
+            owner = data[name_at : name_at + name_size].rstrip(b"\0")
+            yield CoreNote(owner, kind, data[content_at : content_at + content_size])
+            at = content_at + -(-content_size // 4) * 4
 
-def _registers(note: bytes) -> dict[str, int]:
-    """The registers in a note of QEMU's; those it is too short for are missing."""
-    found: dict[str, int] = {}
-    at = 8
-    if len(note) >= at + _WORDS.size:
-        found |= zip(_GENERAL, _WORDS.unpack_from(note, at), strict=True)
-    at += _WORDS.size
-    for name in _SEGMENTS:
-        if len(note) >= at + _SEGMENT.size:
-            selector, _, _, _, base = _SEGMENT.unpack_from(note, at)
-            found |= {name: selector, f"{name}_base": base}
-        at += _SEGMENT.size
-    if len(note) >= at + _CONTROLS.size:
-        found |= zip(_CONTROL, _CONTROLS.unpack_from(note, at), strict=True)
-    at += _CONTROLS.size
-    if len(note) >= at + _KERNEL_GS.size:
-        (found["k_gs_base"],) = _KERNEL_GS.unpack_from(note, at)
-    return found
+
+def _segments(elf: ELFFile) -> list[tuple[str, int, int, int]]:
+    """Kind, physical address, offset and size of each; one that is not in the file is cut."""
+    count = elf.num_segments()
+    if count > _MOST_SEGMENTS:
+        raise ValueError(count)
+    headers: list[Any] = [elf.get_segment(i).header for i in range(count)]
+    return [
+        (str(one["p_type"]), one["p_paddr"], one["p_offset"], one["p_filesz"]) for one in headers
+    ]

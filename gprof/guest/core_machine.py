@@ -4,15 +4,19 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gprof.errors import FormatError, ProtocolError
+from gprof.errors import ProtocolError
 from gprof.guest.architectures import BY_NAME
+from gprof.guest.architectures.s390x import external_handler
 from gprof.guest.architectures.x86_64 import first_handler
-from gprof.guest.core_file import CoreFile, CoreVcpu
+from gprof.guest.core_file import CoreFile
+from gprof.guest.core_tables import tables_of
+from gprof.guest.core_vcpus import CoreVcpu, vcpus_of
 from gprof.guest.machine import Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.registers import Register, RegisterFile
 from symbols.memory import Memory
-from symbols.paging import PagedMemory, X86Tables, x86_tables
+from symbols.paging import PagedMemory
+from symbols.slide import Anchor, Method
 
 
 class CoreMachine:
@@ -33,32 +37,20 @@ class CoreMachine:
     def __init__(self, path: Path) -> None:
         self._file = CoreFile(path)
         self.architecture = BY_NAME[self._file.architecture]
-        self.vcpus = self._file.vcpus
-        self.memory: Memory = PagedMemory(self._file, *self._tables())
+        self.vcpus = vcpus_of(self._file)
+        tables, self._told = tables_of(self._file, self.vcpus)
+        self.memory: Memory = PagedMemory(self._file, *tables)
 
     def fresh_memory(self) -> Memory:
         """The same memory: here nothing changes."""
         return self.memory
-
-    def _tables(self) -> list[X86Tables]:
-        found: list[X86Tables] = []
-        for vcpu in self.vcpus:
-            root, control = vcpu.registers.get("cr3", 0), vcpu.registers.get("cr4", 0)
-            if root:
-                found += [one for one in x86_tables(root, control) if one not in found]
-        if not found:
-            raise FormatError(
-                f"in {self._file.path} no vcpu has page tables: its guest had not begun to boot",
-                "There is nothing to look at in its memory yet.",
-            )
-        return found
 
     def sampled(self) -> list[Sampled]:
         """Where each vcpu stood, with the registers for unwinding."""
         return [self._sampled(vcpu) for vcpu in self.vcpus]
 
     def _sampled(self, vcpu: CoreVcpu) -> Sampled:
-        registers, reply = _as_stub(vcpu)
+        registers, reply = _as_stub(self._file, vcpu)
         try:
             state = self.architecture.state(registers, reply, halted=False)
         except ProtocolError:
@@ -85,10 +77,17 @@ class CoreMachine:
         """A register of the first vcpu by name; None where it has none of that name."""
         return self.vcpus[0].registers.get(name)
 
-    def vector(self) -> int | None:
-        """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
-        table = self.register("idt_base")
-        return first_handler(self.memory, table) if table else None
+    def anchor(self) -> Anchor | None:
+        """Where the kernel has a symbol; None where nothing tells."""
+        if self._told is not None:
+            return Anchor(("_stext",), self._told.symbols["_stext"], Method.VMCOREINFO)
+        if self.architecture.name == "s390x":
+            prefix = self.register("prefix")
+            address = external_handler(self._file, prefix) if prefix is not None else None
+        else:
+            table = self.register("idt_base")
+            address = first_handler(self.memory, table) if table else None
+        return Anchor(self.architecture.vector_symbols, address) if address else None
 
     def forget(self) -> None:
         """Nothing is kept that could change."""
@@ -97,12 +96,12 @@ class CoreMachine:
         """There is nothing to let go of."""
 
 
-def _as_stub(vcpu: CoreVcpu) -> tuple[RegisterFile, bytes]:
+def _as_stub(core: CoreFile, vcpu: CoreVcpu) -> tuple[RegisterFile, bytes]:
     """A vcpu's registers as the stub would have described and sent them."""
     by_name = {
         name: Register(name, number, 64, 8 * number) for number, name in enumerate(vcpu.registers)
     }
     reply = b"".join(
-        value.to_bytes(8, "little").hex().encode() for value in vcpu.registers.values()
+        value.to_bytes(8, core.order).hex().encode() for value in vcpu.registers.values()
     )
-    return RegisterFile("i386:x86-64", by_name), reply
+    return RegisterFile(core.architecture, by_name, core.order), reply

@@ -19,6 +19,7 @@ from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
 from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.memory import Memory
+from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
 
@@ -236,6 +237,7 @@ class Machine:
         chosen, _, digits = self.stub.exchange(asked).replies
         return registers.parse(register, digits) if chosen == b"OK" else None
 
-    def vector(self) -> int | None:
-        """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
-        return self.architecture.vector(self)
+    def anchor(self) -> Anchor | None:
+        """Where the kernel has a symbol, by a register; None where none can tell."""
+        address = self.architecture.vector(self)
+        return Anchor(self.architecture.vector_symbols, address) if address else None

@@ -31,6 +31,7 @@ from symbols.paging import (
     RiscV64Tables,
     x86_tables,
 )
+from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 
 _ALL_REGISTERS = "info registers -a"
@@ -298,9 +299,10 @@ class MonitoredMachine:
         except TargetError:
             return None
 
-    def vector(self) -> int | None:
-        """Runtime address of `architecture.vector_symbols`; None where it cannot be told."""
-        return self.architecture.vector(self)
+    def anchor(self) -> Anchor | None:
+        """Where the kernel has a symbol, by a register; None where none can tell."""
+        address = self.architecture.vector(self)
+        return Anchor(self.architecture.vector_symbols, address) if address else None
 
     def tables(self, *, fresh: bool = False) -> list[PageTables]:
         """The roots of the page tables that the vcpus use now, the kernel's view of them.

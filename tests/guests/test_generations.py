@@ -6,6 +6,7 @@ in docs/guests.md. Not part of `make test`: the kernels are downloads of 300 MB 
 
 from __future__ import annotations
 
+import json
 import random
 import time
 from collections import Counter
@@ -33,6 +34,7 @@ from symbols.modules import open_modules
 from symbols.space import AddressSpace
 from symbols.unwinding.stack import CapturedWords, Ending, Stack
 from symbols.unwinding.unwind import Way
+from tests.command_line import gprof
 from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import PLATFORMS, LinuxGuest, boot, find_busybox
@@ -45,6 +47,7 @@ from tests.guests.test_guest_tasks import (
     sampled,
     spinning,
 )
+from tests.monitor import Monitor
 
 pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
 
@@ -413,3 +416,29 @@ def test_functions_of_programs_are_named_by_files_of_their_build(
     figure("programs", f"{named}/{found.total()}")
     assert found["count_up"] > found["count_down"]
     assert named > found.total() * 0.9
+
+
+def test_a_dump_of_memory_says_what_the_guest_itself_does(
+    generation: Generation, tmp_path: Path, figure: Figure
+) -> None:
+    guest = generation.guest  # paused
+    core = tmp_path / "core"
+    with Monitor(guest.qmp_address) as monitor:
+        monitor.execute("dump-guest-memory", paging=False, protocol=f"file:{core}")
+    symbols = ("--guestvmlinux", guest.vmlinux, "--tasks", "--no-inline", "--json")
+    live = json.loads(gprof("dump", "--gdb", guest.gdb_address, *symbols).stdout)
+    dead = json.loads(gprof("dump", "--core", core, *symbols).stdout)
+    core.unlink()
+    assert dead["kernel"] == live["kernel"] == guest.kernel.release
+    assert len(live["tasks"]) > 20
+    assert dead["tasks"] == live["tasks"]
+    told = same = 0
+    for vcpu, other in zip(dead["vcpus"], live["vcpus"], strict=True):
+        assert other["task"] is None or vcpu["task"] == other["task"]
+        assert set(vcpu["registers"].items()) <= set(other["registers"].items())
+        # It lacks the registers that tell an interrupt's handler from what it interrupted.
+        if vcpu["frames"][0] == other["frames"][0]:
+            told += 1
+            same += vcpu["frames"] == other["frames"]
+    figure("stacks in a dump", f"{same}/{told}")
+    assert same == told

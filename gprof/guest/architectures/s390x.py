@@ -8,7 +8,7 @@ from gprof.errors import ProtocolError
 from gprof.guest.architectures.architecture import Probe, VcpuState
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile
-from symbols.memory import MemoryFault
+from symbols.memory import Memory, MemoryFault
 from symbols.unwinding.stack import Registers
 
 # Bits of the program status word, counted from the left in z/Architecture Principles of Operation.
@@ -34,6 +34,23 @@ def state_of(mask: int, address: int) -> VcpuState:
     return VcpuState(address, Mode.KERNEL if mask & _TRANSLATED else Mode.FIRMWARE)
 
 
+def external_handler(memory: Memory, lowcore: int = 0) -> int | None:
+    """Where external interruptions go, by the new status word in a lowcore.
+
+    Args:
+        memory: that has the lowcore.
+        lowcore: its address there.
+    """
+    try:
+        word = memory.read(lowcore + _EXTERNAL_NEW, 16)
+    except MemoryFault:
+        return None
+    mask, address = (int.from_bytes(word[at : at + 8], "big") for at in (0, 8))
+    # Of a vcpu that runs user code, this is some page of a process.
+    of_kernel = mask & _ADDRESSING == _ADDRESSING and not mask & _NEVER_IN_KERNEL
+    return address if of_kernel and address else None
+
+
 @dataclass(frozen=True, slots=True)
 class S390X:
     """See `Architecture`. Register names: s390x-core64.xml of QEMU 7.2."""
@@ -46,14 +63,7 @@ class S390X:
 
     def vector(self, probe: Probe) -> int | None:
         """Where external interruptions go, by the new status word in the lowcore."""
-        try:
-            word = probe.memory.read(_EXTERNAL_NEW, 16)
-        except MemoryFault:
-            return None
-        mask, address = (int.from_bytes(word[at : at + 8], "big") for at in (0, 8))
-        # Of a vcpu that runs user code, this is some page of a process.
-        of_kernel = mask & _ADDRESSING == _ADDRESSING and not mask & _NEVER_IN_KERNEL
-        return address if of_kernel and address else None
+        return external_handler(probe.memory)
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""

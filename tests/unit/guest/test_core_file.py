@@ -14,18 +14,13 @@ from gprof.guest.core_file import CoreFile
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.mode import Mode
 from symbols.memory import MemoryFault
+from tests.unit.guest.core_writing import core, note
 
 ROOT = 0x1000
 TEXT = 0xFFFF_FFFF_8100_0000
 HANDLER = 0xFFFF_FFFF_8100_0990
 #: Physical, below the first segment's end.
 TABLE = 0x6000
-
-
-def note(name: bytes, content: bytes) -> bytes:
-    padded = name + b"\0"
-    padded += bytes(-len(padded) % 4)
-    return struct.pack("<III", len(name) + 1, len(content), 0) + padded + content
 
 
 def state(index: int, *, user: bool = False) -> bytes:
@@ -57,23 +52,6 @@ def ram() -> bytes:
     return bytes(data)
 
 
-def core(
-    notes: bytes, loads: list[tuple[int, bytes]], *, kind: int = 4, machine: int = 62
-) -> bytes:
-    count = 1 + len(loads)
-    head = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", kind, machine, 1, 0, 64, 0, 0,
-                       64, 56, count, 0, 0, 0)  # fmt: skip
-    at = 64 + 56 * count
-    headers = struct.pack("<IIQQQQQQ", 4, 0, at, 0, 0, len(notes), len(notes), 0)
-    at += len(notes)
-    bodies = notes
-    for address, data in loads:
-        headers += struct.pack("<IIQQQQQQ", 1, 0, at, 0, address, len(data), len(data), 0)
-        at += len(data)
-        bodies += data
-    return head + headers + bodies
-
-
 def good() -> bytes:
     notes = note(b"CORE", bytes(336)) + note(b"QEMU", state(0)) + note(b"QEMU", state(1, user=True))
     return core(notes, [(0, ram()), (0x10_0000, b"far away")])
@@ -87,7 +65,9 @@ def test_vcpus_and_memory_of_a_dump(tmp_path: Path) -> None:
     assert machine.memory.read(TEXT, 4) == b"text"
     with pytest.raises(MemoryFault):
         machine.memory.read(TEXT + 0x1FFF, 2)
-    assert machine.vector() == HANDLER
+    anchor = machine.anchor()
+    assert anchor is not None
+    assert anchor.address == HANDLER
     kernel, user = machine.sampled()
     assert kernel.state is not None
     assert (kernel.state.pc, kernel.state.mode) == (TEXT + 0x123, Mode.KERNEL)
@@ -106,7 +86,7 @@ def test_vcpus_and_memory_of_a_dump(tmp_path: Path) -> None:
         (b"", "no ELF file"),
         (b"KDUMP   " + bytes(100), "compressed dump"),
         (core(b"", [], kind=2), "no dump of a machine"),
-        (core(b"", [], machine=183), "where its page tables are"),
+        (core(b"", [], machine=20), "whose dumps are not understood"),
         (core(note(b"CORE", bytes(336)), [(0, b"x")]), "no registers of QEMU"),
     ],
 )
@@ -114,7 +94,7 @@ def test_what_is_no_dump_is_told(tmp_path: Path, content: bytes, said: str) -> N
     path = tmp_path / "core"
     path.write_bytes(content)
     with pytest.raises(FormatError, match=said) as caught:
-        CoreFile(path)
+        CoreMachine(path)
     assert caught.value.remedy
 
 
@@ -139,7 +119,7 @@ def test_any_bytes_are_a_dump_or_told(tmp_path: Path, at: int, noise: bytes, cut
     except FormatError:
         return
     machine.sampled()
-    machine.vector()
+    machine.anchor()
     for address in (0, TEXT, TEXT + 0xFF8, (1 << 64) - 8):
         try:
             assert len(machine.memory.read(address, 8)) == 8

@@ -21,6 +21,7 @@ from symbols.kallsyms_text import write_kallsyms
 from symbols.kernel_space import kernel_space
 from symbols.memory import BytesMemory, Memory
 from symbols.module_files import ModuleFiles
+from symbols.slide import Anchor
 from symbols.structures import Structures
 from tests.unit.symbols.elf_files import (
     ALLOC,
@@ -93,7 +94,7 @@ def test_a_guest_without_any_file_is_named() -> None:
 
 def test_a_vector_tells_where_to_search() -> None:
     memory = a_guest("6.12 arm64")
-    known = KnownKernel(architecture="aarch64", vector=START + 0x800)
+    known = KnownKernel(architecture="aarch64", anchor=Anchor((), START + 0x800))
     assert len(kernel_symbols(memory, known)) == 12_003
     with pytest.raises(IntrospectionError, match="nothing tells"):
         kernel_symbols(memory, KnownKernel(architecture="aarch64"))

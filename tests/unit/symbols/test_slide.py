@@ -11,7 +11,7 @@ from symbols.errors import MismatchError, SlideUnknown
 from symbols.guest_identity import guest_identity, identity_of
 from symbols.kallsyms import Kallsyms
 from symbols.memory import BytesMemory, MemoryFault
-from symbols.slide import Method, Slide, Vector, Verified, find_kallsyms_slide, find_slide
+from symbols.slide import Anchor, Method, Slide, Verified, find_kallsyms_slide, find_slide
 from tests.unit.symbols.elf_files import (
     AARCH64,
     ALLOC,
@@ -58,10 +58,10 @@ def kallsyms_of(image: Image, slide: int, *, data: bool = True) -> Kallsyms:
     return Kallsyms.parse("".join(line + "\n" for line in lines).encode())
 
 
-def vector_of(image: Image, slide: int) -> Vector:
+def vector_of(image: Image, slide: int) -> Anchor:
     linked = image.address_of("asm_exc_divide_error")
     assert linked is not None
-    return Vector(("divide_error_absent", "asm_exc_divide_error"), linked + slide)
+    return Anchor(("divide_error_absent", "asm_exc_divide_error"), linked + slide)
 
 
 class Batched(RunningAt):
@@ -102,7 +102,7 @@ def test_every_way_agrees(image: Image) -> None:
         image,
         kallsyms=kallsyms_of(image, SLIDE),
         memory=RunningAt(image, SLIDE),
-        vector=vector_of(image, SLIDE),
+        anchor=vector_of(image, SLIDE),
         given=SLIDE,
     )
     assert found.verified == Verified.BUILD_ID
@@ -123,8 +123,8 @@ def test_a_negative_slide_is_modulo_2_64(tmp_path: Path) -> None:
     image = kernel(machine=AARCH64).write(tmp_path / "vmlinux")
     slide = -0x7FFF_0000_0000 % (1 << 64)
     vector = vector_of(image, 0)
-    moved = Vector(vector.names, (vector.address + slide) % (1 << 64))
-    found = find_slide(image, memory=RunningAt(image, slide), vector=moved)
+    moved = Anchor(vector.names, (vector.address + slide) % (1 << 64))
+    found = find_slide(image, memory=RunningAt(image, slide), anchor=moved)
     assert found == Slide(slide, Method.VECTOR, (Method.VECTOR,), Verified.BUILD_ID)
 
 
@@ -220,8 +220,8 @@ def test_unreadable_memory_alone_is_unknown(image: Image) -> None:
 
 def test_a_vector_is_not_believed_where_memory_cannot_confirm_it(image: Image) -> None:
     with pytest.raises(SlideUnknown, match="exception vector"):
-        find_slide(image, memory=NothingReadable(), vector=vector_of(image, SLIDE))
-    assert find_slide(image, vector=vector_of(image, SLIDE)).offset == SLIDE
+        find_slide(image, memory=NothingReadable(), anchor=vector_of(image, SLIDE))
+    assert find_slide(image, anchor=vector_of(image, SLIDE)).offset == SLIDE
 
 
 def test_memory_of_something_else_is_unknown(image: Image) -> None:
@@ -257,7 +257,7 @@ class TestKallsymsWithoutVmlinux:
         found = find_kallsyms_slide(
             kallsyms_of(image, SLIDE),
             memory=RunningAt(image, SLIDE),
-            vector=vector_of(image, SLIDE),
+            anchor=vector_of(image, SLIDE),
             architecture="x86_64",
         )
         assert found.offset == 0
@@ -273,7 +273,7 @@ class TestKallsymsWithoutVmlinux:
 
     def test_a_vector_where_no_data_is_listed(self, image: Image) -> None:
         found = find_kallsyms_slide(
-            kallsyms_of(image, 0, data=False), vector=vector_of(image, SLIDE)
+            kallsyms_of(image, 0, data=False), anchor=vector_of(image, SLIDE)
         )
         assert (found.offset, found.method) == (SLIDE, Method.VECTOR)
 
@@ -281,7 +281,7 @@ class TestKallsymsWithoutVmlinux:
         found = find_kallsyms_slide(
             kallsyms_of(image, SLIDE, data=False),
             memory=RunningAt(image, SLIDE),
-            vector=vector_of(image, 0x7FFF_0000),
+            anchor=vector_of(image, 0x7FFF_0000),
         )
         assert found.offset == 0
 
@@ -289,7 +289,7 @@ class TestKallsymsWithoutVmlinux:
         found = find_kallsyms_slide(
             kallsyms_of(image, 0, data=False),
             memory=RunningAt(image, SLIDE),
-            vector=vector_of(image, SLIDE),
+            anchor=vector_of(image, SLIDE),
         )
         assert (found.offset, found.method) == (SLIDE, Method.VECTOR)
 

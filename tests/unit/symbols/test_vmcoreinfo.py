@@ -63,8 +63,8 @@ def test_note_is_read_and_found(order: str) -> None:
     there = vmcoreinfo_at(memory, 0x5000)
     assert there is not None
     assert there.symbols["_stext"] == 0xFFFFFFFFB0400000
-    assert find_vmcoreinfo(memory, [(0, 0x8000)]) == there
-    assert find_vmcoreinfo(memory, [(0, 0x4000)]) is None
+    assert list(find_vmcoreinfo(memory, [(0, 0x8000)])) == [there]
+    assert not list(find_vmcoreinfo(memory, [(0, 0x4000)]))
     assert vmcoreinfo_at(memory, 0x5004) is None
 
 
