@@ -144,7 +144,7 @@ def take(
         if one.registers is not None and unwinding.unwinder is not None:
             word: Word
             if isinstance(machine, CoreMachine):
-                word = words_of(machine.memory)
+                word = words_of(machine.memory, big_endian=attached.big_endian)
             else:
                 word = CapturedWords(one.memory, big_endian=attached.big_endian)
             stack = unwinding.unwinder.unwind(one.registers, word)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 from gprof.errors import ProtocolError
@@ -11,10 +12,11 @@ from gprof.guest.architectures.x86_64 import first_handler
 from gprof.guest.core_file import CoreFile
 from gprof.guest.core_tables import tables_of
 from gprof.guest.core_vcpus import CoreVcpu, vcpus_of
+from gprof.guest.entries import Entries
 from gprof.guest.machine import Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.registers import Register, RegisterFile
-from symbols.memory import Memory
+from symbols.memory import Memory, MemoryFault
 from symbols.paging import PagedMemory
 from symbols.slide import Anchor, Method
 
@@ -39,6 +41,7 @@ class CoreMachine:
         self.architecture = BY_NAME[self._file.architecture]
         self.vcpus = vcpus_of(self._file)
         tables, self._told = tables_of(self._file, self.vcpus)
+        self._entries = Entries(self.architecture.name)
         self.memory: Memory = PagedMemory(self._file, *tables)
 
     def fresh_memory(self) -> Memory:
@@ -55,10 +58,23 @@ class CoreMachine:
             state = self.architecture.state(registers, reply, halted=False)
         except ProtocolError:
             return Sampled(vcpu.index, None)
+        state = self._entries.state(state, registers, self._kept_of(vcpu))
         unwinding = None
         if state.mode is Mode.KERNEL:
             unwinding = self.architecture.unwinding(registers, reply)
+            if unwinding is not None:
+                unwinding = replace(unwinding, pc=state.pc)
         return Sampled(vcpu.index, state, unwinding, reply=reply)
+
+    def _kept_of(self, vcpu: CoreVcpu) -> list[bytes]:
+        """What the hardware has kept in memory of what it interrupted, as a stub would say it."""
+        place, prefix = self._entries.lowcore, vcpu.registers.get("prefix")
+        if place is None or prefix is None:
+            return [b""]
+        try:
+            return [self._file.read(prefix + place[0], place[1]).hex().encode()]
+        except MemoryFault:
+            return [b""]
 
     def values(self, sampled: Sampled) -> dict[str, int]:
         """The general registers of a vcpu by name; see `Machine.values`."""

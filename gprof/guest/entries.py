@@ -105,6 +105,11 @@ class Entries:
     def __init__(self, architecture: str) -> None:
         self._kept = _BY_ARCHITECTURE.get(architecture)
 
+    @property
+    def lowcore(self) -> tuple[int, int] | None:
+        """Address and size, in its lowcore, of what a vcpu of s390x is asked for."""
+        return self._kept.memory if self._kept is not None else None
+
     def questions(self, registers: RegisterFile) -> list[bytes]:
         """What to ask of a vcpu that was chosen (`Hg`)."""
         asked = [b"p%x" % register.number for register in self._beyond(registers)]

@@ -86,16 +86,17 @@ def riscv64() -> bytes:
     return core(kernel + user, [(RAM, bytes(data))], machine=MACHINES["riscv64"])
 
 
-def s390x() -> bytes:
+def s390x(pc: int = STEXT["s390x"] + PC) -> bytes:
     stext = STEXT["s390x"]
     ram = bytearray(0x10_0000)
     struct.pack_into(">Q", ram, 0x4000, 0x6000)  # segment table, then page table
     struct.pack_into(">QQ", ram, 0x6000 + 8 * (stext >> 12) - 8, 1 << 10, stext)  # invalid, valid
     ram[stext : stext + 4] = b"text"
     prefix = 0x8000
+    struct.pack_into(">QQ", ram, prefix + 0x130, 0x0704_C001_8000_0000, stext + 0x88)
     struct.pack_into(">QQ", ram, prefix + 0x1B0, 0x0404_C001_8000_0000, stext + 0x40)
     notes = b""
-    for mask, address in ((0x0704_C001_8000_0000, stext + PC), (0x0705_D001_8000_0000, 0x1000)):
+    for mask, address in ((0x0704_C001_8000_0000, pc), (0x0705_D001_8000_0000, 0x1000)):
         notes += registers(mask, address, *range(16), order=">")
         controls = struct.pack(">16Q", *(0x4003 if number == 13 else 0 for number in range(16)))
         notes += note(b"LINUX", controls, 0x304, ">")
@@ -136,6 +137,17 @@ def test_what_a_kernel_before_has_left_is_passed_over(tmp_path: Path) -> None:
     path = tmp_path / "core"
     path.write_bytes(aarch64(stale=True))
     assert CoreMachine(path).memory.read(STEXT["aarch64"], 4) == b"text"
+
+
+def test_on_s390x_the_lowcore_tells_what_was_interrupted(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    handler = STEXT["s390x"] + 0x40
+    path.write_bytes(s390x(pc=handler))
+    kernel, _ = CoreMachine(path).sampled()
+    assert kernel.state is not None
+    assert (kernel.state.pc, kernel.state.mode) == (STEXT["s390x"] + 0x88, Mode.KERNEL)
+    assert kernel.registers is not None
+    assert kernel.registers.pc == kernel.state.pc
 
 
 @pytest.mark.parametrize("architecture", ["aarch64", "riscv64"])
