@@ -1,8 +1,14 @@
-"""Dumps of a guest's memory as QEMU writes them, made by hand."""
+"""Dumps of a guest's memory as QEMU writes them, made by hand, and a look at any."""
 
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from pathlib import Path
+
+from gprof.errors import FormatError
+from gprof.guest.core_machine import CoreMachine
+from symbols.memory import MemoryFault
 
 
 def note(owner: bytes, content: bytes, kind: int = 0, order: str = "<") -> bytes:
@@ -36,3 +42,18 @@ def core(
         at += len(data)
         bodies += data
     return head + headers + bodies
+
+
+def look_at(path: Path, addresses: Sequence[int]) -> None:
+    """Read what may be a dump: it can be, or is refused."""
+    try:
+        machine = CoreMachine(path)
+    except FormatError:
+        return
+    machine.sampled()
+    machine.anchor()
+    for address in addresses:
+        try:
+            assert len(machine.memory.read(address, 8)) == 8
+        except MemoryFault:
+            continue

@@ -14,7 +14,7 @@ from gprof.guest.core_file import CoreFile
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.mode import Mode
 from symbols.memory import MemoryFault
-from tests.unit.guest.core_writing import core, note
+from tests.unit.guest.core_writing import core, look_at, note
 
 ROOT = 0x1000
 TEXT = 0xFFFF_FFFF_8100_0000
@@ -114,14 +114,4 @@ def test_any_bytes_are_a_dump_or_told(tmp_path: Path, at: int, noise: bytes, cut
     data[at : at + len(noise)] = noise
     path = tmp_path / "core"
     path.write_bytes(bytes(data[:at] if cut else data))
-    try:
-        machine = CoreMachine(path)
-    except FormatError:
-        return
-    machine.sampled()
-    machine.anchor()
-    for address in (0, TEXT, TEXT + 0xFF8, (1 << 64) - 8):
-        try:
-            assert len(machine.memory.read(address, 8)) == 8
-        except MemoryFault:
-            continue
+    look_at(path, (0, TEXT, TEXT + 0xFF8, (1 << 64) - 8))
