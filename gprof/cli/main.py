@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import importlib
 import os
 import sys
@@ -32,6 +33,10 @@ COMMANDS = {
     "doctor": "Say what can be sampled here, what it costs, and what is missing.",
     "demo": "Run the bundled guest and look at it.",
 }
+
+
+#: What the system says of a stdout that takes no more: its disk is full, or broken.
+_CANNOT_TAKE_MORE = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EIO}
 
 
 class Commands(click.Group):
@@ -81,6 +86,7 @@ def main() -> int:
     """Run the command line and return the exit code."""
     try:
         result = cli.main(standalone_mode=False)
+        sys.stdout.flush()
     except GprofError as error:
         say(error)
         return error.exit_code
@@ -92,11 +98,27 @@ def main() -> int:
     except (click.Abort, KeyboardInterrupt):
         click.echo("Interrupted.", err=True)
         return 130
-    except BrokenPipeError:
-        # Whoever read our output has enough; what Python still holds must not complain again.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (BrokenPipeError, SystemExit):  # click turns the first into the second
+        # Whoever read our output has enough.
+        _write_no_more()
         return 0
+    except OSError as error:
+        if error.filename is not None or error.errno not in _CANNOT_TAKE_MORE:
+            raise
+        _write_no_more()
+        say(
+            GprofError(
+                f"what was to be printed cannot be written: {error.strerror}",
+                "Free some space, or send it to another place.",
+            )
+        )
+        return 1
     return result if isinstance(result, int) else 0
+
+
+def _write_no_more() -> None:
+    """Let what Python still holds for stdout go nowhere: at its end it would complain again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
 
 
 def say(error: GprofError) -> None:
