@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 #: x86 code by the width of its segment.
 _X86 = {16: "i8086", 32: "i386", 64: "x86_64"}
 
+_NARROW = "it ran without paging, so not as 64-bit code: listed as 32-bit code, --bits 16 as 16-bit"
+
 
 class Annotator:
     """Makes listings. Any thread; each call does its own work but for what it remembers.
@@ -114,10 +116,14 @@ class Annotator:
                 "Give its kernel's ELF file with --guestvmlinux.",
             )
         original = self._original(at.image, code)
+        architecture = self._architecture(profile, guest)
+        narrow = architecture == "x86_64" and self._bits is None and _without_paging(profile, at)
         listing = annotate(
-            profile, at, code, self._architecture(profile, guest),
+            profile, at, code, "i386" if narrow else architecture,
             guest=guest, syntax=syntax, original=original,
         )  # fmt: skip
+        if narrow:
+            listing = replace(listing, notes=(*listing.notes, _NARROW))
         first = listing.lines[0] if listing.lines else None
         if first is not None and isinstance(code, Code) and not code.runs(first.address, 1):
             file = at.image.path or "the file"
@@ -142,7 +148,7 @@ class Annotator:
         why = lines.why(listing.at.image)
         if not any(chains.values()):
             note = "no source lines: " + (
-                f"{why}; the same file with debugging information has them"
+                f"{why}; the same build with debugging information has them"
                 if why
                 else "none are known of this function"
             )
@@ -184,6 +190,17 @@ class Annotator:
         if self._bits is None or architecture not in _X86.values():
             return architecture
         return _X86[self._bits]
+
+
+def _without_paging(profile: Profile, at: SymbolAt) -> bool:
+    """Whether samples of a symbol tell that the processor ran it without paging."""
+    from gprof.sampling.source import Mode  # noqa: PLC0415  see above
+
+    if at.image.kind is not ImageKind.FIRMWARE:
+        return False
+    samples = profile.samples
+    inside = (samples.pc >= at.symbol.start) & (samples.pc < at.symbol.end)
+    return bool((samples.mode[inside] == Mode.FIRMWARE).any())
 
 
 def _module_original(image: LoadedImage) -> Original | None:

@@ -166,7 +166,7 @@ class ExitWatch:
 
 def _checked(path: Path) -> Path:
     """A path where perf has written something."""
-    if not path.is_dir() and kind_of(path) == "gprof":
+    if kind_of(path) == "gprof":
         raise FormatError(
             f"{path} is a recording of gprof, which has samples and no VM exits",
             "Give what `perf kvm stat record` wrote.",

@@ -57,7 +57,7 @@ def load(
             if kind == "gprof"
             else _perf("-", given, host=host, event=event, exits=exits)
         )
-    if path.is_dir() or kind_of(path) == "perf":
+    if kind_of(path) == "perf":
         return _perf(path, given, host=host, event=event, exits=exits)
     return _recorded(read(path), given)
 

@@ -179,6 +179,8 @@ def _header(path: str, build_id: bytes) -> _Header:
                 names.add(name)
                 if kind == "SHT_NOTE":
                     found = found or gnu_build_id(notes, little_endian=elf.little_endian)
+    except FileNotFoundError:
+        raise FinderFailed(f"{shown} does not exist here") from None
     except (
         OSError, ValueError, ELFError, KeyError, TypeError, AttributeError, IndexError,
         OverflowError, struct.error,

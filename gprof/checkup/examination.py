@@ -234,12 +234,17 @@ def _match(checks: list[Check], attached: Attached) -> None:
         return
     offset = slide.offset - (1 << 64) if slide.offset >> 63 else slide.offset
     proven = slide.verified is not Verified.NOTHING
+    if attached.sources.image is not None:
+        where = f"{offset:+#x} from where it was linked"
+    else:
+        where = f"{offset:+#x} from where" if offset else "where"
+        where += " its symbols say"
     checks.append(
         Check(
             "match",
             Verdict.FINE if proven else Verdict.NOTICE,
-            f"the kernel runs {offset:+#x} from where it was linked, found by "
-            f"{', '.join(slide.agreeing)}; verified by {slide.verified}",
+            f"the kernel runs {where}, found by {', '.join(slide.agreeing)}; "
+            f"verified by {slide.verified}",
             "" if proven else "Nothing in the guest's memory proves it: look whether names fit.",
         )
     )

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gprof.cli.options import (
-    INPUT,
+    PATH_OR_DASH,
+    duration_option,
     given_symbols,
     live_choice,
     live_options,
@@ -39,9 +40,10 @@ _MEASURES = ("local-period", "global-period", "local-hits", "global-hits")
 
 @click.command("annotate")
 @click.argument("symbol", metavar="SYMBOL|0xADDRESS")
-@click.option("-i", "--input", "path", type=INPUT, metavar="FILE",
-              help="A recording; without it a live guest is sampled for 10 s.")  # fmt: skip
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, metavar="FILE",
+              help="A recording; without it a live guest is sampled.")  # fmt: skip
 @live_options
+@duration_option(f"{_DEFAULT_DURATION:g}")
 @symbol_options
 @mount_option
 @source_options

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from gprof.cli.options import POSITIVE, LiveOptions, call_graph_option
+from gprof.cli.options import PATH, POSITIVE, LiveOptions, call_graph_option
 
 if TYPE_CHECKING:
     from gprof.recording.writer import Writer
@@ -25,7 +25,7 @@ _BUDGET = 5.0
 @call_graph_option
 @click.option("--plain", is_flag=True, help="Print tables instead of opening a screen.")
 @click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS", help="End after this long.")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("-o", "--output", type=PATH, metavar="FILE",
               help="Record it too.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a recording that is there.")
 def command(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 import click
 
-from gprof.cli.options import VcpuList, task_option
+from gprof.cli.options import PATH, VcpuList, task_option
 
 
 @click.command("diff")
-@click.argument("before", type=click.Path(path_type=Path), metavar="BEFORE")
-@click.argument("after", type=click.Path(path_type=Path), metavar="AFTER")
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="OUT.svg",
+@click.argument("before", type=PATH, metavar="BEFORE")
+@click.argument("after", type=PATH, metavar="AFTER")
+@click.option("-o", "--output", type=PATH, metavar="OUT.svg",
               help="Draw a flame graph instead; - is stdout.")  # fmt: skip
 @click.option("--total", is_flag=True, help="Compare what is on the stacks, not their leaves.")
 @click.option("--all", "all_rows", is_flag=True,

@@ -9,16 +9,16 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    cost_options,
     given_symbols,
     live_choice,
-    live_options,
     mount_option,
     symbol_options,
 )
 
 
 @click.command("doctor")
-@live_options
+@cost_options
 @symbol_options
 @mount_option
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object.")

@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    PATH,
     call_graph_option,
     given_symbols,
     guest_options,
@@ -23,7 +24,7 @@ from gprof.errors import UsageError
 @guest_options
 @click.option(
     "--core",
-    type=click.Path(path_type=Path),
+    type=PATH,
     metavar="FILE",
     help="Look at what QEMU's dump-guest-memory has written instead of a guest.",
 )

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import INPUT, VcpuList, given_symbols, symbol_options, task_option
+from gprof.cli.options import PATH_OR_DASH, VcpuList, given_symbols, symbol_options, task_option
 from gprof.cli.report import GROUPS
 from gprof.cli.source_options import kept_lines
 from gprof.errors import UsageError
@@ -30,9 +30,9 @@ The ending of OUT chooses the format where -f does not; a further .gz compresses
 
 
 @click.command("export", help=_HELP)
-@click.option("-i", "--input", "path", type=INPUT, required=True,
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, required=True,
               metavar="FILE", help="The recording.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
+@click.option("-o", "--output", type=PATH_OR_DASH, required=True,
               metavar="OUT", help="What to write; - is stdout.")  # fmt: skip
 @click.option("-f", "--format", "form", type=click.Choice(list(FORMATS)), metavar="FORMAT",
               help="One of those above.")  # fmt: skip
@@ -61,6 +61,8 @@ def command(
 ) -> int:
     """See `_HELP`."""
     if form is None:
+        if str(output) == "-":
+            raise UsageError("- does not say in which format to write", "Choose one with -f.")
         form = format_of(output)
 
     from gprof.export.exporting import export

@@ -8,13 +8,13 @@ from typing import Any
 
 import click
 
-from gprof.cli.options import INPUT, given_symbols, symbol_options, task_option
+from gprof.cli.options import PATH_OR_DASH, given_symbols, symbol_options, task_option
 
 
 @click.command("flamegraph")
-@click.option("-i", "--input", "path", type=INPUT, required=True, metavar="FILE",
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, required=True, metavar="FILE",
               help="A recording of gprof or perf; - is stdin.")  # fmt: skip
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
+@click.option("-o", "--output", type=PATH_OR_DASH, required=True,
               metavar="OUT.svg|OUT.html",
               help="The picture; - writes an SVG to stdout.")  # fmt: skip
 @symbol_options
@@ -42,19 +42,13 @@ def command(
     to explore: it also filters by vcpu, mode and time, turns round, and lists the functions.
     Neither needs a network.
     """
-    from gprof.errors import UsageError
     from gprof.export.files import writing
     from gprof.export.formats import FORMATS, format_of
     from gprof.inputs import load
     from gprof.profile.view import Filter
     from gprof.sampling.source import Mode
 
-    form = "svg" if str(output) == "-" else format_of(output)
-    if form not in {"svg", "html"}:
-        raise UsageError(
-            f"{output} is no name of a picture",
-            f"Give a name that ends in .svg or .html, or use `gprof export -f {form}`.",
-        )
+    form = "svg" if str(output) == "-" else format_of(output, {"svg", "html"})
     profile = load(path, given_symbols(given)).profile
     chosen = Filter(modes=frozenset(Mode) - {Mode.IDLE} if no_idle else None, tasks=task or None)
     exporter = FORMATS[form].make(title=title, chosen=chosen, icicle=icicle, inverted=inverted)

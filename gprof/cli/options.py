@@ -100,15 +100,19 @@ class VcpuList(click.ParamType[tuple[int, ...]]):
             if not first.isdecimal() or (dash and not last.isdecimal()):
                 self.fail(f"{value!r} is no list of vcpus such as 0,2-3", param, ctx)
             end = int(last) if dash else int(first)
+            if end < int(first):
+                self.fail(f"{part!r} counts down: write {last}-{first}", param, ctx)
             if end > 4095:
                 self.fail(f"there is no vcpu {end}", param, ctx)
             indices += range(int(first), end + 1)
         return tuple(sorted(set(indices)))
 
 
-_PATH = click.Path(path_type=Path)
-#: A file to read, or `-`.
-INPUT = click.Path(path_type=Path, allow_dash=True)
+#: Whoever opens a path says what is wrong with it: click takes a file that may not be read for
+#: wrong use, and asks it of files to write too.
+PATH = click.Path(path_type=Path, readable=False)
+#: A file, or `-` for what is piped.
+PATH_OR_DASH = click.Path(path_type=Path, readable=False, allow_dash=True)
 CALL_GRAPHS = ("auto", "orc", "fp", "none")
 WEIGHTS = ("wall", "running")
 POSITIVE = click.FloatRange(min=0, min_open=True)
@@ -126,7 +130,7 @@ def symbol_options(command: _Command) -> _Command:
         click.option("--symbols", "named", multiple=True, metavar="FILE[@ADDR]",
                      help="Firmware, a boot loader, a unikernel: an ELF file, a binary at an "
                           "address, the debug log of EDK2."),
-        click.option("--symfs", multiple=True, type=_PATH, metavar="DIR",
+        click.option("--symfs", multiple=True, type=PATH, metavar="DIR",
                      help="Where files of modules are: a root with lib/modules or "
                           "usr/lib/debug, or a directory of .ko files."),
     )):  # fmt: skip
@@ -137,7 +141,7 @@ def symbol_options(command: _Command) -> _Command:
 def mount_option(command: _Command) -> _Command:
     """`--guestmount`: the guest's files, or those of several guests."""
     return click.option(
-        "--guestmount", type=_PATH, metavar="DIR",
+        "--guestmount", type=PATH, metavar="DIR",
         help="The root of the guest's files; with perf, a directory with <pid>/proc/kallsyms and "
              "modules of each guest.",
     )(command)  # fmt: skip
@@ -159,27 +163,42 @@ def guest_options(command: _Command) -> _Command:
     return command
 
 
-def live_options(command: _Command) -> _Command:
-    """Which guest to sample and how."""
+def cost_options(command: _Command) -> _Command:
+    """Which guest to sample, how often, and what that may cost it."""
     for option in reversed((
         guest_options,
         click.option("-F", "--frequency", "hz", type=click.FloatRange(0.01, 10000), default=99.0,
                      show_default=True, metavar="HZ", help="Samples a second of each vcpu."),
-        click.option("-d", "--duration", type=POSITIVE, metavar="SECONDS",
-                     help="End after this long.  [default: until Ctrl-C]"),
-        click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3."),
         click.option("--max-halted", type=click.FloatRange(0, 100, min_open=True), default=1.0,
                      show_default=True, metavar="PERCENT",
                      help="Keep the guest from running at most so much; lowers the rate."),
         click.option("--max-halt-latency", type=POSITIVE, metavar="MS",
                      help="With stub and monitor: where one stop in a hundred takes longer, go on "
                           "by the monitor alone."),
+    )):  # fmt: skip
+        command = option(command)
+    return command
+
+
+def live_options(command: _Command) -> _Command:
+    """Which guest to sample and how."""
+    for option in reversed((
+        cost_options,
+        click.option("-C", "--vcpus", type=VcpuList(), help="Only these vcpus, such as 0,2-3."),
         click.option("--weight", type=click.Choice(WEIGHTS), default="wall", show_default=True,
                      help="Count moments of the clock, or of running: then samples of a vcpu that "
                           "waits for the host's processors count for less."),
     )):  # fmt: skip
         command = option(command)
     return command
+
+
+def duration_option(otherwise: str) -> Callable[[_Command], _Command]:
+    """`--duration`, with what holds where it is not given."""
+    return click.option(
+        "-d", "--duration", type=POSITIVE, metavar="SECONDS",
+        help=f"End after this long.  [default: {otherwise}]",
+    )  # fmt: skip
 
 
 def monitor_of(qmp: str | None, domain: str | None) -> Address | Domain | None:
@@ -238,16 +257,16 @@ def given_symbols(given: dict[str, Any]) -> GivenSymbols:
 
 
 def live_choice(given: dict[str, Any]) -> LiveOptions:
-    """The live options among a command's parameters, taken out of them."""
+    """The live options among a command's parameters, as many as it has, taken out of them."""
     return LiveOptions(
         gdb=given.pop("gdb"),
         qmp=given.pop("qmp"),
         domain=given.pop("domain"),
-        weight=given.pop("weight"),
+        weight=given.pop("weight", "wall"),
         max_halt_latency_ms=given.pop("max_halt_latency"),
         hz=given.pop("hz"),
-        duration_s=given.pop("duration"),
-        vcpus=given.pop("vcpus"),
+        duration_s=given.pop("duration", None),
+        vcpus=given.pop("vcpus", None),
         max_halted_percent=given.pop("max_halted"),
         call_graph=given.pop("call_graph", "none"),
     )

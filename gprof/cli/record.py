@@ -10,7 +10,9 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    PATH,
     call_graph_option,
+    duration_option,
     given_symbols,
     live_choice,
     live_options,
@@ -26,11 +28,12 @@ from gprof.cli.options import (
 
 @click.command("record")
 @live_options
+@duration_option("until Ctrl-C")
 @call_graph_option
 @perf_option
 @symbol_options
 @mount_option
-@click.option("-o", "--output", type=click.Path(path_type=Path), metavar="FILE",
+@click.option("-o", "--output", type=PATH, metavar="FILE",
               help="The recording.  [default: gprof-<time>.gprof]")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a recording that is there.")
 def command(
@@ -73,7 +76,7 @@ def command(
         path.unlink(missing_ok=True)  # nothing was sampled
         raise
     run_with_progress(live)
-    tell_end(live.snapshot(), path)
+    tell_end(live.snapshot(), path if live.failure is None else None)
     if live.failure is not None:
         raise live.failure
     return 0

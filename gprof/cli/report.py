@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
-    INPUT,
+    PATH_OR_DASH,
     VcpuList,
     exits_option,
     given_symbols,
@@ -24,7 +24,7 @@ GROUPS = ("symbol", "module", "mode", "vcpu", "guest", "task", "process", "comm"
 
 
 @click.command("report")
-@click.option("-i", "--input", "path", type=INPUT, required=True, metavar="FILE",
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, required=True, metavar="FILE",
               help="A recording of gprof or perf; - is stdin.")  # fmt: skip
 @symbol_options
 @mount_option

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
+
+from gprof.cli.options import PATH
 
 if TYPE_CHECKING:
     from gprof.annotator import Annotator
@@ -22,7 +23,7 @@ def source_options(command: F) -> F:
     for option in (
         click.option("--source-map", "mapped", multiple=True, metavar="FROM=TO",
                      help="Paths that the compiler knew as FROM... are TO... here."),
-        click.option("--source", "sources", type=click.Path(path_type=Path), multiple=True,
+        click.option("--source", "sources", type=PATH, multiple=True,
                      metavar="DIR",
                      help="Where the source is, such as linux-6.1; may be given again."),
     ):  # fmt: skip

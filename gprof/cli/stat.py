@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from gprof.cli.options import INPUT, POSITIVE, given_symbols, mount_option, symbol_options
+from gprof.cli.options import PATH_OR_DASH, POSITIVE, given_symbols, mount_option, symbol_options
 from gprof.errors import UsageError
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ SORTS = ("time", "count", "max", "min", "mean", "p99", "reason")
 
 
 @click.command("stat")
-@click.option("-i", "--input", "path", type=INPUT, metavar="FILE",
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, metavar="FILE",
               help="A recording of `perf kvm stat record`; - is stdin.")  # fmt: skip
 @click.option("--perf", "live", is_flag=True, help="Let perf record the guests of this host now.")
 @click.option("-p", "--pid", type=click.IntRange(min=1), metavar="PID",

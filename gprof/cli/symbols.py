@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from gprof.cli.options import (
+    PATH_OR_DASH,
     given_symbols,
     guest_options,
     monitor_of,
@@ -21,7 +22,7 @@ from gprof.cli.options import (
 @guest_options
 @symbol_options
 @mount_option
-@click.option("-o", "--output", type=click.Path(path_type=Path, allow_dash=True), required=True,
+@click.option("-o", "--output", type=PATH_OR_DASH, required=True,
               metavar="FILE", help="The text; - writes it to stdout.")  # fmt: skip
 @click.option("--force", is_flag=True, help="Replace a file that is there.")
 def command(
@@ -49,21 +50,22 @@ def command(
     if domain is None:
         gdb, qmp = reach(gdb, qmp)
     stub, monitor = Address.parse(gdb) if gdb else None, monitor_of(qmp, domain)
-    with telling_if_slow("Reading the symbols of the guest from its memory..."):
-        attached = attach(stub, sources, monitor=monitor)
-        try:
-            found = attached.introspected
-            if found.kernel is None:
-                found = attached.introspect(symbols=True, modules=True)
-        finally:
-            attached.close()
-    if found.kernel is None:
-        raise found.problems[0]
-    for problem in found.problems:
-        click.echo(f"Without the symbols of modules: {problem.problem}", err=True)
-    modules = found.modules or LoadedModules()
-    lines = all_symbols(found.kernel, modules)
+    # Created before the guest is touched: a wrong file must cost it nothing.
     with writing(output, force=force) as out:
+        with telling_if_slow("Reading the symbols of the guest from its memory..."):
+            attached = attach(stub, sources, monitor=monitor)
+            try:
+                found = attached.introspected
+                if found.kernel is None:
+                    found = attached.introspect(symbols=True, modules=True)
+            finally:
+                attached.close()
+        if found.kernel is None:
+            raise found.problems[0]
+        for problem in found.problems:
+            click.echo(f"Without the symbols of modules: {problem.problem}", err=True)
+        modules = found.modules or LoadedModules()
+        lines = all_symbols(found.kernel, modules)
         out.write(write_kallsyms(lines))
     if str(output) != "-":
         click.echo(

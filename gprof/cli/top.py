@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from gprof.cli.options import (
-    INPUT,
+    PATH_OR_DASH,
     call_graph_option,
+    duration_option,
     given_symbols,
     live_choice,
     live_options,
@@ -30,9 +31,10 @@ if TYPE_CHECKING:
 
 
 @click.command("top")
-@click.option("-i", "--input", "path", type=INPUT, metavar="FILE",
+@click.option("-i", "--input", "path", type=PATH_OR_DASH, metavar="FILE",
               help="Look at a recording, or with - at what perf writes into a pipe.")  # fmt: skip
 @live_options
+@duration_option("until Ctrl-C")
 @call_graph_option
 @perf_option
 @symbol_options
@@ -119,7 +121,7 @@ def _exits_of(path: Path, symbols: GivenSymbols) -> ExitWatch | None:
     """The VM exits of a recording of perf that has some; they are read beside the screen."""
     from gprof.recording.recognition import kind_of
 
-    if str(path) == "-" or path.is_dir() or kind_of(path) != "perf":
+    if str(path) == "-" or kind_of(path) != "perf":
         return None
     from gprof.exit_watch import ExitWatch
     from gprof.sampling.exit_events import ExitEvent

@@ -29,13 +29,14 @@ def writing(path: Path, *, force: bool = False) -> Iterator[BinaryIO]:
         yield sys.stdout.buffer
         sys.stdout.buffer.flush()
         return
-    if path.exists() and not force:
-        raise UsageError(
-            f"{path} exists already", "Give --force to replace it, or another name with -o."
-        )
     part = path.with_name(f".{path.name}.{os.getpid()}.part")
+    file = create(part, force=True, shown=path)
     try:
-        with os.fdopen(create(part, force=True), "wb") as out:
+        with os.fdopen(file, "wb") as out:
+            if path.exists() and not force:
+                raise UsageError(
+                    f"{path} exists already", "Give --force to replace it, or another name with -o."
+                )
             yield out
         part.replace(path)
     except OSError as error:

@@ -6,7 +6,7 @@ Says where an exporter is without importing it: the command line offers all of t
 from __future__ import annotations
 
 import importlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -62,15 +62,17 @@ FORMATS: Mapping[str, Format] = {
 }  # fmt: skip
 
 
-def format_of(path: Path) -> str:
+def format_of(path: Path, among: Collection[str] = FORMATS) -> str:
     """The format that a file's name asks for. The longest ending wins; `.gz` may follow it.
 
+    Args:
+        path: of the file.
+        among: keys of `FORMATS`: those that can be written.
+
     Raises:
-        UsageError: the name asks for none.
+        UsageError: the name asks for none of them.
     """
     name = path.name.lower()
-    if name.startswith("callgrind.out"):
-        return "callgrind"
     plain = name.removesuffix(".gz")
     found = [
         (len(ending), key)
@@ -78,13 +80,19 @@ def format_of(path: Path) -> str:
         for ending in format_.endings
         if name.endswith(ending) or plain.endswith(ending)
     ]
-    if not found:
+    form = "callgrind" if name.startswith("callgrind.out") else max(found)[1] if found else ""
+    if form in among:
+        return form
+    endings = ", ".join(FORMATS[key].endings[0] for key in FORMATS if key in among)
+    if form:
         raise UsageError(
-            f"{path} does not say in which format to write",
-            "Give -f, or a name that ends in "
-            + ", ".join(format_.endings[0] for format_ in FORMATS.values()) + ".",
-        )  # fmt: skip
-    return max(found)[1]
+            f"{path} asks for {form}, which cannot be written here",
+            f"Give a name that ends in {endings}, or use `gprof export`.",
+        )
+    raise UsageError(
+        f"{path} does not say in which format to write",
+        f"Give a name that ends in {endings}.",
+    )
 
 
 def compressed(path: Path, format_: str) -> bool:

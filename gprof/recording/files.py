@@ -33,7 +33,7 @@ def open_input(path: Path) -> BinaryIO:
         raise GprofError(f"{path} cannot be read: {error}") from None
 
 
-def create(path: Path, *, force: bool = False) -> int:
+def create(path: Path, *, force: bool = False, shown: Path | None = None) -> int:
     """Create a file to write and return its descriptor.
 
     Only its owner may read it: a profile tells where the guest's kernel lies. Under sudo the
@@ -42,31 +42,33 @@ def create(path: Path, *, force: bool = False) -> int:
     Args:
         path: of the new file.
         force: replace what is there.
+        shown: what people call it, where that is not its path.
 
     Raises:
         UsageError: it exists and `force` is not given, or its directory does not exist.
         PermissionProblem: the system refuses.
         GprofError: anything else that the system says.
     """
+    shown = shown or path
     how = os.O_TRUNC if force else os.O_EXCL
     try:
         file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC | how, 0o600)
     except FileExistsError:
         raise UsageError(
-            f"{path} exists already", "Give --force to replace it, or another name with -o."
+            f"{shown} exists already", "Give --force to replace it, or another name with -o."
         ) from None
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
         raise UsageError(
-            f"{path} cannot be created: its directory does not exist, or it is one itself",
+            f"{shown} cannot be created: its directory does not exist, or it is one itself",
             "Give the path of a file in an existing directory.",
         ) from None
     except PermissionError as error:
         raise PermissionProblem(
-            f"{path} cannot be created: {error.strerror}",
+            f"{shown} cannot be created: {error.strerror}",
             "Give a path in a directory that you may write to.",
         ) from None
     except OSError as error:
-        raise GprofError(f"{path} cannot be created: {error.strerror}") from None
+        raise GprofError(f"{shown} cannot be created: {error.strerror}") from None
     _give_to_caller_of_sudo(file)
     return file
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import sys
 from io import BufferedReader
 from pathlib import Path
@@ -26,13 +27,21 @@ _LONGEST = max(map(len, _BEGINNINGS))
 
 
 def kind_of(path: Path) -> InputKind:
-    """What a file is, whatever its name says.
+    """What a file is, or a directory in which perf keeps several, whatever its name says.
 
     Raises:
         UsageError: there is no such file.
         PermissionProblem: it may not be read.
         FormatError: gprof reads no such file.
     """
+    with contextlib.suppress(OSError):  # which opening it runs into too, and tells
+        if path.is_dir():
+            if (path / "data").exists():
+                return "perf"
+            raise FormatError(
+                f"{printable(str(path))} is a directory, and none of perf's: it has no file `data`",
+                "Give a file that `gprof record` or `perf record` wrote.",
+            )
     with open_input(path) as file:
         return _kind(file.read(_LONGEST), str(path))
 

@@ -11,13 +11,15 @@ from gprof.annotator import Annotator
 from gprof.profile.code import Code
 from gprof.profile.profile import Profile
 from gprof.profile.view import tabulate
-from gprof.sampling.source import SampleBatch
+from gprof.sampling.source import Mode, SampleBatch
 from symbols.elf import Image
 from symbols.errors import SymbolsError
 from symbols.kernel_space import kernel_space
 from symbols.lines_of_space import SpaceLines
 from symbols.memory import BytesMemory, MemoryFault
 from symbols.original import Original
+from symbols.space import AddressSpace, ImageKind, LoadedImage
+from symbols.table import Symbol, SymbolTable
 from tests.profiles import synthetic
 from tests.unit.symbols.elf_files import ALLOC, EXECUTE, TEXT, ElfFile, Sec, Sym
 
@@ -82,10 +84,37 @@ def test_a_file_without_sources_says_so(image: Image) -> None:
     annotator.close()
 
 
+def test_a_file_that_is_not_here_is_not_called_damaged(image: Image) -> None:
+    profile = profile_of(image)
+    annotator = Annotator({0: Code(None, Original(image))}, lines=SpaceLines())
+    Path(image.path).unlink()
+    listing = annotator.with_sources(profile, annotator.at_address(profile, 0, TEXT))
+    (note,) = [note for note in listing.notes if "no source lines" in note]
+    assert note.startswith(f"no source lines: {image.path} does not exist here; ")
+    annotator.close()
+
+
 def test_other_kinds_of_x86_code(image: Image) -> None:
     code = {0: Code(BytesMemory([(TEXT, bytes.fromhex("90 e8000000 c3c3c3"))]))}
     listing = Annotator(code, bits=16).at_address(profile_of(image), 0, TEXT)
     assert listing.lines[1].raw.startswith("callw")
+
+
+def test_what_ran_without_paging_is_no_64_bit_code() -> None:
+    # decl %ecx; jne: in 64-bit code the first byte is a prefix of the second instruction.
+    code = {0: Code(BytesMemory([(0x1000, bytes.fromhex("49 75fd c3"))]))}
+    table = SymbolTable.of([Symbol("busy", 0x1000, 0x1004)])
+    image = LoadedImage("firmware.elf", ImageKind.FIRMWARE, 0x1000, 0x2000, table, 0)
+    profile = replace(
+        synthetic(1),
+        samples=SampleBatch.of([0x1000], mode=Mode.FIRMWARE),
+        spaces={0: AddressSpace([image])},
+    )
+    listing = Annotator(code).at_address(profile, 0, 0x1000)
+    assert [line.raw for line in listing.lines] == ["decl %ecx", "jne 0x1000", "retl"]
+    assert any("not as 64-bit code" in note for note in listing.notes)
+    listing = Annotator(code, bits=64).at_address(profile, 0, 0x1000)
+    assert listing.lines[0].raw.startswith("jne")
 
 
 def test_code_is_read_from_what_runs_first(image: Image) -> None:

@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 
-from gprof.checkup import Check, Verdict, cost, examine
+from gprof.attach import Attached
+from gprof.checkup import Check, Verdict, cost, examination, examine
 from gprof.guest.address import Address
 from gprof.guest.demo import demo_file
+from symbols.slide import Method, Slide, Verified
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
 
@@ -132,3 +136,24 @@ def test_a_guest_that_has_not_come_to_its_kernel(model: StubModel, tmp_path: Pat
     assert found["memory"].seen == "the guest has not come to its kernel yet"
     assert "its image has no symbols" in found["samples"].seen
     assert model.soon_runs()
+
+
+@pytest.mark.parametrize(
+    ("offset", "vmlinux", "seen"),
+    [
+        (0x400_0000, True, "+0x4000000 from where it was linked"),
+        (0, True, "+0x0 from where it was linked"),
+        (0, False, "where its symbols say"),
+        (-0x20_0000 % (1 << 64), False, "-0x200000 from where its symbols say"),
+    ],
+)
+def test_where_the_kernel_runs(offset: int, vmlinux: bool, seen: str) -> None:
+    # Without a vmlinux nobody knows where it was linked: symbols of this boot have slid already.
+    attached = SimpleNamespace(
+        slide=Slide(offset, Method.VECTOR, (Method.VECTOR,), Verified.BANNER),
+        sources=SimpleNamespace(image=object() if vmlinux else None),
+    )
+    checks: list[Check] = []
+    examination._match(checks, cast("Attached", attached))
+    (check,) = checks
+    assert check.seen == f"the kernel runs {seen}, found by exception vector; verified by banner"

@@ -95,7 +95,7 @@ def test_flamegraph_draws_what_the_name_says(recording: str, tmp_path: Path) -> 
         assert out.read_bytes().startswith(begins)
         assert "Open it in a web browser" in told.stderr
     assert run("flamegraph", "-i", recording, "-o", "-").stdout.startswith("<?xml")
-    with pytest.raises(UsageError, match="no name of a picture"):
+    with pytest.raises(UsageError, match="asks for folded"):
         run("flamegraph", "-i", recording, "-o", str(tmp_path / "a.folded"))
 
 
