@@ -9,11 +9,14 @@ from textual.screen import Screen
 
 from tui.toned import Tone, joined
 from tui.widgets.lines import Lines
+from tui.widgets.prompt import Prompt
 from tui.widgets.spots import Spot, spotted
 
 
 class KeyBar(Lines):
-    """Names what the keys do that work now, as far as their actions ask for a place here.
+    """Names what the keys do that work now, or what can be typed.
+
+    Keys have a place here as far as their actions ask for one.
 
     Textual's Footer has a widget for each key, and takes as long to mount and to style as the
     rest of a screen together.
@@ -35,6 +38,10 @@ class KeyBar(Lines):
 
     def _follow(self, screen: Screen[Any]) -> None:
         if screen is not self.screen:
+            return
+        if isinstance(screen.focused, Prompt):
+            self._spots = []
+            self.show([[(screen.focused.explained, Tone.PLAIN)]])
             return
         spots: dict[str, Spot[str]] = {}
         for _, binding, _, _ in screen.active_bindings.values():

@@ -23,8 +23,8 @@ class Purpose(StrEnum):
 _EXPLAINED = {
     Purpose.FILTER: "text, /regular expression/, module:text, !mode:user, vcpu:0-3   Enter keeps",
     Purpose.FIND: "text, or /regular expression/   Enter keeps it, Esc forgets it",
-    Purpose.EXPORT: "file name; .svg .html .folded .speedscope .pb.gz .json .csv ...   Enter",
-    Purpose.SAVE: "file name of the recording   Enter",
+    Purpose.EXPORT: "Write it to: .svg .html .folded .speedscope .pb.gz .json .csv ...   Enter",
+    Purpose.SAVE: "Write a recording of all samples to this file   Enter",
 }
 
 
@@ -67,10 +67,14 @@ class Prompt(Input):
         """What is being typed; None while it is closed."""
         return self._purpose
 
+    @property
+    def explained(self) -> str:
+        """What can be typed; empty while it is closed."""
+        return _EXPLAINED[self._purpose] if self._purpose is not None else ""
+
     def open(self, purpose: Purpose, text: str = "") -> None:
         """Show the line with some text in it, and give it the keys."""
         self._purpose = purpose
-        self.placeholder = _EXPLAINED[purpose]
         with self.prevent(Input.Changed):
             self.value = text
         self.cursor_position = len(text)

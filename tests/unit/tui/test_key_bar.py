@@ -34,6 +34,23 @@ def test_it_follows_the_focus() -> None:
     with_app(scenario, FrozenSession(frozen(stacks=True)))
 
 
+def test_it_says_what_is_being_typed() -> None:
+    async def scenario(app: GprofApp, _: MainScreen, pilot: Pilot[GprofError]) -> None:
+        for key, what in (
+            ("e", "Write it to: .svg"),
+            ("S", "Write a recording"),
+            ("slash", "text"),
+        ):
+            await press(pilot, key)
+            assert last_line(app).startswith(what)
+            await press(pilot, "x")  # what has been typed hides no explanation
+            assert last_line(app).startswith(what)
+            await press(pilot, "escape")
+            assert last_line(app).startswith("Enter Annotate")
+
+    with_app(scenario)
+
+
 def test_a_click_on_a_key_is_that_key() -> None:
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         group = main.choice.group
