@@ -186,7 +186,7 @@ class FollowedGuest:
             self._lose(self._reset_ns)
         if self._space.earlier:
             batch = batch.select(batch.time >= self._space.since_ns)
-        changed_ns = self._present.look(batch, self._fresh_memory)
+        changed_ns = self._present.look(batch, self._fresh_memory, self._space)
         if changed_ns is not None:
             self._publish(self._attached, changed_ns or None)
         if self._attached.starting:

@@ -12,7 +12,7 @@ from symbols.names import printable
 
 if TYPE_CHECKING:  # what reads them takes a while to import, and often none are given
     from gprof.sources import Sources
-    from symbols.extra_images import ExtraImage
+    from symbols.extra_images import ExtraImages
 
 
 @dataclass(slots=True)
@@ -26,7 +26,7 @@ class GivenSymbols:
         mount: a directory with `<pid>/proc/kallsyms` and `<pid>/proc/modules`, as perf takes it;
             for the one guest that is sampled, the root of its files.
         directories: roots of guests' files, or directories of modules.
-        named: firmware and others, as `FILE[@ADDR]`.
+        named: firmware and others, as `FILE[@ADDR]`, and folders that EDK2 was built in.
     """
 
     vmlinux: dict[int | None, Path] = field(default_factory=dict)
@@ -36,7 +36,7 @@ class GivenSymbols:
     directories: tuple[Path, ...] = ()
     named: tuple[str, ...] = ()
     _opened: dict[tuple[Path | None, ...], Sources] = field(default_factory=dict)
-    _extras: tuple[ExtraImage, ...] | None = None
+    _extras: ExtraImages | None = None
 
     @classmethod
     def of(
@@ -156,16 +156,16 @@ class GivenSymbols:
             )
         return self._opened[chosen]
 
-    def extras(self) -> tuple[ExtraImage, ...]:
+    def extras(self) -> ExtraImages:
         """Firmware and others that were named, opened.
 
         Raises:
             ImageError: a file is none of those, or nothing tells where it is.
         """
         if self._extras is None:
-            from symbols.extra_images import open_extra  # noqa: PLC0415  see above
+            from symbols.extra_images import open_extras  # noqa: PLC0415  see above
 
-            self._extras = tuple(extra for one in self.named for extra in open_extra(one))
+            self._extras = open_extras(self.named)
         return self._extras
 
 

@@ -59,7 +59,7 @@ def _renamed(
                         found.load(image)
         else:
             found = AddressSpace(
-                [*(extra.loaded for extra in sources.extras), *era.images],
+                [*(extra.loaded for extra in sources.extras.images), *era.images],
                 kernel_half=era.kernel_half,
                 starting=era.starting,
             )

@@ -10,7 +10,7 @@ from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.profile.code import Code
 from symbols.elf import Image
 from symbols.errors import MismatchError
-from symbols.extra_images import ExtraImage
+from symbols.extra_images import ExtraImages
 from symbols.kallsyms import Kallsyms
 from symbols.kernel_space import kernel_space
 from symbols.memory import Memory
@@ -42,7 +42,7 @@ class Sources:
     modules: tuple[Module, ...] = ()
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
     generated: Mapping[str, SymbolTable] = field(default_factory=dict)
-    extras: tuple[ExtraImage, ...] = ()
+    extras: ExtraImages = field(default_factory=ExtraImages)
     directories: tuple[Path, ...] = ()
 
     @classmethod
@@ -134,14 +134,14 @@ class Sources:
             module_images=self.module_images,
             generated=self.generated,
             slide=slide.offset if slide else 0,
-            extra=[extra.loaded for extra in self.extras],
+            extra=[extra.loaded for extra in self.extras.images],
             kernel_half=half,
         )
 
     def starting_space(self, architecture: Architecture) -> AddressSpace:
         """What is loaded where in a guest that has not come to its kernel yet."""
         return AddressSpace(
-            [extra.loaded for extra in self.extras],
+            [extra.loaded for extra in self.extras.images],
             kernel_half=architecture.kernel_half,
             starting=True,
         )

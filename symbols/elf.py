@@ -98,6 +98,7 @@ class Image:
         bits: 32 or 64.
         little_endian: byte order of its data.
         build_id: the GNU build id; empty where there is none.
+        entry: link address of its first instruction; 0 where it has none.
         notes: link address and size of the notes that hold the build id, where they are part
             of the running program.
         relocatable: a .ko or .o.
@@ -228,6 +229,7 @@ class Image:
         machine = str(elf["e_machine"])
         self.architecture = _ARCHITECTURES.get(machine, printable(machine.removeprefix("EM_")))
         self.relocatable = elf["e_type"] == "ET_REL"
+        self.entry: int = elf["e_entry"]
         sections = self._read_sections(elf)
         self.sections = _laid_out(sections) if self.relocatable else tuple(s for s, _ in sections)
         segments = self._read_segments(elf)

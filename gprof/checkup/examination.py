@@ -17,12 +17,16 @@ from gprof.guest.monitored import MonitoredMachine
 from gprof.sources import Sources
 from symbols.elf import Image
 from symbols.errors import GprofError
-from symbols.extra_images import ExtraImage, open_extra
+from symbols.extra_images import ExtraImages, build_folders, open_extra
 from symbols.guest_identity import identity_of
 from symbols.kallsyms import Kallsyms
 from symbols.modules import Module, open_modules
 from symbols.names import printable
 from symbols.slide import Verified
+from symbols.space import LoadedImage
+
+#: Images without symbols that are told by name.
+_MOST_NAMES = 5
 
 
 def examine(
@@ -118,17 +122,26 @@ def _files(
     return Sources(image, text, loaded)
 
 
-def _extras(checks: list[Check], named: Sequence[str]) -> tuple[ExtraImage, ...]:
-    found: list[ExtraImage] = []
+def _extras(checks: list[Check], named: Sequence[str]) -> ExtraImages:
+    found: list[ExtraImages] = []
+    folders = build_folders(named)
     for one in named:
         with _told(checks, "symbols"):
-            images = open_extra(one)
-            found += images
-            first = images[0].loaded
-            functions = sum(len(image.loaded.table or ()) for image in images)
-            seen = f"{len(images)} ranges, the first at {first.start:#x}, {functions} functions"
+            found.append(open_extra(one, folders))
+            seen = _seen([extra.loaded for extra in found[-1].images])
             checks.append(Check("symbols", Verdict.FINE, f"{printable(one)}: {seen}"))
-    return tuple(found)
+    return ExtraImages.together(found)
+
+
+def _seen(images: Sequence[LoadedImage]) -> str:
+    functions = sum(len(image.table or ()) for image in images)
+    first = f", the first at {min(image.start for image in images):#x}" if images else ""
+    seen = f"{len(images)} ranges{first}, {functions} functions"
+    without = [image.name for image in images if image.table is None]
+    if without and functions:
+        names = ", ".join(without[:_MOST_NAMES]) + (", ..." if len(without) > _MOST_NAMES else "")
+        seen += f"; {len(without)} without symbols: {names}"
+    return seen
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:

@@ -86,7 +86,7 @@ def test_directories_and_firmware_go_with_every_choice(tmp_path: Path) -> None:
     assert given
     only = given.only()
     assert only.directories == (tmp_path, tmp_path)
-    assert [extra.loaded.start for extra in only.extras] == [0xF0000]
+    assert [extra.loaded.start for extra in only.extras.images] == [0xF0000]
     # With perf the mount has a directory a guest.
     assert given.of_guest(7).directories == (tmp_path,)
     with pytest.raises(UsageError, match="no directory") as caught:

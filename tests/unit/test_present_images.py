@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import random
+import time
+from pathlib import Path
+
 import pytest
 
 from gprof.present_images import PresentImages
 from gprof.sampling.source import Mode, SampleBatch
-from symbols.extra_images import ExtraImage
+from symbols.extra_image import ExtraImage
+from symbols.extra_images import ExtraImages
+from symbols.firmware_log import FirmwareLog
 from symbols.memory import BytesMemory, Memory
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
@@ -29,7 +35,7 @@ class Guest:
 
     def __init__(self) -> None:
         images = (image("firmware", FIRMWARE), image("loader", LOADER))
-        self.present = PresentImages(images)
+        self.present = PresentImages(ExtraImages(images))
         self.space = AddressSpace([one.loaded for one in images])
         self.reads = 0
 
@@ -40,7 +46,8 @@ class Guest:
             self.reads += 1
             return BytesMemory([(START, holds)] if holds else [])
 
-        return self.present.look(SampleBatch.of([pc], time=time, mode=mode), memory)
+        batch = SampleBatch.of([pc], time=time, mode=mode)
+        return self.present.look(batch, memory, self.space)
 
     @property
     def there(self) -> str:
@@ -70,8 +77,10 @@ def test_memory_that_cannot_be_read_changes_nothing() -> None:
 
 def test_nothing_is_read_for_samples_elsewhere() -> None:
     guest = Guest()
+    guest.space.load(LoadedImage("m", ImageKind.MODULE, START + SIZE, START + 2 * SIZE))
     guest.look(FIRMWARE, 10, pc=START + SIZE)
     guest.look(FIRMWARE, 10, mode=Mode.USER)
+    guest.look(FIRMWARE, 10, mode=Mode.USER, pc=START + 2 * SIZE)
     assert guest.reads == 0
 
 
@@ -80,3 +89,55 @@ def test_a_space_without_them_stays_as_it_is() -> None:
     guest.look(bytes(SIZE), 10)
     other = AddressSpace([LoadedImage("m", ImageKind.MODULE, START, START + SIZE)], starting=True)
     assert guest.present.in_space(other) is other
+
+
+class Log(FirmwareLog):
+    """A log that says what a test has it say."""
+
+    def __init__(self) -> None:
+        super().__init__(Path("debug.log"))
+        self.more: tuple[ExtraImage, ...] = ()
+
+    def grown(self) -> bool:
+        before, self.images = self.images, self.more
+        return before != self.images
+
+
+def test_what_a_firmware_says_it_has_loaded() -> None:
+    log = Log()
+    present, space = PresentImages(ExtraImages(logs=(log,))), AddressSpace()
+
+    def look() -> int | None:
+        return present.look(SampleBatch.empty(), lambda: BytesMemory([]), space)
+
+    assert look() is None
+    first, second = image("pei", FIRMWARE), image("dxe", LOADER)
+    log.more = (first,)
+    assert look() == 0  # nothing was there before
+    assert present.in_space(space).image_at(START) is first.loaded
+    log.more = (first, second)
+    before = time.monotonic_ns()
+    since = look()
+    assert since is not None  # what was there is not any more
+    assert 0 < since <= before
+    assert present.in_space(space).image_at(START) is second.loaded
+    assert look() is None
+    log.more = ()  # it has started anew
+    assert look()
+    assert not present.in_space(present.in_space(space)).images
+
+
+def test_an_image_that_moved_itself_is_found_where_it_runs() -> None:
+    code, high = random.Random(1).randbytes(SIZE), 0x700_0000
+    loaded = LoadedImage("u-boot", ImageKind.FIRMWARE, START, START + SIZE)
+    present = PresentImages(ExtraImages((ExtraImage(loaded, BytesMemory([(START, code)])),)))
+    space, memory = AddressSpace([loaded]), BytesMemory([(high, code), (START, code)])
+    nowhere = SampleBatch.of([high + SIZE + 4], time=1, mode=Mode.FIRMWARE)
+    assert present.look(nowhere, lambda: memory, space) is None
+    here = SampleBatch.of([high + 0x200], time=2, mode=Mode.FIRMWARE)
+    assert present.look(here, lambda: memory, space) == 0
+    found = present.in_space(space)
+    at = found.image_at(high + 0x200)
+    assert at is not None
+    assert (at.name, at.start, at.end) == ("u-boot", high, high + SIZE)
+    assert found.image_at(START) is loaded

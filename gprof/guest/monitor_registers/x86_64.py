@@ -45,7 +45,10 @@ def state(block: str) -> VcpuState | None:
         return VcpuState((base + (pc & 0xFFFF)) % (1 << 64), Mode.FIRMWARE)
     if _HALTED.search(block):
         return VcpuState(pc, Mode.IDLE)
-    if not cr0 & _CR0_PAGING or _MANAGEMENT.search(block):
+    if not cr0 & _CR0_PAGING:
+        # Firmware runs code of 16 bits in segments of its own: SeaBIOS at 0xf0000.
+        return VcpuState(((value(_CODE_BASE, block) or 0) + pc) % (1 << 32), Mode.FIRMWARE)
+    if _MANAGEMENT.search(block):
         return VcpuState(pc, Mode.FIRMWARE)
     return VcpuState(pc, Mode.USER if level[1] == _USER else Mode.KERNEL)
 

@@ -56,6 +56,15 @@ def test_seabios_is_firmware() -> None:
     assert 0xC0000 <= state.pc < 0x100000
 
 
+def test_a_segment_of_firmware_has_a_base() -> None:
+    said = text("x86_64-firmware")
+    said = re.sub(r"CR0=\w+", "CR0=00000011", re.sub(r"HLT=1", "HLT=0", said))
+    said = re.sub(r"EIP=\w+", "EIP=0000cfaf", said)
+    said = re.sub(r"CS =.*", "CS =0018 000f0000 0000ffff 00009b00", said)
+    (state,) = read_states(said, "x86_64").values()
+    assert state == VcpuState(0xFCFAF, Mode.FIRMWARE)
+
+
 @pytest.mark.parametrize(
     ("architecture", "pattern", "replacement", "mode"),
     [
