@@ -207,7 +207,7 @@ class FollowedGuest:
             return
         # One that is starting may reset itself again, as SeaBIOS does.
         since = None if attached.starting else since_ns
-        self._present = PresentImages(attached.given.extras)
+        self._present.forget()
         self._publish(attached.lost(), since)
         self._sought_ns, self._sampled = since_ns, True
         self._search_pause_ns, self._search_due_ns = _SEARCH_FIRST_NS, 0

@@ -63,6 +63,13 @@ class PresentImages:
         self._due_ns = 0
         self._heard_ns = time.monotonic_ns()  # when the logs were looked at last
 
+    def forget(self) -> None:
+        """The guest was reset: anything may be there, and what had moved may do so again."""
+        for looked in self._all:
+            looked.absent = looked.known = False
+            looked.due_ns = 0
+        self._tried.clear()
+
     def in_space(self, space: AddressSpace) -> AddressSpace:
         """The same space with the images that are there, and without those that are not."""
         there = [looked.image.loaded for looked in self._all if not looked.absent]

@@ -16,6 +16,8 @@ _ALIKE = 48
 #: begin so many bytes apart.
 _SOUGHT = 256
 _RUN, _STEP = 12, 8
+#: What a processor begins with after a reset: sixteen bytes below 4 GiB (x86).
+_ENTRY = 16
 #: A run of fewer different bytes is padding.
 _DISTINCT = 6
 #: Where more bytes than this are not alike, as a table of addresses is, what was moved has ended;
@@ -70,13 +72,20 @@ class ExtraImage:
         if self.code is None or size > _LARGEST:
             return None
         try:
-            theirs = memory.read(address, _SOUGHT)
             ours = self.code.read(self.loaded.start, size)
         except MemoryFault:
             return None
-        at = _found(ours, theirs)
-        if at is None:
+        # Behind a reset vector there is nothing more.
+        for begin in (address, address - _SOUGHT + _ENTRY):
+            (theirs,) = gather(memory, [(max(begin, 0), _SOUGHT)])
+            if theirs is not None:
+                break
+        else:
             return None
+        place = _found(ours, theirs)
+        if place is None:
+            return None
+        at = place + address - max(begin, 0)
         first, end = _extent(ours, memory, at, address)
         start = address - at + first
         if not 0 <= start < start + end - first <= _WRAP:

@@ -141,3 +141,9 @@ def test_an_image_that_moved_itself_is_found_where_it_runs() -> None:
     assert at is not None
     assert (at.name, at.start, at.end) == ("u-boot", high, high + SIZE)
     assert found.image_at(START) is loaded
+    # After a reset it moves to the same place again, or memory has something else there.
+    present.forget()
+    assert present.in_space(space).image_at(high + 0x200) is at
+    memory = BytesMemory([(high, bytes(SIZE))])
+    assert present.look(here, lambda: memory, space) == 0
+    assert present.in_space(space).image_at(high + 0x200) is None

@@ -57,6 +57,14 @@ def test_what_was_moved_has_its_names_where_it_is() -> None:
     assert found.holds(BytesMemory([(HIGH, bytes(SIZE))]), HIGH + 0x1234) is False
 
 
+def test_where_memory_ends() -> None:
+    """A processor begins sixteen bytes below 4 GiB, where a BIOS has a copy of its end."""
+    top = 1 << 32
+    found = image().moved(BytesMemory([(top - SIZE, CODE)]), top - 16)
+    assert found is not None
+    assert (found.loaded.start, found.loaded.end) == (top - SIZE, top)
+
+
 def test_something_else_was_not_moved() -> None:
     assert moved_at(HIGH + 0x1234, random.Random(2).randbytes(0x4000)) is None
     assert moved_at(HIGH + 0x1234, bytes(0x4000)) is None
