@@ -77,7 +77,8 @@ class FirmwareLog:
             kept[key] = self._placed.get(key) or self._images(module, end)
             self.images += kept[key]
         self._placed = kept
-        return before != self.images
+        # They are what they were if they are the same objects: their tables are large.
+        return list(map(id, before)) != list(map(id, self.images))
 
     def _images(self, module: FirmwareModule, end: int) -> tuple[ExtraImage, ...]:
         found = images_of(module, self._folders, self.path.parent)

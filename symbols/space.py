@@ -39,6 +39,7 @@ class Reason(IntEnum):
     FIRMWARE = 7
     BEFORE_KERNEL = 8
     USER_PROGRAM = 9
+    FIRMWARE_IMAGE = 10
 
     @property
     def sentence(self) -> str:
@@ -61,6 +62,7 @@ _SENTENCES = {
     Reason.STARTING: "the guest was starting, and its kernel was not found yet",
     Reason.FIRMWARE: "firmware or a boot loader, without paging",
     Reason.BEFORE_KERNEL: "before the kernel: firmware, a boot loader or a decompressor",
+    Reason.FIRMWARE_IMAGE: "a part of the firmware, or a loader, whose symbols are not known",
     Reason.USER_PROGRAM: "a program of the guest, whose symbols are not known",
 }
 
@@ -253,7 +255,8 @@ class AddressSpace:
             here = np.flatnonzero(image == number)
             offset[here] = addresses[here] - np.uint64(loaded.start)
             if loaded.table is None or not len(loaded.table):
-                reason[here] = Reason.NO_SYMBOLS
+                beside = loaded.kind is ImageKind.FIRMWARE
+                reason[here] = Reason.FIRMWARE_IMAGE if beside else Reason.NO_SYMBOLS
                 continue
             linked = addresses[here] - np.uint64(loaded.slide % _WRAP)
             index = loaded.table.lookup(linked)

@@ -127,9 +127,10 @@ def symbol_options(command: _Command) -> _Command:
                      help="A copy of the guest's /proc/kallsyms, of this boot."),
         click.option("--guestmodules", multiple=True, metavar="[PID=]FILE",
                      help="A copy of the guest's /proc/modules."),
-        click.option("--symbols", "named", multiple=True, metavar="FILE[@ADDR]",
-                     help="Firmware, a boot loader, a unikernel: an ELF file, a binary at an "
-                          "address, the debug log of EDK2."),
+        click.option("--symbols", "named", multiple=True, metavar="FILE[@[+]ADDR]",
+                     help="Firmware, a boot loader, a unikernel: an ELF file, where it was linked "
+                          "or its text at ADDR or all of it moved by +ADDR; a binary at ADDR; the "
+                          "debug log of EDK2, and the folder of its build."),
         click.option("--symfs", multiple=True, type=PATH, metavar="DIR",
                      help="Where files of modules are: a root with lib/modules or "
                           "usr/lib/debug, or a directory of .ko files."),

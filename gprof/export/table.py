@@ -27,8 +27,11 @@ _REMEDIES = {
     Reason.BETWEEN_SYMBOLS: "a vmlinux with its full symbol table may name them",
     Reason.USER_SPACE: "user space is counted, not named",
     Reason.STARTING: "sample for longer: its symbols are looked for until they are found",
-    Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2",
-    Reason.BEFORE_KERNEL: "--symbols takes its ELF file, or the log of EDK2",
+    Reason.FIRMWARE: "--symbols takes its ELF file, or the log of EDK2 and the folder of its build",
+    Reason.BEFORE_KERNEL: (
+        "--symbols takes its ELF file, or the log of EDK2 and the folder of its build"
+    ),
+    Reason.FIRMWARE_IMAGE: "give its ELF file, or the folder that EDK2 was built in, to --symbols",
     Reason.USER_PROGRAM: "--guestmount DIR with the guest's files, when recording, names them",
 }
 _USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})
