@@ -19,8 +19,6 @@ _MAP = ".Fv.map"
 _MOST_FILES = 1 << 20
 _LARGEST_MAP = 16 << 20
 _WRAP = 1 << 64
-#: A module that runs in flash is a TE image: of its headers, so much at most was cut away.
-_CUT = 0x2000
 
 
 class BuildFolder:
@@ -73,8 +71,8 @@ def debug_file(
 ) -> tuple[Image, int] | None:
     """The ELF file of a module, and how far the guest has it from its link addresses.
 
-    It is looked for in the folders, where the firmware says that it was built, and in one more. A
-    file of another build, whose first instruction is elsewhere, is none.
+    It is looked for in the folders, in one more, and where the firmware says that it was built. A
+    file of another build is none if its first instruction is elsewhere.
 
     Args:
         module: as the firmware told it.
@@ -84,26 +82,30 @@ def debug_file(
     near = [beside / f"{module.name}{_DEBUG}"] if beside is not None else []
     built = Path(module.path)
     there = [built.with_suffix(_DEBUG), built] if module.path else []
+    second: tuple[Image, int] | None = None
     for path in (*(p for folder in folders for p in folder.files(module.name)), *near, *there):
         # The guest has written the log: it may name a device or a pipe.
         with contextlib.suppress(ImageError, OSError, ValueError):
-            if path.is_file():
-                image = Image.open(path)
-                slide = _slide(module, image)
-                if slide is not None:
-                    return image, slide
-    return None
+            if not path.is_file():
+                continue
+            image = Image.open(path)
+            slide = _slide(module, image)
+            if slide == module.address or not module.entry:
+                return image, slide
+            # Of one name there may be several, built with other libraries (OVMF has two CpuDxe).
+            if second is None and (module.address - slide) % _WRAP < image.text_ranges[0][0]:
+                second = image, slide
+    return second
 
 
-def _slide(module: FirmwareModule, image: Image) -> int | None:
-    """How far a module is from its link addresses; None where it is another one.
+def _slide(module: FirmwareModule, image: Image) -> int:
+    """How far a module is from its link addresses.
 
     The build keeps link addresses as those relative to the module's first byte
-    (BaseTools/Source/C/GenFw/Elf64Convert.c), but of a TE image the headers are cut.
+    (BaseTools/Source/C/GenFw/Elf64Convert.c), but of a TE image headers are cut away.
     """
-    if module.entry:
-        slide = (module.entry - image.entry) % _WRAP
-        return slide if (module.address - slide) % _WRAP < _CUT else None
     if not image.text_ranges:
-        return None
+        raise ImageError(f"{image.path} has no text")
+    if module.entry:
+        return (module.entry - image.entry) % _WRAP
     return (module.text - image.text_ranges[0][0]) % _WRAP

@@ -59,6 +59,7 @@ class ElfFile:
     machine: int = X86_64
     type: int = EXEC
     segments: Sequence[tuple[int, int, int, bytes]] = ()
+    entry: int = 0
 
     def build(self) -> bytes:
         order = "<" if self.little else ">"
@@ -118,8 +119,8 @@ class ElfFile:
         identity = b"\x7fELF" + bytes([2 if wide else 1, 1 if self.little else 2, 1]) + bytes(9)
         header = identity + struct.pack(
             order + ("HHIQQQIHHHHHH" if wide else "HHIIIIIHHHHHH"),
-            self.type, self.machine, 1, 0, header_size if self.segments else 0, len(body), 0,
-            header_size, program_size, len(self.segments), 64 if wide else 40,
+            self.type, self.machine, 1, self.entry, header_size if self.segments else 0,
+            len(body), 0, header_size, program_size, len(self.segments), 64 if wide else 40,
             len(sections) + 1, len(sections),
         )  # fmt: skip
         body[:header_size] = header
