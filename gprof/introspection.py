@@ -83,17 +83,18 @@ def introspect(
     except TargetError as problem:
         return Introspected(problems=(problem,))
     problems: list[GprofError] = []
-    kernel = kallsyms = types = loaded = None
+    kernel = kallsyms = types = loaded = table = None
     if symbols:
         try:
-            kernel = kernel_symbols(memory, known)
+            tables, kernel = kernel_symbols(memory, known)
+            table = min(tables.values, tables.names)
             kallsyms = Kallsyms.of(kernel, path=IN_MEMORY)
         except SymbolsError as problem:
             problems.append(problem)
     elif known.kallsyms is not None and known.kallsyms.path == IN_MEMORY:
         kallsyms = known.kallsyms  # whose data may not have been found yet
     if known.image is None and kallsyms is not None:
-        found = unlisted_data(memory, kallsyms)
+        found = unlisted_data(memory, kallsyms, table)
         kallsyms = kallsyms.with_data(found) if found else kallsyms
         if known.kallsyms is None or known.kallsyms.path == IN_MEMORY:
             known = KnownKernel(kallsyms=kallsyms, architecture=known.architecture)

@@ -19,7 +19,6 @@ from symbols.names import printable
 
 #: A distribution's kernel has 4 MiB; one with every driver built in stays below 32.
 LARGEST = 64 << 20
-_MOST_TYPES = 4_000_000
 #: Anonymous members within anonymous members, and typedefs of typedefs.
 _DEEPEST = 64
 
@@ -30,12 +29,13 @@ _INT, _POINTER, _ARRAY, _STRUCT, _UNION, _ENUM, _TYPEDEF = 1, 2, 3, 4, 5, 6, 8
 _VOLATILE, _CONST, _RESTRICT, _FLOAT, _DATASEC, _TYPE_TAG, _ENUM64 = 9, 10, 11, 16, 15, 18, 19
 _NAMES_OTHER = frozenset({_TYPEDEF, _VOLATILE, _CONST, _RESTRICT, _TYPE_TAG})
 _SIZED = frozenset({_INT, _STRUCT, _UNION, _ENUM, _FLOAT, _DATASEC, _ENUM64})
-#: Words behind the three of every record: once, and for each of the things it counts.
-_WORDS = {
-    1: (1, 0), 2: (0, 0), 3: (3, 0), 4: (0, 3), 5: (0, 3), 6: (0, 2), 7: (0, 0), 8: (0, 0),
-    9: (0, 0), 10: (0, 0), 11: (0, 0), 12: (0, 0), 13: (0, 2), 14: (1, 0), 15: (0, 3), 16: (0, 0),
-    17: (1, 0), 18: (0, 0), 19: (0, 3),
-}  # fmt: skip
+#: Words of a record by its kind: once, and for each of the things it counts; 0 of no kind.
+_LENGTHS = np.array(
+    [
+        (0, 4, 3, 6, 3, 3, 3, 3, 3, 3, 3, 3, 3, 3, 4, 3, 3, 4, 3, 3, *12 * (0,)),
+        (0, 0, 0, 0, 3, 3, 2, 0, 0, 0, 0, 0, 0, 2, 0, 3, 0, 0, 0, 3, *12 * (0,)),
+    ]
+)
 
 _REMEDY = "Give the vmlinux of the guest's kernel, which describes the same structures."
 
@@ -84,6 +84,7 @@ class Btf:
         self._infos = words[starts + 1]
         self._names = words[starts]
         self._kinds = self._infos >> 24 & 31
+        self._found: dict[str, list[int]] = {}  # where strings are that were looked for
 
     @classmethod
     def parse(cls, data: bytes, *, pointer_size: int = 8) -> Btf:
@@ -216,12 +217,13 @@ class Btf:
         wanted = name.encode("utf-8", "surrogateescape")
         if not wanted or b"\0" in wanted:
             return []
-        offsets = []
-        at = self._strings.find(wanted + b"\0")
-        while at >= 0:
-            offsets.append(at)
-            at = self._strings.find(wanted + b"\0", at + 1)
-        return offsets
+        if name not in self._found:
+            offsets = self._found[name] = []
+            at = self._strings.find(wanted + b"\0")
+            while at >= 0:
+                offsets.append(at)
+                at = self._strings.find(wanted + b"\0", at + 1)
+        return self._found[name]
 
     def _kind(self, number: int) -> int:
         return int(self._kinds[number - 1])
@@ -286,16 +288,17 @@ def _parts(data: bytes) -> tuple[bytes, bytes, bool]:
 
 def _record_starts(words: NDArray[np.uint32]) -> NDArray[np.int64]:
     """Where each record begins, in words; they have no index, and lengths of their own."""
-    infos: list[int] = words.tolist()
-    starts = []
-    at, end = 0, len(infos)
+    # What the length would be wherever one began, so that stepping from one to the next is cheap.
+    infos = words[1:-1]
+    once, each = _LENGTHS[:, infos >> 24 & 31]
+    lengths: list[int] = [*(once + each * (infos & 0xFFFF)).tolist(), 0, 0]
+    starts: list[int] = []
+    at, end = 0, len(words)
     while at < end:
         starts.append(at)
-        known = _WORDS.get(infos[at + 1] >> 24 & 31) if at + 3 <= end else None
-        if known is None or len(starts) > _MOST_TYPES:
+        if not (length := lengths[at]):
             raise BtfError(f"type {len(starts)} of the kernel is of no known kind", _REMEDY)
-        once, each = known
-        at += 3 + once + each * (infos[at + 1] & 0xFFFF)
+        at += length
     if at != end:
         raise BtfError("the last type of the kernel is cut short", _REMEDY)
     return np.array(starts, np.int64)

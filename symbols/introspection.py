@@ -12,7 +12,7 @@ from symbols.errors import IntrospectionError, SymbolsError
 from symbols.generated_text import generated_text
 from symbols.image_types import types_in
 from symbols.kallsyms import Kallsyms
-from symbols.kallsyms_memory import read_kallsyms, tables_by_symbols
+from symbols.kallsyms_memory import KallsymsTables, read_kallsyms, tables_by_symbols
 from symbols.kallsyms_search import find_kallsyms
 from symbols.memory import Memory, MemoryFault
 from symbols.module_files import ModuleFiles, image_of_module
@@ -29,8 +29,6 @@ from symbols.table import SymbolTable
 _WRAP = 1 << 64
 #: From the first of a kernel's text to the end of its read-only data, with every driver built in.
 _REACH = 128 << 20
-#: From an exception vector, or another anchor, down to the first of the text.
-_BEFORE_ANCHOR = 64 << 20
 _BTF_HEAD = 24
 #: How the symbols of the guest's memory are called where others are called by their file.
 IN_MEMORY = "the guest's memory"
@@ -90,8 +88,11 @@ class LoadedModules:
     generated: dict[str, SymbolTable] = field(default_factory=dict)
 
 
-def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
+def kernel_symbols(memory: Memory, known: KnownKernel) -> tuple[KallsymsTables, SymbolLines]:
     """The symbols of the kernel proper, from its own table.
+
+    Returns:
+        Where the table is, and what it lists.
 
     Raises:
         IntrospectionError: the table is not found.
@@ -101,7 +102,7 @@ def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
     first = known.address_of("_stext")
     if tables is not None:
         try:
-            return read_kallsyms(memory, tables, first=first)
+            return tables, read_kallsyms(memory, tables, first=first)
         except IntrospectionError:
             pass  # the symbols are of an image whose table was made in another way: search
     if first is not None:
@@ -116,11 +117,10 @@ def kernel_symbols(memory: Memory, known: KnownKernel) -> SymbolLines:
             )
         start = first = mapped
     elif known.anchor is not None:
-        start = max(0, known.anchor.address - _BEFORE_ANCHOR)
+        start = known.anchor.address  # part of the text, which comes before the table
     else:
         raise IntrospectionError("nothing tells where the guest's kernel is")
-    _, lines = find_kallsyms(memory, start, min(start + _REACH, _WRAP), first=first)
-    return lines
+    return find_kallsyms(memory, start, min(start + _REACH, _WRAP), first=first)
 
 
 def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> Btf:

@@ -9,7 +9,7 @@ names, and the first symbol of the text proves the whole.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
 
 import numpy as np
@@ -41,6 +41,8 @@ _LONGEST_ROW = 8 * MOST_SYMBOLS
 _NAMES_PER_ROW = 8
 _LARGEST_NAMES = 24 << 20
 _MOST_ROWS = 64
+#: Of every 256th name, how many prove the others.
+_FEW_MARKS = 4
 
 _DIGITS = b"".join(b"%c\0" % digit for digit in b"0123456789")
 _ZERO = ord("0")
@@ -142,9 +144,8 @@ def _rows(memory: Memory, start: int, end: int) -> Iterator[int]:
     for i in range(0, len(places), _AT_ONCE):
         some = places[i : i + _AT_ONCE]
         samples = gather(memory, [(at, _SAMPLE) for at in some])
-        for at, sample in zip(some, samples, strict=True):
-            if sample is None or not _rises(sample):
-                continue
+        for j in np.flatnonzero(_rising([sample or bytes(_SAMPLE) for sample in samples])):
+            at = some[j]
             page = gather(memory, [(at, _PAGE)])[0]
             if page is None or not _rises(page):
                 continue
@@ -159,18 +160,25 @@ def _rows(memory: Memory, start: int, end: int) -> Iterator[int]:
 
 def _rises(data: bytes) -> bool:
     """Whether all numbers in `data` rise or fall steadily, in any form that addresses have."""
+    return bool(_rising([data])[0])
+
+
+def _rising(rows: Sequence[bytes]) -> NDArray[np.bool_]:
+    """Which of some rows of numbers rise or fall steadily; all are of one length."""
+    data = b"".join(rows)
+    found = np.zeros(len(rows), np.bool_)
     for order in "<>":
-        offsets = np.frombuffer(data, order + "i4").astype(np.int64)
-        if np.count_nonzero(offsets[1:] != offsets[:-1]) < len(offsets) // 2:
-            return False  # mostly aliases of one address, as zeros would be
-        places = offsets + np.arange(len(offsets)) * 4
+        offsets = np.frombuffer(data, order + "i4").astype(np.int64).reshape(len(rows), -1)
+        # Else mostly aliases of one address, as zeros would be.
+        differ = np.count_nonzero(np.diff(offsets), axis=1) >= offsets.shape[1] // 2
+        places = offsets + np.arange(offsets.shape[1]) * 4
         # Addresses of eight bytes: differences are small, whatever the numbers.
-        wide = np.frombuffer(data, order + "u8").view(order + "i8").astype(np.int64)
+        wide = np.frombuffer(data, order + "i8").astype(np.int64).reshape(len(rows), -1)
         for numbers in (offsets, -offsets, places, wide):
-            steps = numbers[1:] - numbers[:-1]
-            if (steps >= 0).all() and (steps < _FARTHEST).all() and steps.sum() > _NEAREST:
-                return True
-    return False
+            steps = np.diff(numbers)
+            steady = ((steps >= 0) & (steps < _FARTHEST)).all(axis=1)
+            found |= differ & steady & (steps.sum(axis=1) > _NEAREST)
+    return found
 
 
 def _tables(window: _Window) -> Iterator[KallsymsTables]:
@@ -306,15 +314,20 @@ def _numbered(
 
 
 def _marked(data: bytes, count: int, marks: NDArray[np.int64]) -> bool:
-    """Whether `count` names in `data` have every 256th where the marks say."""
+    """Whether `data` begins and ends with such blocks of names as the marks say.
+
+    What lies between is walked when the names are spelled.
+    """
+    some = marks[:_FEW_MARKS]
+    last = count - 256 * (len(marks) - 1)
     for long_lengths in (True, False):
-        walked = walk(data, count, long_lengths=long_lengths)
-        if walked is None:
+        walked = walk(data, min(count, 256 * len(some)), long_lengths=long_lengths)
+        behind = walk(data[int(marks[-1]) :], last, long_lengths=long_lengths)
+        if walked is None or behind is None:
             continue
-        _, end = walked
         # A mark is where the length before a name is.
-        begins = np.concatenate([np.zeros(1, np.int64), end[:-1]])[::256]
-        if len(begins) == len(marks) and (begins == marks).all() and len(data) - end[-1] <= 16:
+        begins = np.concatenate([np.zeros(1, np.int64), walked[1][:-1]])[::256]
+        if (begins == some).all() and len(data) - marks[-1] - behind[1][-1] <= 16:
             return True
     return False
 

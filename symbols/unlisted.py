@@ -4,16 +4,22 @@ So it is without CONFIG_KALLSYMS_ALL, as in Debian's kernels for arm64 and s390x
 data three things are looked for, each of which proves itself: the banner, the description of the
 kernel's types (BTF), and the list of modules. Read-only data follows the text on every
 architecture, and what can be written follows that.
+
+The kernel's own table of symbols comes before the types (RO_DATA in the kernel's
+include/asm-generic/vmlinux.lds.h) and right behind the banner, since both are linked last
+(scripts/link-vmlinux.sh of Linux 6.2; so in Debian's 6.1). What lies before the table is searched
+only for what is not there.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Set as AbstractSet
 
 from symbols.btf import btf_size
 from symbols.guest_identity import banner_at
 from symbols.kallsyms import Kallsyms
-from symbols.memory import Memory, MemoryFault, with_holes
+from symbols.memory import Memory, MemoryFault, gather, with_holes
 from symbols.module_ring import heads_in, module_ring
 
 #: How far behind its text a kernel's data is searched: Debian's arm64 has the list 13 MiB behind,
@@ -25,6 +31,7 @@ _LONGEST_HOLE = 8 << 20
 _CHUNK = 64 << 10
 #: Of a chunk, what is searched again together with the next one.
 _OVERLAP = 64
+_WORD = 8
 #: A list of modules may change while it is walked.
 _ATTEMPTS = 3
 
@@ -36,47 +43,70 @@ _TYPES = re.compile(
     rb"|\xeb\x9f\x01\x00\x00\x00\x00\x18\x00\x00\x00\x00"
 )
 _HEADER_SIZE = 24
+#: What lies in read-only data.
+_BEFORE_MODULES = frozenset({"linux_banner", "__start_BTF"})
 #: Data that every kernel has, and lists if it lists any.
 _DATA = "init_task"
 
 
-def unlisted_data(memory: Memory, kallsyms: Kallsyms) -> dict[str, int]:
+def unlisted_data(memory: Memory, kallsyms: Kallsyms, table: int | None = None) -> dict[str, int]:
     """Runtime addresses of `linux_banner`, `__start_BTF` and `modules`, as far as they are found.
 
     What is known already is left out; nothing is looked for where the list of modules is, or where
     the table lists data.
 
-    Reads what follows the kernel's text up to the list of modules, types apart: 5 MiB of
-    Debian's arm64, and 4 of its s390x. Where no module is loaded there is no list to be told
-    from other data, and all is read up to a long hole, or 32 MiB.
+    Reads what follows the table up to the list of modules, types apart: 2 MiB of Debian's arm64.
+    Where no module is loaded there is no list to be told from other data, and all is read up to a
+    long hole, or 32 MiB behind the text.
 
     Args:
         memory: the guest's.
         kallsyms: its own, at runtime addresses.
+        table: where the kernel has them, if that is known.
     """
     if not lacks_modules(kallsyms):
         return {}
+    known = {
+        name: place for name in _BEFORE_MODULES
+        if (place := kallsyms.address_of(name)) is not None
+    }  # fmt: skip
+    text = kallsyms.text[1] // _CHUNK * _CHUNK
+    end = min(text + _REACH, (1 << 64) - _CHUNK)
+    start = max(text, table or 0, *known.values()) // _CHUNK * _CHUNK
     found: dict[str, int] = {}
-    start = kallsyms.text[1]
-    at = start // _CHUNK * _CHUNK
-    end = min(at + _REACH, (1 << 64) - _CHUNK)
-    before, hole = b"", 0
-    while at < end and hole < _LONGEST_HOLE and "modules" not in found:
-        chunk = with_holes(memory, at, _CHUNK)
-        hole = 0 if chunk else hole + _CHUNK
-        data = before + chunk
-        behind = _look(memory, data, at - len(before), found)
-        before = chunk[-_OVERLAP:]
-        at += _CHUNK
-        if behind > at:
-            at, before = behind // _CHUNK * _CHUNK, b""
-    return {name: place for name, place in found.items() if kallsyms.address_of(name) is None}
+    _search(memory, start, end, {"modules"}, found)
+    _search(memory, text, start, _BEFORE_MODULES - known.keys(), found)
+    return {name: place for name, place in found.items() if name not in known}
 
 
 def lacks_modules(kallsyms: Kallsyms) -> bool:
     """Whether the list of modules is to be looked for: data is not listed, nor was it found."""
     known = any(kallsyms.address_of(name) is not None for name in ("modules", _DATA))
     return kallsyms.text[0] != 0 and not known
+
+
+def _search(
+    memory: Memory, at: int, end: int, wanted: AbstractSet[str], found: dict[str, int]
+) -> None:
+    """Look through a stretch of memory until all that is wanted is found."""
+    before = b""
+    while at < end and wanted - found.keys():
+        chunk = with_holes(memory, at, _CHUNK)
+        if not chunk:
+            at, before = _behind_hole(memory, at, end), b""
+            continue
+        behind = _look(memory, before + chunk, at - len(before), found)
+        before = chunk[-_OVERLAP:]
+        at += _CHUNK
+        if behind > at:
+            at, before = behind // _CHUNK * _CHUNK, b""
+
+
+def _behind_hole(memory: Memory, hole: int, end: int) -> int:
+    """Where memory goes on; `end` where it does not for long."""
+    places = range(hole + _CHUNK, min(hole + _LONGEST_HOLE, end), _CHUNK)
+    words = gather(memory, [(place, _WORD) for place in places])
+    return next((at for at, word in zip(places, words, strict=True) if word is not None), end)
 
 
 def _look(memory: Memory, data: bytes, start: int, found: dict[str, int]) -> int:

@@ -66,7 +66,7 @@ def a_guest(layout: str = "6.6 x86", *, data_listed: bool = True) -> Memory:
 
 
 def known_by_symbols(memory: Memory) -> KnownKernel:
-    lines = kernel_symbols(memory, KnownKernel(architecture="x86_64"))
+    _, lines = kernel_symbols(memory, KnownKernel(architecture="x86_64"))
     return KnownKernel(kallsyms=Kallsyms.of(lines, path=IN_MEMORY), architecture="x86_64")
 
 
@@ -86,7 +86,7 @@ def test_a_guest_without_any_file_is_named() -> None:
         ("[kernel]", "function_number_7"),
         ("zram", "zram_open"),
     ]
-    lines = kernel_symbols(memory, known)
+    _, lines = kernel_symbols(memory, known)
     text = write_kallsyms(all_symbols(lines, modules))
     assert text.count(b"\n") == 2 + 11_999 + 2 + 1
     assert text.endswith(b"ffffffffc0010010 t zram_open\t[zram]\n")
@@ -95,7 +95,7 @@ def test_a_guest_without_any_file_is_named() -> None:
 def test_a_vector_tells_where_to_search() -> None:
     memory = a_guest("6.12 arm64")
     known = KnownKernel(architecture="aarch64", anchor=Anchor((), START + 0x800))
-    assert len(kernel_symbols(memory, known)) == 12_003
+    assert len(kernel_symbols(memory, known)[1]) == 12_003
     with pytest.raises(IntrospectionError, match="nothing tells"):
         kernel_symbols(memory, KnownKernel(architecture="aarch64"))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import pytest
 from hypothesis import given, settings
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from symbols.introspection import KnownKernel, kernel_types, loaded_modules
 from symbols.kallsyms import Kallsyms
-from symbols.memory import BytesMemory, Memory, with_holes
+from symbols.memory import BytesMemory, Memory, gather, with_holes
 from symbols.module_layout import types_of_modules
 from symbols.module_ring import module_ring
 from symbols.modules import Module
@@ -88,6 +88,43 @@ def test_banner_types_and_modules_are_found(order: str) -> None:
     kernel.write(TYPES, types("6.1"))
     found = unlisted_data(kernel.memory, known())
     assert found == {"linux_banner": BANNER, "__start_BTF": TYPES, "modules": HEAD}
+
+
+class Watched:
+    """A memory that remembers the lowest address that was read, and how often it was asked."""
+
+    def __init__(self, memory: Memory) -> None:
+        self._memory = memory
+        self.lowest = 1 << 64
+        self.reads = 0
+
+    def read(self, address: int, size: int) -> bytes:
+        self.lowest = min(self.lowest, address)
+        self.reads += 1
+        return self._memory.read(address, size)
+
+    def gather(self, spans: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        self.reads += 1
+        return gather(self._memory, spans)
+
+
+@pytest.mark.parametrize("chunks_behind_the_banner", [0, 1])
+def test_what_lies_before_the_table_is_searched_only_for_what_is_missing(
+    chunks_behind_the_banner: int,
+) -> None:
+    kernel = Kernel()
+    kernel.write(TYPES, types("6.1"))
+    memory = Watched(kernel.memory)
+    table = BANNER + 192 + 0x1_0000 * chunks_behind_the_banner
+    found = unlisted_data(memory, known(), table)
+    assert found == {"linux_banner": BANNER, "__start_BTF": TYPES, "modules": HEAD}
+    assert (memory.lowest < BANNER - 0x1_0000) == (chunks_behind_the_banner > 0)
+
+
+def test_a_hole_is_asked_about_once() -> None:
+    memory = Watched(Kernel().memory)
+    assert unlisted_data(memory, known())["modules"] == HEAD
+    assert memory.reads < 40  # the holes have 71 chunks, and 1024 pages
 
 
 def test_types_are_passed_over() -> None:
