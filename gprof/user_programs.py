@@ -49,7 +49,7 @@ class UserPrograms:
 
     def _with_symbols(self, mapping: UserMapping, image: LoadedImage) -> LoadedImage:
         head = self._head(mapping)
-        linked = head.linked(mapping.offset) if head is not None else None
+        linked = head.linked(mapping.offset, mapping.page) if head is not None else None
         if head is None or linked is None:
             return image
         image = replace(image, build_id=head.build_id)
@@ -61,7 +61,7 @@ class UserPrograms:
     def _head(self, mapping: UserMapping) -> ElfHead | None:
         known = self._seen.get(mapping.path)
         if known is None:
-            page = self._cache.first_page(mapping.file)
+            page = self._cache.first_page(mapping.file, mapping.page)
             known = elf_head(page) if page is not None else None
             if known is not None:
                 self._seen[mapping.path] = known

@@ -11,10 +11,10 @@ from dataclasses import dataclass
 from symbols.notes import gnu_build_id
 
 _WRAP = 1 << 64
-_PAGE = 4096
 _MAGIC = b"\x7fELF"
 _64_BITS, _LITTLE = 2, 1
 _LOAD, _NOTE = 1, 4
+_EXECUTABLE = 1
 _HEADER_SIZE, _SEGMENT_SIZE = 64, 56
 _MOST_SEGMENTS = 64
 
@@ -25,20 +25,22 @@ class ElfHead:
 
     Attributes:
         build_id: GNU build id; empty where the page has none.
-        segments: offset in the file, link address and size in the file of what is loaded.
+        segments: offset in the file, link address and size in the file of what is loaded; first
+            what may run, of which a page may begin with the end of something else.
     """
 
     build_id: bytes
     segments: tuple[tuple[int, int, int], ...]
 
-    def linked(self, offset: int) -> int | None:
+    def linked(self, offset: int, page: int = 4096) -> int | None:
         """Link address of what lies at an offset of the file; None where that is not loaded.
 
         Args:
             offset: that of a page.
+            page: bytes of one.
         """
         for start, address, size in self.segments:
-            if start & -_PAGE <= offset < start + size:
+            if start & -page <= offset < start + size:
                 return (address + offset - start) % _WRAP
         return None
 
@@ -57,12 +59,13 @@ def elf_head(page: bytes) -> ElfHead | None:
     size, count = struct.unpack_from(order + "HH", page, 54)
     if size != _SEGMENT_SIZE or count > _MOST_SEGMENTS or at + size * count > len(page):
         return None
-    segments = []
+    running: list[tuple[int, int, int]] = []
+    others: list[tuple[int, int, int]] = []
     build_id = b""
     for segment in struct.iter_unpack(order + "IIQQQQQQ", page[at : at + size * count]):
-        kind, _, offset, address, _, length, _, _ = segment
+        kind, flags, offset, address, _, length, _, _ = segment
         if kind == _LOAD:
-            segments.append((offset, address, length))
+            (running if flags & _EXECUTABLE else others).append((offset, address, length))
         elif kind == _NOTE and not build_id:
             build_id = gnu_build_id(page[offset : offset + length], little_endian=little)
-    return ElfHead(build_id, tuple(segments))
+    return ElfHead(build_id, (*running, *others))

@@ -20,12 +20,15 @@ from symbols.names import printable
 from symbols.structures import Record, Structures
 
 _WRAP = 1 << 64
-_PAGE = 4096
+#: The sizes that a page can have, and what the kernel tells each program of its own
+#: (include/uapi/linux/auxvec.h).
+_PAGES, _TELLS_PAGE = (4096, 16 << 10, 64 << 10), 6
 _EXECUTABLE = 4  # VM_EXEC of include/linux/mm.h
 _MOST_NODES = 2048
 _MOST_MAPPINGS = 8192
 _MOST_FILES = 512
 _MOST_DEPTH = 64
+_LONGEST_VECTOR = 1024
 _LONGEST_NAME = 255
 _MOST_KNOWN = 4096
 
@@ -48,6 +51,7 @@ class UserMapping:
         path: of the file as the guest's root has it; `[vdso]` or `[anon]` where there is none.
             Safe to show.
         file: address of the kernel's `struct file`; 0 where there is none.
+        page: bytes of a page of the guest's kernel.
     """
 
     start: int
@@ -55,6 +59,7 @@ class UserMapping:
     offset: int
     path: str
     file: int = field(default=0, compare=False)
+    page: int = field(default=4096, compare=False)
 
     @property
     def name(self) -> str:
@@ -85,6 +90,7 @@ class UserMappings:
     def __init__(self, structures: Structures) -> None:
         self._structures = structures
         self._paths: dict[tuple[int, int], str] = {}  # by mount and directory entry
+        self._page = 0
         self._maple = structures.has("mm_struct", "mm_mt")
         if self._maple:
             structures.member("mm_struct", "mm_mt.ma_root")
@@ -121,6 +127,7 @@ class UserMappings:
                 root = self._pointer_in(mm, "mm_struct", "mm_rb.rb_node")
                 areas = self._of_red_black_tree(root)
             special = self._special(mm)
+            page = self._page_size(mm)
         except MemoryFault:
             return None
         files = self._files({area.file for area in areas if area.file})
@@ -129,13 +136,26 @@ class UserMappings:
             path = files.get(area.file, "[unknown file]") if area.file else "[anon]"
             if not area.file and area.start == special:
                 path = "[vdso]"
-            offset = area.page * _PAGE % _WRAP
-            found.append(UserMapping(area.start, area.end, offset, path, area.file))
+            offset = area.page * page % _WRAP
+            found.append(UserMapping(area.start, area.end, offset, path, area.file, page))
         return tuple(found)
 
     def forget(self) -> None:
-        """Read the paths of files anew, too."""
+        """Read the paths of files and the size of pages anew, too."""
         self._paths.clear()
+        self._page = 0
+
+    def _page_size(self, mm: int) -> int:
+        """The unit of offsets in files, from what the kernel told the program when it started."""
+        if not self._page and self._structures.has("mm_struct", "saved_auxv"):
+            told, size = self._structures.member("mm_struct", "saved_auxv")
+            place = (mm + told.offset) % _WRAP, min(size, _LONGEST_VECTOR)
+            data = gather(self._structures.memory, [place])[0] or b""
+            words = [self._structures.number(data[at : at + 8]) for at in range(0, len(data), 8)]
+            pairs = dict(zip(words[::2], words[1::2], strict=False))
+            if pairs.get(_TELLS_PAGE) in _PAGES:
+                self._page = pairs[_TELLS_PAGE]
+        return self._page or _PAGES[0]
 
     def _special(self, mm: int) -> int:
         """Where the kernel gives the process code of its own; 0 where that is not known."""
@@ -334,6 +354,6 @@ def _area(record: Record) -> _Area | None:
         file = record.number("vm_file")
     except (BtfError, IntrospectionError):
         return None
-    if not flags & _EXECUTABLE or not start < end or start % _PAGE or end % _PAGE:
+    if not flags & _EXECUTABLE or not start < end or start % _PAGES[0] or end % _PAGES[0]:
         return None
     return _Area(start, end, page, file)

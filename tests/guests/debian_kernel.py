@@ -47,6 +47,7 @@ KERNELS = {
     "amd64-6.12": Archived("linux-image-cloud-amd64", "trixie", "amd64", "6.12.*-cloud-amd64"),
     "amd64-sid": Archived("linux-image-cloud-amd64", "sid", "amd64", "[7-9].*-cloud-amd64"),
     "arm64-6.1": Archived("linux-image-cloud-arm64", "bookworm", "arm64", "6.1.*-cloud-arm64"),
+    "arm64-16k-6.12": Archived("linux-image-arm64-16k", "trixie", "arm64", "6.12.*-arm64-16k"),
     "s390x-6.1": Archived("linux-image-s390x", "bookworm", "s390x", "6.1.*-s390x"),
     "riscv64-6.12": Archived("linux-image-riscv64", "trixie", "riscv64", "6.12.*-riscv64"),
 }

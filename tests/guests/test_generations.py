@@ -88,6 +88,7 @@ EXPECTED = {
     "amd64-6.12": Expected(),
     "amd64-sid": Expected(),
     "arm64-6.1": Expected(stacks=1000, same=0.99, patience=600),
+    "arm64-16k-6.12": Expected(stacks=1000, same=0.99, patience=900),
     "s390x-6.1": Expected(
         stacks=1000, same=0.99, described=False, user_tasks=False, programs=False, patience=600
     ),

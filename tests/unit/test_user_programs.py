@@ -31,7 +31,9 @@ PAGE_SIZE = 64
 FRAME = 0x1234
 
 
-def structures(page: bytes, entry: int, *, deep: bool = False, memory: int = MEMORY) -> Structures:
+def structures(
+    head: bytes, entry: int, *, deep: bool = False, memory: int = MEMORY, page: int = 4096
+) -> Structures:
     """A kernel with one open file, whose first page is known."""
     blob = Blob()
     u32 = blob.add(INT, "unsigned int", 4, 32)
@@ -43,13 +45,13 @@ def structures(page: bytes, entry: int, *, deep: bool = False, memory: int = MEM
     blob.struct("file", 64, ("f_mapping", pointer, 8 * 24))
     blob.struct("page", PAGE_SIZE, ("flags", pointer, 0))
     moved = memory - MEMORY
-    head = NODE + moved | 2 if deep else entry
+    top = NODE + moved | 2 if deep else entry
     pieces = BytesMemory([
         (SYMBOLS["page_offset_base"], struct.pack("<QQ", MEMORY, PAGES)),
         (FILE + moved + 24, struct.pack("<Q", CACHE + moved)),
-        (CACHE + moved + 16, struct.pack("<Q", head)),
+        (CACHE + moved + 16, struct.pack("<Q", top)),
         (NODE + moved + 40, struct.pack("<Q", entry)),
-        (memory + FRAME * 4096, page.ljust(4096, b"\0")),
+        (memory + FRAME * page, head.ljust(page, b"\0")),
     ])  # fmt: skip
     return Structures(pieces, Btf.parse(blob.bytes()))
 
@@ -60,43 +62,47 @@ ENTRY = PAGES + FRAME * PAGE_SIZE
 @pytest.mark.parametrize("deep", [True, False])
 def test_the_first_page_of_a_file_is_found(deep: bool) -> None:
     cache = PageCache(structures(b"\x7fELF!", ENTRY, deep=deep), "x86_64", SYMBOLS.get)
-    found = cache.first_page(FILE)
+    found = cache.first_page(FILE, 4096)
     assert found is not None
     assert found.rstrip(b"\0") == b"\x7fELF!"
-    assert cache.first_page(FILE + 64) is None
+    assert cache.first_page(FILE + 64, 4096) is None
     other = PageCache(structures(b"\x7fELF!", ENTRY), "s390x", SYMBOLS.get)
-    assert other.first_page(FILE) is None
+    assert other.first_page(FILE, 4096) is None
 
 
 @pytest.mark.parametrize(
-    ("architecture", "memory", "pages"),
+    ("architecture", "memory", "pages", "page"),
     [
-        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_FFE0_0000),  # Linux 5.10, 48 bits
-        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FC00_0000_0000),  # 6.1
-        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_C000_0000),  # 6.12
-        ("aarch64", 0xFFFF_FF80_0000_0000, 0xFFFF_FFFE_0000_0000),  # 6.1, 39 bits
-        ("aarch64", 0xFFF0_0000_0000_0000, 0xFFFF_C000_0000_0000),  # 6.1, 52 bits
-        ("riscv64", 0xFF60_0000_0000_0000, 0xFF1C_0000_0000_0000),  # 6.12, 57 bits
-        ("riscv64", 0xFFFF_AF80_0000_0000, 0xFFFF_8D80_0000_0000),  # 48 bits
-        ("riscv64", 0xFFFF_FFD6_0000_0000, 0xFFFF_FFC5_0000_0000),  # 39 bits
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_FFE0_0000, 4096),  # Linux 5.10, 48 bits
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FC00_0000_0000, 4096),  # 6.1
+        ("aarch64", 0xFFFF_0000_0000_0000, 0xFFFF_FDFF_C000_0000, 4096),  # 6.12
+        ("aarch64", 0xFFFF_FF80_0000_0000, 0xFFFF_FFFE_0000_0000, 4096),  # 6.1, 39 bits
+        ("aarch64", 0xFFF0_0000_0000_0000, 0xFFFF_C000_0000_0000, 4096),  # 6.1, 52 bits
+        ("aarch64", 0xFFFF_8000_0000_0000, 0xFFFF_FFBF_C000_0000, 16384),  # 6.12, 47 bits
+        ("aarch64", 0xFFF0_0000_0000_0000, 0xFFFF_F03F_C000_0000, 16384),  # 52 bits
+        ("aarch64", 0xFFF0_0000_0000_0000, 0xFFFF_FC00_0000_0000, 65536),  # 6.1, 52 bits
+        ("riscv64", 0xFF60_0000_0000_0000, 0xFF1C_0000_0000_0000, 4096),  # 6.12, 57 bits
+        ("riscv64", 0xFFFF_AF80_0000_0000, 0xFFFF_8D80_0000_0000, 4096),  # 48 bits
+        ("riscv64", 0xFFFF_FFD6_0000_0000, 0xFFFF_FFC5_0000_0000, 4096),  # 39 bits
     ],
 )
 def test_the_width_of_addresses_tells_where_pages_are(
-    architecture: str, memory: int, pages: int
+    architecture: str, memory: int, pages: int, page: int
 ) -> None:
     entry = pages + FRAME * PAGE_SIZE
-    cache = PageCache(structures(b"\x7fELF!", entry, memory=memory), architecture, NO_SYMBOLS.get)
-    found = cache.first_page(FILE - MEMORY + memory)
+    file = FILE - MEMORY + memory
+    kernel = structures(b"\x7fELF!", entry, memory=memory, page=page)
+    found = PageCache(kernel, architecture, NO_SYMBOLS.get).first_page(file, page)
     assert found is not None
     assert found.startswith(b"\x7fELF!")
-    text = PageCache(structures(b"#!/bin/sh", entry, memory=memory), architecture, NO_SYMBOLS.get)
-    assert text.first_page(FILE - MEMORY + memory) is None
+    kernel = structures(b"#!/bin/sh", entry, memory=memory, page=page)
+    assert PageCache(kernel, architecture, NO_SYMBOLS.get).first_page(file, page) is None
 
 
 @pytest.mark.parametrize("entry", [0, ENTRY | 1, ENTRY + 8, 0x1000, NODE | 2, 2])
 def test_what_is_no_page_is_none(entry: int) -> None:
     cache = PageCache(structures(b"", entry, deep=True), "x86_64", SYMBOLS.get)
-    assert cache.first_page(FILE) is None
+    assert cache.first_page(FILE, 4096) is None
 
 
 @pytest.fixture(scope="module")
@@ -123,6 +129,22 @@ def test_the_head_of_a_file_is_what_the_file_says(program: Path) -> None:
     page = text.offset & -4096
     assert head.linked(page) == text.address - (text.offset - page)
     assert head.linked(1 << 40) is None
+
+
+def test_a_page_shared_by_two_parts_is_of_the_one_that_runs() -> None:
+    parts = [(1, 4, 0, 0, 0x5F10), (1, 5, 0x5F10, 0x1_5F10, 0x900)]  # load, flags, where, size
+    headers = [
+        struct.pack("<IIQQQQQQ", kind, flags, at, linked, linked, size, size, 0x1_0000)
+        for kind, flags, at, linked, size in parts
+    ]
+    start = struct.pack("<16sHHIQQQIHHHHHH", b"\x7fELF\x02\x01\x01", 3, 183, 1, 0, 64, 0, 0,
+                        64, 56, len(headers), 0, 0, 0)  # fmt: skip
+    head = elf_head((start + b"".join(headers)).ljust(4096, b"\0"))
+    assert head is not None
+    assert head.linked(0x4000, 0x4000) == 0x1_4000
+    assert head.linked(0x5000, 0x1000) == 0x1_5000
+    assert head.linked(0x4000, 0x1000) == 0x4000
+    assert head.linked(0, 0x1_0000) == 0x1_0000
 
 
 @pytest.mark.parametrize("stripped", [False, True])

@@ -47,7 +47,8 @@ def types(*, maple: bool) -> bytes:
     else:
         top = struct_("rb_root", 8, rb_node=(pointer, 0))
         root = {"mm_rb": (top, 8)}
-    struct_("mm_struct", 64, **root, context=(context, 40))
+    told = blob.add(ARRAY, "", 0, u64, u32, 6)
+    struct_("mm_struct", 112, **root, context=(context, 40), saved_auxv=(told, 64))
     struct_("vm_area_struct", 96, vm_start=(u64, 0), vm_end=(u64, 8), vm_rb=(links, 16),
             vm_flags=(u64, 48), vm_pgoff=(u64, 56), vm_file=(pointer, 64))  # fmt: skip
     path = struct_("path", 16, mnt=(pointer, 0), dentry=(pointer, 8))
@@ -99,8 +100,10 @@ class ProcessMemory:
     def file(self, mount: int, entry: int) -> int:
         return self.put(bytes(self.words(64, _16=mount, _24=entry)))
 
-    def process(self, mapped: Sequence[Mapped], vdso: int = 0, *, deep: bool = False) -> int:
-        """An mm_struct with mappings, which are in order."""
+    def process(
+        self, mapped: Sequence[Mapped], vdso: int = 0, *, deep: bool = False, page: int = 0
+    ) -> int:
+        """An mm_struct with mappings, which are in order; `page` is what the program was told."""
         areas = [
             self.put(
                 bytes(
@@ -113,7 +116,7 @@ class ProcessMemory:
         ]
         root = self._maple(mapped, areas, deep=deep) if self.maple else self._tree(areas)
         at = {"_16": root} if self.maple else {"_8": root}
-        return self.put(bytes(self.words(64, **at, _48=vdso)))
+        return self.put(bytes(self.words(112, **at, _48=vdso, _64=33, _72=vdso, _80=6, _88=page)))
 
     def _maple(self, mapped: Sequence[Mapped], areas: Sequence[int], *, deep: bool) -> int:
         """One leaf, or a node of leaves with two mappings each."""

@@ -72,6 +72,16 @@ def test_any_number_of_mappings_is_found(maple: bool, count: int) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("told", "page"), [(0, 4096), (4096, 4096), (16384, 16384), (65536, 65536), (4097, 4096)]
+)
+def test_offsets_are_in_pages_of_the_size_that_programs_are_told(told: int, page: int) -> None:
+    kernel, files = with_files(maple=True)
+    mm = kernel.process([Mapped(0x41_0000, 0x43_0000, 3, files["/bin/busybox"])], page=told)
+    (found,) = UserMappings(kernel.structures()).of(mm) or ()
+    assert (found.page, found.offset) == (page, 3 * page)
+
+
 @both_ways
 def test_hostile_names_are_safe_to_show(maple: bool) -> None:
     kernel, files = with_files(maple)
