@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -15,7 +14,7 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.monitor import Monitor
 from gprof.guest.monitor_registers import blocks, read_states
-from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.monitor_registers.values import hexadecimal, value, word
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
 from gprof.guest.running_stacks import RunningStacks
@@ -38,7 +37,7 @@ _ALL_REGISTERS = "info registers -a"
 _CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
 _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
-_GS_BASE = re.compile(r"(?<!\w)GS\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
+_GS_BASE = word("GS", r"\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
 _CR4 = hexadecimal("CR4")
 #: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
 #: something else. AArch64 has one of the kernel's own, and asking for it stops the guest.
@@ -224,9 +223,10 @@ class MonitoredMachine:
         self._see_bases(text)
         sampled = []
         for index in vcpus:
+            one = stacks.get(index) or Sampled(index, states.get(index))
             task = before.get(index, 0)
-            same = task if after.get(index) == task else 0
-            sampled.append(replace(stacks.get(index, Sampled(index, states.get(index))), task=same))
+            same = task and after.get(index) == task
+            sampled.append(replace(one, task=task) if same else one)
         return Look(sampled, asked, answered)
 
     def read_stacks(self, most: int | None) -> bool:

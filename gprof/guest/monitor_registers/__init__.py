@@ -25,7 +25,8 @@ READERS: Mapping[str, Callable[[str], VcpuState | None]] = MappingProxyType(
     }
 )
 
-_HEADING = re.compile(r"^CPU#([0-9]{1,4})\s*$", re.MULTILINE)
+#: At the start of a line; a pattern that begins with that would be tried on every letter.
+_HEADING = re.compile(r"CPU#(?<![^\n]CPU#)([0-9]{1,4})\s*$", re.MULTILINE)
 
 
 def blocks(text: str) -> dict[int, str]:

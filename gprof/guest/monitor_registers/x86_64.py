@@ -2,21 +2,19 @@
 
 from __future__ import annotations
 
-import re
-
 from gprof.guest.architectures import VcpuState
 from gprof.guest.mode import Mode
-from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.monitor_registers.values import hexadecimal, value, word
 from symbols.unwinding.stack import Registers
 
 #: Named by the width of the code that runs; the register itself is 64 bits wide.
 _PC = hexadecimal("[RE]IP")
 _CR0 = hexadecimal("CR0")
 #: `CS =f000 ffff0000 0000ffff 00009b00`: selector, base, limit, flags.
-_CODE_BASE = re.compile(r"(?<!\w)CS\s*=[0-9a-f]{1,4} ([0-9a-f]{1,16})(?!\w)")
-_LEVEL = re.compile(r"(?<!\w)CPL=([0-3])(?!\w)")
-_HALTED = re.compile(r"(?<!\w)HLT=1(?!\w)")
-_MANAGEMENT = re.compile(r"(?<!\w)SMM=1(?!\w)")
+_CODE_BASE = word("CS", r"\s*=[0-9a-f]{1,4} ([0-9a-f]{1,16})(?!\w)")
+_LEVEL = word("CPL", r"=([0-3])(?!\w)")
+_HALTED = word("HLT=1", r"(?!\w)")
+_MANAGEMENT = word("SMM=1", r"(?!\w)")
 
 #: Those that unwinding starts from, and those that an ORC rule may count from.
 _STACK_POINTER, _FRAME_POINTER = hexadecimal("RSP"), hexadecimal("RBP")
