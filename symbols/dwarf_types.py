@@ -1,8 +1,8 @@
 """The kernel's types out of the debugging information of its vmlinux, where it has no BTF.
 
-Debian's kernels for s390x are built so. Of DWARF's thousands of compilation units two are read,
-those of the functions that have to do with modules: they know the structures that we ask for. What
-they say is put into the form of BTF, which everything else reads. Tags and attributes: DWARF 5,
+Debian's kernels for s390x are built so. Of DWARF's thousands of compilation units five are read,
+those of some functions that work on the structures that we ask for. What they say is put into the
+form of BTF, which everything else reads. Tags and attributes: DWARF 5,
 chapter 5.
 """
 
@@ -20,9 +20,10 @@ from symbols.elf import MALFORMED, Image
 from symbols.errors import BtfError
 from symbols.names import printable
 
-#: A function of each unit: kernel/module/main.c and kernel/module/sysfs.c since Linux 5.19,
-#: kernel/module.c before.
-_FUNCTIONS = ("find_module", "mod_sysfs_setup")
+#: A function of each unit. Modules and tasks: kernel/module/main.c and kernel/module/sysfs.c since
+#: Linux 5.19, kernel/module.c before. What processes have mapped: fs/d_path.c, lib/maple_tree.c
+#: since Linux 6.1, and lib/xarray.c.
+_FUNCTIONS = ("find_module", "mod_sysfs_setup", "d_path", "mas_walk", "xas_load")
 _MOST_ENTRIES = 1 << 20
 
 #: Kinds of BTF; see symbols/btf.py.
@@ -44,7 +45,7 @@ _MALFORMED = (*MALFORMED, DWARFError, AssertionError, RecursionError)
 
 
 def types_of_debugging(image: Image) -> Btf | None:
-    """The kernel's types as far as its list of modules and its tasks need them.
+    """The kernel's types as far as its modules, its tasks and what they have mapped need them.
 
     Takes seconds: the tables of a distribution's kernel are 100 MB.
 

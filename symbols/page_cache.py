@@ -9,6 +9,8 @@ from where the kernel has its description, and where it has all memory:
   ways (arch/arm64/include/asm/memory.h of Linux 5.4, 5.11 and 6.9). A kernel made for addresses of
   52 bits has both where those would have them, also on a processor that has fewer.
 - riscv64: they are fixed for each width (Documentation/arch/riscv/vm-layout.rst).
+- s390x: a variable tells of the descriptions; memory begins at 0, or where since Linux 6.10
+  another one says (arch/s390/include/asm/page.h).
 
 Where there are several places to look at, the one that has an ELF file is right.
 """
@@ -62,8 +64,10 @@ class PageCache:
         self._structures = structures
         self._places = {
             "x86_64": self._x86_64, "aarch64": self._aarch64, "riscv64": self._riscv64,
+            "s390x": self._s390x,
         }.get(architecture)  # fmt: skip
         self._memory, self._pages = address_of("page_offset_base"), address_of("vmemmap_base")
+        self._layout, self._s390x_pages = address_of("vm_layout"), address_of("vmemmap")
 
     def first_page(self, file: int, page: int) -> bytes | None:
         """The beginning of an ELF file; None where it is not in memory, or cannot be told.
@@ -116,6 +120,15 @@ class PageCache:
     def _riscv64(self, file: int, _page: int) -> Iterator[tuple[int, int]]:
         """The same; every structure lies in what begins at or below it."""
         yield from (places for places in _RISCV64 if places[0] <= file)
+
+    def _s390x(self, _file: int, _page: int) -> Iterator[tuple[int, int]]:
+        """The same."""
+        memory = 0
+        if self._layout is not None:
+            base, _ = self._structures.member("vm_layout", "identity_base")
+            memory = self._pointer(self._layout + base.offset)
+        if self._s390x_pages is not None:
+            yield memory, self._pointer(self._s390x_pages)
 
     def _head(self, address: int) -> bytes | None:
         """The beginning of a page that an ELF file begins in."""

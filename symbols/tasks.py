@@ -135,8 +135,9 @@ class CurrentPlaces:
         entry_task: aarch64: of the per-cpu `__entry_task`, which is right in user mode too.
         lowcore: s390x: offset of the pointer in the lowcore.
         little_endian: byte order of the pointer.
-        per_cpu_offsets: x86-64 and aarch64: of the array `__per_cpu_offset`, which has for each
-            cpu what is added to an address in the per-cpu area.
+        per_cpu_offsets: of the array that tells where each cpu has data of its own: on x86-64
+            and aarch64 `__per_cpu_offset`, what is added to an address in the per-cpu area; on
+            s390x `lowcore_ptr`, the address of its lowcore.
     """
 
     per_cpu: int | None = None
@@ -166,8 +167,14 @@ class CurrentPlaces:
             address_of("__entry_task"),
             lowcore.offset if lowcore is not None else None,
             btf.little_endian if btf is not None else True,
-            address_of("__per_cpu_offset"),
+            address_of("__per_cpu_offset" if lowcore is None else "lowcore_ptr"),
         )
+
+    def in_own_data(self, architecture: str) -> int | None:
+        """Where the pointer is, counted from what `per_cpu_offsets` says; None where unknown."""
+        if architecture == "s390x":
+            return self.lowcore
+        return self.per_cpu if architecture == "x86_64" else self.entry_task
 
 
 def current_task(
@@ -183,7 +190,7 @@ def current_task(
     Args:
         architecture: as the kernel names it.
         registers: of the vcpu, by the names that QEMU's stub gives them.
-        memory: the guest's, in the kernel's view.
+        memory: the guest's, in the kernel's view; physical where `registers` has a prefix.
         places: of the guest's kernel.
         user: the vcpu is in user mode.
     """
@@ -229,8 +236,9 @@ def _s390x(
 ) -> int | None:
     if places.lowcore is None:
         return None
+    # The physical address of the lowcore. In the kernel it is at 0 by the hardware's own mapping,
+    # in user mode it is not.
     prefix = registers.get("prefix")
-    # In the kernel the lowcore is at 0 by the hardware's own mapping; in user mode it is not.
     if prefix is None and user:
         return None
     return _pointer(memory, (prefix or 0) + places.lowcore, places)

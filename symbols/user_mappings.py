@@ -159,9 +159,10 @@ class UserMappings:
 
     def _special(self, mm: int) -> int:
         """Where the kernel gives the process code of its own; 0 where that is not known."""
-        if not self._structures.has("mm_struct", "context.vdso"):
-            return 0
-        return self._pointer_in(mm, "mm_struct", "context.vdso")
+        for member in ("context.vdso", "context.vdso_base"):  # the latter on s390x
+            if self._structures.has("mm_struct", member):
+                return self._pointer_in(mm, "mm_struct", member)
+        return 0
 
     def _pointer_in(self, address: int, structure: str, path: str) -> int:
         member, _ = self._structures.member(structure, path)

@@ -38,6 +38,7 @@ class StubModel(SocketModel):
         code_segments: of each vcpu; 0x33 is user space.
         gs_bases: of each vcpu, where the kernel has its own data; exchanged in user space.
         memory: by page number.
+        physical: by page number, zeros elsewhere; None where the stub cannot read it.
         stops: how often the machine was stopped.
         stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
         seen: every packet that arrived, in order.
@@ -56,6 +57,8 @@ class StubModel(SocketModel):
         self.gs_bases = [0xFFFF_8880_3FC0_0000 + i * 0x10_0000 for i in range(vcpus)]
         self.halted: set[int] = set()
         self.memory: dict[int, bytes] = {}
+        self.physical: dict[int, bytes] | None = None
+        self.reads_physical = False
         self.unmapped_for: dict[int, set[int]] = {}  # pages that a vcpu does not see
         self.refused_threads: set[int] = set()
         self.status = "paused"
@@ -183,8 +186,13 @@ class StubModel(SocketModel):
             at, size = (int(part, 16) for part in body[1:].split(b","))
             hidden = self.unmapped_for.get(self._chosen, set())
             page = None if at // 4096 in hidden else self.memory.get(at // 4096)
+            if self.reads_physical and self.physical is not None:
+                page = self.physical.get(at // 4096, bytes(4096))
             data = None if page is None else page[at % 4096 :][:size]
             self._reply(b"E14" if data is None else data.hex().encode())
+        elif body.startswith(b"Qqemu.PhyMemMode:") and self.physical is not None:
+            self.reads_physical = body.endswith(b"1")
+            self._reply(b"OK")
         elif body == b"qC":
             self._reply(b"QCp01.01")
         elif body == b"qAttached":

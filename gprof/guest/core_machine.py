@@ -7,7 +7,7 @@ from pathlib import Path
 
 from gprof.errors import ProtocolError
 from gprof.guest.architectures import BY_NAME
-from gprof.guest.architectures.s390x import external_handler
+from gprof.guest.architectures.s390x import program_check_handler
 from gprof.guest.architectures.x86_64 import first_handler
 from gprof.guest.core_file import CoreFile
 from gprof.guest.core_tables import tables_of
@@ -99,7 +99,7 @@ class CoreMachine:
             return Anchor(("_stext",), self._told.symbols["_stext"], Method.VMCOREINFO)
         if self.architecture.name == "s390x":
             prefix = self.register("prefix")
-            address = external_handler(self._file, prefix) if prefix is not None else None
+            address = program_check_handler(self._file, prefix) if prefix is not None else None
         else:
             table = self.register("idt_base")
             address = first_handler(self.memory, table) if table else None

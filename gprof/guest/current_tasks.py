@@ -4,15 +4,21 @@ Most architectures keep the pointer to the task in memory, at an address that de
 register. The guest does not wait for us to learn that register: it hardly ever changes (it tells
 where a vcpu has its own data), so the place is foretold by the last sample. Where the registers
 say otherwise the answer is dropped, and the next sample knows better.
+
+On s390x that is the lowcore, which a vcpu in user mode does not see: it is read in physical memory,
+at the prefix of the vcpu. QEMU before 10 shows no prefix of an emulated one; then the kernel's list
+of lowcores tells, in which cpus are in QEMU's order.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from gprof.guest.greeting import Vcpu
 from gprof.guest.registers import Register, RegisterFile
 from gprof.guest.rsp import is_error
+from gprof.guest.translated_memory import PHYSICAL, VIRTUAL
 from symbols.memory import MemoryFault
 from symbols.tasks import CurrentPlaces, current_task
 
@@ -28,6 +34,7 @@ _ASKED = {
 _AARCH64_WITHOUT_ENTRY = ("SP_EL0",)
 #: The pointer is in a register.
 _WITHOUT_MEMORY = {"riscv64"}
+_NONE: Mapping[int, int] = MappingProxyType({})
 
 
 class CurrentTasks:
@@ -36,11 +43,15 @@ class CurrentTasks:
     Args:
         architecture: of the guest, as the kernel names it.
         places: of its kernel.
+        prefixes: s390x: physical address of each vcpu's lowcore, as far as known.
     """
 
-    def __init__(self, architecture: str, places: CurrentPlaces) -> None:
+    def __init__(
+        self, architecture: str, places: CurrentPlaces, prefixes: Mapping[int, int] = _NONE
+    ) -> None:
         self._architecture = architecture
         self._places = places
+        self._prefixes = prefixes
         self._in_reply = _IN_REPLY.get(architecture, ())
         self._asked = _ASKED.get(architecture, ())
         if architecture == "aarch64" and places.entry_task is None:
@@ -54,12 +65,14 @@ class CurrentTasks:
         asked = [b"p%x" % register.number for register in self._beyond(registers)]
         if self._reads:
             at = self._read_at[vcpu.index] = self._foretold.get(vcpu.index, 0)
-            asked.append(b"m%x,%x" % (at, _POINTER))
+            read = b"m%x,%x" % (at, _POINTER)
+            asked += [PHYSICAL, read, VIRTUAL] if self._physical(registers) else [read]
         return asked
 
     def count(self, registers: RegisterFile) -> int:
         """How many questions there are for a vcpu with these registers, each time."""
-        return len(self._beyond(registers)) + self._reads
+        reads = 3 if self._physical(registers) else 1
+        return len(self._beyond(registers)) + (reads if self._reads else 0)
 
     def pointer(
         self,
@@ -83,11 +96,24 @@ class CurrentTasks:
         for register, answer in zip(self._beyond(registers), answers, strict=False):
             values[register.name] = registers.parse(register, answer)
         known = {name: value for name, value in values.items() if value is not None}
-        word = _Word(self._read_at.get(vcpu.index, 0), answers[-1] if self._reads else b"")
+        digits = answers[-1] if self._reads else b""
+        if self._physical(registers):
+            if "prefix" not in known and vcpu.index in self._prefixes:
+                known["prefix"] = self._prefixes[vcpu.index]
+            if "prefix" not in known or answers[-3] != b"OK":
+                return 0
+            digits = answers[-2]
+        word = _Word(self._read_at.get(vcpu.index, 0), digits)
         found = current_task(self._architecture, known, word, self._places, user=user)
         if word.wanted is not None:
             self._foretold[vcpu.index] = word.wanted
         return found or 0
+
+    def _physical(self, registers: RegisterFile) -> bool:
+        """Whether the pointer is read in physical memory, and not as the vcpu sees it."""
+        if self._architecture != "s390x":
+            return False
+        return bool(self._prefixes) or "prefix" in registers.by_name
 
     def _beyond(self, registers: RegisterFile) -> list[Register]:
         return [registers.by_name[name] for name in self._asked if name in registers.by_name]

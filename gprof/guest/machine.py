@@ -17,8 +17,9 @@ from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
+from gprof.guest.translated_memory import TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
-from symbols.memory import Memory
+from symbols.paging import PageTables, S390xTables
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -66,11 +67,18 @@ class Machine:
         self.architecture = self._learn_registers()
         # Only an emulated vcpu stops where it takes interrupts.
         self._entries = Entries("" if stub.accelerated else self.architecture.name)
-        self.memory = StubMemory(stub)
+        self.memory = self.fresh_memory()
 
-    def fresh_memory(self) -> Memory:
+    def fresh_memory(self) -> StubMemory:
         """The same memory for reading what changes: it knows of no read before."""
+        if self.architecture.name == "s390x":
+            return TranslatedMemory(self.stub, self._tables)
         return StubMemory(self.stub)
+
+    def _tables(self) -> PageTables | None:
+        """The page tables of an s390x kernel: it runs in the home address space."""
+        root = self.register("cr13")
+        return S390xTables(root) if root else None
 
     def _learn_registers(self) -> Architecture:
         """Read the registers of each cluster's vcpus; the first known architecture is ours."""
@@ -116,15 +124,32 @@ class Machine:
     def follow_tasks(self, places: CurrentPlaces | None) -> None:
         """Ask in every sample from now on which task each vcpu runs, too.
 
-        That costs a packet a vcpu, on AArch64 two or three; the first sample of each vcpu tells
-        none.
+        That costs a packet a vcpu, on AArch64 two or three, on s390x three; the first sample of
+        each vcpu tells none.
 
         Args:
             places: where the guest's kernel keeps that; None to ask no more.
         """
         self._tasks = None
         if places is not None:
-            self._tasks = CurrentTasks(self.architecture.name, places)
+            self._tasks = CurrentTasks(self.architecture.name, places, self._prefixes(places))
+
+    def _prefixes(self, places: CurrentPlaces) -> dict[int, int]:
+        """Of s390x: where the lowcore of each vcpu is, by the kernel's list of them.
+
+        Its first cpu is QEMU's first, which boots, and the others come in QEMU's order.
+        """
+        memory = self.fresh_memory()
+        if places.per_cpu_offsets is None or not isinstance(memory, TranslatedMemory):
+            return {}
+        spans = [(places.per_cpu_offsets + 8 * vcpu.index, 8) for vcpu in self.vcpus]
+        lowcores = [int.from_bytes(data or b"", "big") for data in memory.gather(spans)]
+        found = {
+            vcpu.index: memory.physical_address(lowcore)
+            for vcpu, lowcore in zip(self.vcpus, lowcores, strict=True)
+            if lowcore
+        }
+        return {index: at for index, at in found.items() if at is not None}
 
     def sample(
         self, vcpus: Sequence[Vcpu], *, timed: bool = False

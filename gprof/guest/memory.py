@@ -99,7 +99,7 @@ class StubMemory:
         """
         found: list[bytes | None] = [None] * len(spans)
         small = [i for i, (_, size) in enumerate(spans) if 0 < size <= self._step // 4]
-        for i, data in zip(small, self._ask([spans[i] for i in small]), strict=True):
+        for i, data in zip(small, self.ask([spans[i] for i in small]), strict=True):
             found[i] = data
         for i in set(range(len(spans))) - set(small):
             try:
@@ -140,7 +140,7 @@ class StubMemory:
             some = missing[done:][: max(1, self._packets // each)]
             done += len(some)
             parts = [(page + at, self._step) for page in some for at in range(0, _PAGE, self._step)]
-            read = self._ask(parts)
+            read = self.ask(parts)
             for number, page in enumerate(some):
                 pieces = [piece for piece in read[number * each :][:each] if piece is not None]
                 if len(pieces) < each:
@@ -148,8 +148,8 @@ class StubMemory:
                 self._pages[page] = b"".join(pieces)
         return True
 
-    def _ask(self, parts: Sequence[tuple[int, int]]) -> list[bytes | None]:
-        """The bytes of each part, none of them longer than a packet can hold."""
+    def ask(self, parts: Sequence[tuple[int, int]]) -> list[bytes | None]:
+        """The bytes of each part, none longer than a packet can hold; nothing of it is kept."""
         found: list[bytes | None] = []
         while len(found) < len(parts):
             some = parts[len(found) :][: self._packets]
@@ -179,7 +179,7 @@ class StubMemory:
                 chosen, *replies = exchange.replies
                 if chosen != b"OK":
                     continue
-                read = [_decoded(r, size) for r, (_, size) in zip(replies, asked, strict=True)]
+                read = [decoded(r, size) for r, (_, size) in zip(replies, asked, strict=True)]
                 sees = sees or any(data is not None for data in read)
                 for i, data in zip(missing, read, strict=False):  # the last is no part
                     if data is not None:
@@ -205,7 +205,7 @@ class StubMemory:
         time.sleep(min(_LONGEST_REST_S, self._last_ns / 1e9))
 
 
-def _decoded(reply: bytes, size: int) -> bytes | None:
+def decoded(reply: bytes, size: int) -> bytes | None:
     """The bytes of a reply to `m`, or None where it is none of the right size."""
     if len(reply) != 2 * size:
         return None

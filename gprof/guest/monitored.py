@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -28,6 +29,7 @@ from symbols.paging import (
     NoTables,
     PageTables,
     RiscV64Tables,
+    S390xTables,
     x86_tables,
 )
 from symbols.slide import Anchor
@@ -39,6 +41,9 @@ _CR3 = hexadecimal("CR3")
 #: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
 _GS_BASE = word("GS", r"\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
 _CR4 = hexadecimal("CR4")
+_SATP = hexadecimal("satp", r"\s+")
+#: The kernel of s390x runs in the home address space, which has this root whatever else runs.
+_CR13 = hexadecimal("C13")
 #: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
 #: something else. AArch64 has one of the kernel's own, and asking for it stops the guest.
 _ROOT_LIFETIME = 0.05
@@ -162,7 +167,7 @@ class MonitoredMachine:
         return tuple(vcpu for _, vcpu in sorted(found.items()))
 
     def _choose_memory(self) -> Memory:
-        if self.architecture.name not in {"x86_64", "aarch64", "riscv64"}:
+        if self.architecture.name not in {"x86_64", "aarch64", "riscv64", "s390x"}:
             self.why_packets = TargetError(
                 f"where {self.architecture.name} has its page tables is not known to the monitor"
             )
@@ -202,7 +207,7 @@ class MonitoredMachine:
         self._tasks = None
         if places is None:
             return False
-        if self._process is None or self.architecture.name not in {"x86_64", "aarch64"}:
+        if self._process is None or self.architecture.name not in {"x86_64", "aarch64", "s390x"}:
             return False
         vcpus = [vcpu.index for vcpu in self.vcpus]
         virtual = self._walked(self._process)
@@ -315,9 +320,9 @@ class MonitoredMachine:
             control = self.register("TCR_EL1")
             return [] if root is None or control is None else [AArch64Tables(root, control)]
         if self.architecture.name == "riscv64":
-            satp = hexadecimal("satp", r"\s+")
-            roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
-            return [RiscV64Tables(root) for root in roots if root]
+            return [RiscV64Tables(root) for root in self._values(_SATP, fresh=fresh)]
+        if self.architecture.name == "s390x":
+            return [S390xTables(root) for root in self._values(_CR13, fresh=fresh)]
         found: list[PageTables] = []
         unpaged = False
         for block in self._blocks(fresh=fresh):
@@ -328,6 +333,11 @@ class MonitoredMachine:
             if root and control is not None:
                 found += [one for one in x86_tables(root, control) if one not in found]
         return [*found, NoTables()] if unpaged else found
+
+    def _values(self, pattern: re.Pattern[str], *, fresh: bool) -> list[int]:
+        """The values of a register that are not 0, each once."""
+        found = [value(pattern, one) for one in self._blocks(fresh=fresh)]
+        return [one for one in dict.fromkeys(found) if one]
 
     def _blocks(self, *, fresh: bool) -> list[str]:
         text, answered_ns = self._last_text

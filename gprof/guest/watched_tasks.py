@@ -40,7 +40,8 @@ class WatchedTasks:
         physical: Memory,
     ) -> None:
         self._places = places
-        self._place = places.per_cpu if architecture == "x86_64" else places.entry_task
+        self._place = places.in_own_data(architecture)
+        self._lowest = 1 if architecture == "s390x" else 1 << 63  # address of the kernel's
         self._cpu_of = {vcpu: vcpu for vcpu in vcpus}
         self._virtual = virtual
         self._physical = physical
@@ -96,7 +97,7 @@ class WatchedTasks:
                 pointer = self._number(self._physical.read(at, _POINTER))
             except MemoryFault:
                 continue
-            if pointer >> 63:
+            if pointer >= self._lowest:
                 found[vcpu] = pointer
         return found
 

@@ -79,6 +79,7 @@ TRIPLETS = {
     "amd64": "x86_64-linux-gnu",
     "arm64": "aarch64-linux-gnu",
     "riscv64": "riscv64-linux-gnu",
+    "s390x": "s390x-linux-gnu",
 }
 
 

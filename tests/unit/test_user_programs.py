@@ -44,6 +44,7 @@ def structures(
     blob.struct("address_space", 64, ("i_pages", tree, 8 * 8))
     blob.struct("file", 64, ("f_mapping", pointer, 8 * 24))
     blob.struct("page", PAGE_SIZE, ("flags", pointer, 0))
+    blob.struct("vm_layout", 32, ("identity_base", pointer, 8 * 16))
     moved = memory - MEMORY
     top = NODE + moved | 2 if deep else entry
     pieces = BytesMemory([
@@ -66,8 +67,22 @@ def test_the_first_page_of_a_file_is_found(deep: bool) -> None:
     assert found is not None
     assert found.rstrip(b"\0") == b"\x7fELF!"
     assert cache.first_page(FILE + 64, 4096) is None
-    other = PageCache(structures(b"\x7fELF!", ENTRY), "s390x", SYMBOLS.get)
+    other = PageCache(structures(b"\x7fELF!", ENTRY), "ppc64", SYMBOLS.get)
     assert other.first_page(FILE, 4096) is None
+
+
+@pytest.mark.parametrize("memory", [0, MEMORY])
+def test_s390x_tells_where_pages_are(memory: int) -> None:
+    # The two variables are neighbours; before Linux 6.10 there was the second alone.
+    symbols = {"vmemmap": SYMBOLS["vmemmap_base"]}
+    if memory:
+        symbols["vm_layout"] = SYMBOLS["page_offset_base"] - 16
+    cache = PageCache(structures(b"\x7fELF!", ENTRY, memory=memory), "s390x", symbols.get)
+    found = cache.first_page(FILE - MEMORY + memory, 4096)
+    assert found is not None
+    assert found.startswith(b"\x7fELF!")
+    symbols.clear()
+    assert cache.first_page(FILE, 4096) is None or memory
 
 
 @pytest.mark.parametrize(

@@ -18,8 +18,9 @@ _PROBLEM_STATE = 1 << (63 - 15)
 _ADDRESSING = 3 << (63 - 32)  # both bits: addresses of 64 bits
 #: The bits that must be zero, user mode, and the waiting of an idle vcpu.
 _NEVER_IN_KERNEL = 0xB800_00FE_7FFF_FFFF | _PROBLEM_STATE | _WAIT
-#: Assigned storage location of the external new status word.
-_EXTERNAL_NEW = 0x1B0
+#: Assigned storage location of the new status word for program checks. Linux keeps it right at
+#: absolute address 0 too, where the kernel's own page tables lead: a vcpu has its prefix there.
+_PROGRAM_NEW = 0x1D0
 _CHAIN, _SAVED_REGISTERS = 152, 168  # see symbols/unwinding/backchain.py
 _MOST_FRAMES = 128
 
@@ -34,19 +35,19 @@ def state_of(mask: int, address: int) -> VcpuState:
     return VcpuState(address, Mode.KERNEL if mask & _TRANSLATED else Mode.FIRMWARE)
 
 
-def external_handler(memory: Memory, lowcore: int = 0) -> int | None:
-    """Where external interruptions go, by the new status word in a lowcore.
+def program_check_handler(memory: Memory, lowcore: int = 0) -> int | None:
+    """Where program checks go, by the new status word in a lowcore.
 
     Args:
         memory: that has the lowcore.
         lowcore: its address there.
     """
     try:
-        word = memory.read(lowcore + _EXTERNAL_NEW, 16)
+        word = memory.read(lowcore + _PROGRAM_NEW, 16)
     except MemoryFault:
         return None
     mask, address = (int.from_bytes(word[at : at + 8], "big") for at in (0, 8))
-    # Of a vcpu that runs user code, this is some page of a process.
+    # Before the kernel has begun, this may be anything.
     of_kernel = mask & _ADDRESSING == _ADDRESSING and not mask & _NEVER_IN_KERNEL
     return address if of_kernel and address else None
 
@@ -58,12 +59,12 @@ class S390X:
     name: str = "s390x"
     # Kernel and user space have an address space each: every address may be the kernel's.
     kernel_half: tuple[int, int] = (0, 0xFFFF_FFFF_FFFF_FFFF)
-    vector_symbols: tuple[str, ...] = ("ext_int_handler",)
+    vector_symbols: tuple[str, ...] = ("pgm_check_handler",)
     general: tuple[str, ...] = ("pswm", "pswa", *(f"r{i}" for i in range(16)))
 
     def vector(self, probe: Probe) -> int | None:
-        """Where external interruptions go, by the new status word in the lowcore."""
-        return external_handler(probe.memory)
+        """Where program checks go, by the new status word in the lowcore."""
+        return program_check_handler(probe.memory)
 
     def state(self, registers: RegisterFile, reply: bytes, *, halted: bool) -> VcpuState:
         """Read the reply to `g`; see `Architecture.state`."""

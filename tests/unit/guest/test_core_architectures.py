@@ -93,8 +93,8 @@ def s390x(pc: int = STEXT["s390x"] + PC) -> bytes:
     struct.pack_into(">QQ", ram, 0x6000 + 8 * (stext >> 12) - 8, 1 << 10, stext)  # invalid, valid
     ram[stext : stext + 4] = b"text"
     prefix = 0x8000
-    struct.pack_into(">QQ", ram, prefix + 0x130, 0x0704_C001_8000_0000, stext + 0x88)
-    struct.pack_into(">QQ", ram, prefix + 0x1B0, 0x0404_C001_8000_0000, stext + 0x40)
+    struct.pack_into(">QQ", ram, prefix + 0x150, 0x0704_C001_8000_0000, stext + 0x88)
+    struct.pack_into(">QQ", ram, prefix + 0x1D0, 0x0404_C001_8000_0000, stext + 0x40)
     notes = b""
     for mask, address in ((0x0704_C001_8000_0000, pc), (0x0705_D001_8000_0000, 0x1000)):
         notes += registers(mask, address, *range(16), order=">")
@@ -128,7 +128,7 @@ def test_vcpus_and_memory(architecture: str, tmp_path: Path) -> None:
     anchor = machine.anchor()
     assert anchor is not None
     if architecture == "s390x":
-        assert (anchor.names, anchor.address) == (("ext_int_handler",), stext + 0x40)
+        assert (anchor.names, anchor.address) == (("pgm_check_handler",), stext + 0x40)
     else:
         assert (anchor.method, anchor.address) == (Method.VMCOREINFO, stext)
 

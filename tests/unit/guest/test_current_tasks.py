@@ -144,6 +144,24 @@ def test_s390x_has_it_in_the_lowcore() -> None:
     assert tasks.pointer(VCPU, registers, b"", answer, user=True) == 0
 
 
+@pytest.mark.parametrize("user", [True, False])
+@pytest.mark.parametrize("shown", [True, False])
+def test_s390x_has_its_lowcore_where_its_prefix_says(user: bool, shown: bool) -> None:
+    registers = file_of("pswm", "pswa", *(["prefix"] if shown else []), order="big")
+    known = {} if shown else {VCPU.index: 0x3F_C000}
+    tasks = CurrentTasks("s390x", CurrentPlaces(lowcore=0x340, little_endian=False), known)
+    before = [digits(0x3F_C000, "big")] if shown else []
+    answers = [*before, b"OK", digits(0x8A00, "big"), b"OK"]
+    for found in (0, 0x8A00):
+        asked = tasks.questions(VCPU, registers)
+        assert tasks.count(registers) == len(asked) == len(answers)
+        assert tasks.pointer(VCPU, registers, b"", answers, user=user) == found
+    assert asked[-3:] == [b"Qqemu.PhyMemMode:1", b"m3fc340,8", b"Qqemu.PhyMemMode:0"]
+    # What a stub answers that cannot read physical memory is not from there.
+    assert tasks.pointer(VCPU, registers, b"", [*before, b"", *answers[-2:]], user=user) == 0
+    assert tasks.pointer(Vcpu(1, b"p01.02"), registers, b"", answers[-3:], user=user) == 0
+
+
 @given(
     st.sampled_from(["x86_64", "aarch64", "s390x", "riscv64", "ppc64"]),
     st.binary(max_size=40),

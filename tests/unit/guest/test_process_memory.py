@@ -19,9 +19,12 @@ from gprof.guest.process_memory import ProcessMemory, RamRange, ram_ranges
 from gprof.guest.qmp import Qmp
 from gprof.guest.walked_memory import WalkedMemory
 from symbols.memory import MemoryFault
+from symbols.paging import S390xTables
+from symbols.tasks import CurrentPlaces
 from tests.qmp_model import QmpModel
 
-TREE = (Path(__file__).resolve().parents[3] / "fixtures" / "monitor" / "mtree.txt").read_text()
+FIXTURES = Path(__file__).resolve().parents[3] / "fixtures" / "monitor"
+TREE = (FIXTURES / "mtree.txt").read_text()
 
 #: Two ranges with a hole between them; the tables and the page of the walk lie in the first.
 LAYOUT = """FlatView #0
@@ -164,6 +167,26 @@ def test_the_kernels_view_by_the_vcpus_own_tables(
     assert machine.memory.read(address + 0x10, 3) == bytes(3)
     with pytest.raises(MemoryFault):
         machine.memory.read(address + 0x1000, 1)
+    assert not machine.stops_it
+    machine.close()
+
+
+def test_s390x_has_the_kernel_in_its_home_space(model: QmpModel, ram: Ram, client: Qmp) -> None:
+    # What vcpu 0 runs is elsewhere (C01); vcpu 1 has never begun.
+    said = (FIXTURES / "s390x.txt").read_text()
+    said = said.replace("C01=0000000000000000", "C01=0000000000005003")
+    model.human["info registers -a"] = said.replace(
+        "C13=0000000000000000", "C13=0000000000002000", 1
+    )
+    model.commands["query-target"] = {"arch": "s390x"}
+    for place, entry in ((0x2000 + 8 * 3, 0x4000), (0x4000 + 8 * 5, 0x1000)):
+        ram.store(place, int.from_bytes(entry.to_bytes(8, "big"), "little"))
+    ram.store(0x1010, 0xABCDEF)
+    machine = MonitoredMachine(client)
+    assert machine.why_packets is None
+    assert machine.memory.read(0x30_5010, 3) == b"\xef\xcd\xab"
+    assert machine.tables() == [S390xTables(0x2000)]
+    assert machine.follow_tasks(CurrentPlaces(lowcore=0x340))
     assert not machine.stops_it
     machine.close()
 

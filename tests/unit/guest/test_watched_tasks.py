@@ -62,6 +62,13 @@ def test_aarch64_has_it_beside_its_entry() -> None:
     assert tasks.read() == dict(enumerate(TASKS))
 
 
+def test_s390x_has_it_in_its_lowcores() -> None:
+    places = CurrentPlaces(lowcore=PER_CPU, per_cpu_offsets=OFFSETS)
+    tasks = watched("s390x", places)
+    tasks.learn([DirectMap()])
+    assert tasks.read() == dict(enumerate(TASKS))
+
+
 def test_a_base_says_which_cpu_a_vcpu_is() -> None:
     tasks = watched()
     tasks.learn([DirectMap()])

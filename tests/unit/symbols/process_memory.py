@@ -35,7 +35,9 @@ def types(*, maple: bool) -> bytes:
     def struct_(title: str, bytes_: int, /, **members: tuple[int, int]) -> int:
         return blob.struct(title, bytes_, *((n, t, 8 * at) for n, (t, at) in members.items()))
 
-    context = struct_("mm_context_t", 16, vdso=(pointer, 8))
+    # The name is that of s390x in the one, that of others in the other.
+    vdso = "vdso_base" if maple else "vdso"
+    context = struct_("mm_context_t", 16, **{vdso: (pointer, 8)})
     links = struct_("rb_node", 24, rb_left=(pointer, 16), rb_right=(pointer, 8))
     if maple:
         tree = struct_("maple_tree", 16, ma_root=(pointer, 8))
