@@ -88,7 +88,7 @@ class Machine:
         if self.gone:
             raise TargetGone("QEMU ended")
 
-    def vector(self) -> None:
+    def anchor(self) -> None:
         return None
 
 

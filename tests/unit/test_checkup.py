@@ -134,7 +134,7 @@ def test_a_guest_that_has_not_come_to_its_kernel(model: StubModel, tmp_path: Pat
     assert symbols[0].seen.endswith("1 ranges, the first at 0x100000, 0 functions")
     found = {check.name: check for check in checks}
     assert found["memory"].seen == "the guest has not come to its kernel yet"
-    assert "its image has no symbols" in found["samples"].seen
+    assert "whose symbols are not known" in found["samples"].seen
     assert model.soon_runs()
 
 
