@@ -2,7 +2,8 @@
 
 Firmware, loader and kernel use the same memory one after the other. Where samples lie in an
 image its bytes are compared with the guest's: what is not there names nothing. A firmware that
-says in its log what it loads is listened to, and one that moves itself is found by its bytes.
+says in its log what it loads is listened to; one that lists it in its memory, as UEFI does, is
+asked where something runs that nobody knows; and one that moves itself is found by its bytes.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from symbols.extra_image import ExtraImage
 from symbols.extra_images import ExtraImages
 from symbols.memory import Memory
 from symbols.space import AddressSpace
+from symbols.uefi_listing import UefiListing
 
 #: How often one image is compared, a log looked at, and something that moved looked for.
 _AGAIN_NS = 250_000_000
@@ -28,6 +30,9 @@ _PRIVILEGED = (Mode.FIRMWARE, Mode.KERNEL, Mode.IDLE)
 #: In so many pages something that moved is looked for at once, so often in each, and in so many
 #: in all; and so much of it is found at most.
 _SOUGHT_AT_ONCE, _TRIES, _MOST_PAGES, _MOST_MOVED = 4, 3, 4096, 64
+_MOST_STRANGERS = 256
+#: How often a firmware is asked for its list, at first and at last, where it has none or no other.
+_ASK_FIRST_NS, _ASK_LAST_NS = 500_000_000, 8_000_000_000
 
 
 @dataclass(slots=True, eq=False)
@@ -61,6 +66,8 @@ class PresentImages:
         self._moved: list[_Looked] = []
         self._tried: dict[int, int] = {}  # how often, by page
         self._due_ns = 0
+        self._listing = UefiListing(named.folders)
+        self._ask_due_ns, self._ask_pause_ns = 0, _ASK_FIRST_NS
         self._heard_ns = time.monotonic_ns()  # when the logs were looked at last
 
     def forget(self) -> None:
@@ -69,6 +76,8 @@ class PresentImages:
             looked.absent = looked.known = False
             looked.due_ns = 0
         self._tried.clear()
+        self._listing.forget()
+        self._ask_due_ns, self._ask_pause_ns = 0, _ASK_FIRST_NS
 
     def in_space(self, space: AddressSpace) -> AddressSpace:
         """The same space with the images that are there, and without those that are not."""
@@ -102,7 +111,11 @@ class PresentImages:
         changes = [self._compare(batch, memory, now)]
         if now >= self._due_ns:
             self._due_ns = now + _AGAIN_NS
-            changes += [self._listen(now), self._seek(batch, memory, space)]
+            strangers = self._strangers(batch, space)
+            changes.append(self._seek(strangers, memory))
+            # UEFI pages its memory, as SeaBIOS does not; while there is no kernel, it is there.
+            paged = space.starting and bool(np.isin(batch.pc[_not_bare(batch)], strangers).any())
+            changes.append(self._hear(paged, memory, now))
         return min((since for since in changes if since is not None), default=None)
 
     @property
@@ -131,38 +144,48 @@ class PresentImages:
             looked.known = True
         return changed
 
-    def _listen(self, now: int) -> int | None:
-        """Whether the firmware has loaded something, as it says.
+    def _hear(self, asked: bool, memory: Callable[[], Memory], now: int) -> int | None:
+        """Whether the firmware has loaded something, as it says in its logs or its memory.
 
         What it loads where nothing was has been there as long as anything was sampled there.
         """
         heard_ns, self._heard_ns = self._heard_ns, now
-        grown = [log.grown() for log in self._named.logs]
-        if not any(grown):
+        changed = [log.grown() for log in self._named.logs]
+        if asked and now >= self._ask_due_ns:
+            changed.append(self._listing.read(memory()))
+            pause = _ASK_FIRST_NS if changed[-1] else min(2 * self._ask_pause_ns, _ASK_LAST_NS)
+            self._ask_pause_ns, self._ask_due_ns = pause, time.monotonic_ns() + pause
+        if not any(changed):
             return None
+        named = self._named.images
+        listed = [one for one in self._listing.images if not any(_meet(one, two) for two in named)]
         known = {id(looked.image): looked for looked in self._looked}
-        images = self._named.images
-        came = [image for image in images if id(image) not in known]
-        self._looked = [known.get(id(image)) or _Looked(image) for image in images]
-        self._ever += [looked for looked in self._looked if id(looked.image) not in known]
-        overlap = any(
-            new.loaded.start < old.image.loaded.end and old.image.loaded.start < new.loaded.end
-            for new in came
-            for old in known.values()
-            if not old.absent
-        )
-        stayed = len(images) - len(came)
-        return heard_ns if overlap or stayed < len(known) else 0
+        images = [*listed, *named]
+        came = [_Looked(image) for image in images if id(image) not in known]
+        self._ever += came
+        known_now = known | {id(looked.image): looked for looked in came}
+        self._looked = [known_now[id(image)] for image in images]
+        there = [looked.image for looked in known.values() if not looked.absent]
+        if not came and len(images) == len(known):
+            return None
+        overlap = any(_meet(new.image, old) for new in came for old in there)
+        left = len(images) - len(came) < len(known)
+        return heard_ns if overlap or left else 0
 
-    def _seek(
-        self, batch: SampleBatch, memory: Callable[[], Memory], space: AddressSpace
-    ) -> int | None:
+    def _seek(self, strangers: list[int], memory: Callable[[], Memory]) -> int | None:
         """Whether an image runs where nothing is known to be: it has moved itself."""
         movable = [image for image in self._named.fixed if image.code is not None]
         if not movable or len(self._moved) >= _MOST_MOVED:
             return None
-        for pc in self._strangers(batch, space)[-_SOUGHT_AT_ONCE:]:
-            self._tried[pc >> 12] = self._tried.get(pc >> 12, 0) + 1
+        sought = 0
+        for pc in strangers:
+            tries = self._tried.get(pc >> 12, 0)
+            if tries >= _TRIES or (not tries and len(self._tried) >= _MOST_PAGES):
+                continue
+            if sought == _SOUGHT_AT_ONCE:
+                break
+            sought += 1
+            self._tried[pc >> 12] = tries + 1
             for image in movable:
                 moved = image.moved(memory(), pc)
                 if moved is not None:
@@ -176,20 +199,26 @@ class PresentImages:
         low, high = space.kernel_half
         found: dict[int, int] = {}
         for pc in np.unique(batch.pc).tolist():
-            page = pc >> 12
-            if (low and low <= pc <= high) or self._tried.get(page, 0) >= _TRIES:
-                continue
-            if page not in self._tried and len(self._tried) + len(found) >= _MOST_PAGES:
+            if (low and low <= pc <= high) or len(found) >= _MOST_STRANGERS:
                 continue
             if space.image_at(pc) is None and not any(_holds(one.image, pc) for one in self._all):
-                found[page] = pc
+                found[pc >> 12] = pc
         return list(found.values())
+
+
+def _not_bare(batch: SampleBatch) -> NDArray[np.bool_]:
+    found: NDArray[np.bool_] = batch.mode != Mode.FIRMWARE
+    return found
 
 
 def _inside(batch: SampleBatch, image: ExtraImage) -> NDArray[np.bool_]:
     start, last = np.uint64(image.loaded.start), np.uint64(image.loaded.end - 1)
     found: NDArray[np.bool_] = (batch.pc >= start) & (batch.pc <= last)
     return found
+
+
+def _meet(one: ExtraImage, two: ExtraImage) -> bool:
+    return one.loaded.start < two.loaded.end and two.loaded.start < one.loaded.end
 
 
 def _holds(image: ExtraImage, pc: int) -> bool:

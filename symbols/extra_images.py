@@ -37,10 +37,12 @@ class ExtraImages:
     Attributes:
         fixed: images that are what they are.
         logs: of firmwares, which may load more.
+        folders: where firmwares were built.
     """
 
     fixed: tuple[ExtraImage, ...] = ()
     logs: tuple[FirmwareLog, ...] = ()
+    folders: tuple[BuildFolder, ...] = ()
 
     @property
     def images(self) -> tuple[ExtraImage, ...]:
@@ -48,7 +50,7 @@ class ExtraImages:
         return (*self.fixed, *(image for log in self.logs for image in log.images))
 
     def __bool__(self) -> bool:
-        return bool(self.fixed or self.logs)
+        return bool(self.fixed or self.logs or self.folders)
 
     @classmethod
     def together(cls, several: Iterable[ExtraImages]) -> ExtraImages:
@@ -57,6 +59,7 @@ class ExtraImages:
         return cls(
             tuple(image for one in each for image in one.fixed),
             tuple(log for one in each for log in one.logs),
+            tuple(folder for one in each for folder in one.folders),
         )
 
 
@@ -83,7 +86,7 @@ def _of_folder(folder: BuildFolder) -> ExtraImages:
             "Give the folder that EDK2 has built in, such as Build/OvmfX64/DEBUG_GCC5.",
         )
     fixed = [image for module in folder.fixed for image in images_of(module, (folder,))]
-    return ExtraImages(tuple(fixed))
+    return ExtraImages(tuple(fixed), folders=(folder,))
 
 
 def open_extra(named: str, folders: Sequence[BuildFolder] = ()) -> ExtraImages:
