@@ -24,6 +24,8 @@ _DISTINCT = 6
 #: and so many are read at once.
 _UNLIKE = 512
 _ROW = 2048
+#: Less than this two programs may have in common, as of one library.
+_LEAST = 4096
 #: Longer images are not looked for.
 _LARGEST = 8 << 20
 
@@ -87,6 +89,8 @@ class ExtraImage:
             return None
         at = place + address - max(begin, 0)
         first, end = _extent(ours, memory, at, address)
+        if end - first < min(_LEAST, size // 2):
+            return None
         start = address - at + first
         if not 0 <= start < start + end - first <= _WRAP:
             return None

@@ -35,11 +35,13 @@ class ExtraImages:
     """Everything that was named beside a guest's kernel.
 
     Attributes:
-        fixed: images that are what they are.
+        in_flash: parts of firmwares that run where they lie.
+        fixed: files, where they were linked or said to be.
         logs: of firmwares, which may load more.
         folders: where firmwares were built.
     """
 
+    in_flash: tuple[ExtraImage, ...] = ()
     fixed: tuple[ExtraImage, ...] = ()
     logs: tuple[FirmwareLog, ...] = ()
     folders: tuple[BuildFolder, ...] = ()
@@ -47,16 +49,18 @@ class ExtraImages:
     @property
     def images(self) -> tuple[ExtraImage, ...]:
         """All of them as they are known now."""
-        return (*self.fixed, *(image for log in self.logs for image in log.images))
+        logged = (image for log in self.logs for image in log.images)
+        return (*self.in_flash, *self.fixed, *logged)
 
     def __bool__(self) -> bool:
-        return bool(self.fixed or self.logs or self.folders)
+        return bool(self.in_flash or self.fixed or self.logs or self.folders)
 
     @classmethod
     def together(cls, several: Iterable[ExtraImages]) -> ExtraImages:
         """What several have, in their order."""
         each = tuple(several)
         return cls(
+            tuple(image for one in each for image in one.in_flash),
             tuple(image for one in each for image in one.fixed),
             tuple(log for one in each for log in one.logs),
             tuple(folder for one in each for folder in one.folders),
@@ -85,8 +89,8 @@ def _of_folder(folder: BuildFolder) -> ExtraImages:
             f"{printable(str(folder.path))} has no debug files of a firmware in it",
             "Give the folder that EDK2 has built in, such as Build/OvmfX64/DEBUG_GCC5.",
         )
-    fixed = [image for module in folder.fixed for image in images_of(module, (folder,))]
-    return ExtraImages(tuple(fixed), folders=(folder,))
+    in_flash = [image for module in folder.fixed for image in images_of(module, (folder,))]
+    return ExtraImages(tuple(in_flash), folders=(folder,))
 
 
 def open_extra(named: str, folders: Sequence[BuildFolder] = ()) -> ExtraImages:
@@ -112,14 +116,14 @@ def open_extra(named: str, folders: Sequence[BuildFolder] = ()) -> ExtraImages:
         )  # fmt: skip
     shown, data = read_bounded(path, _LARGEST, ImageError)
     if data.startswith(b"\x7fELF"):
-        return ExtraImages(tuple(_of_elf(Image.open(path), where)))
+        return ExtraImages(fixed=tuple(_of_elf(Image.open(path), where)))
     log = FirmwareLog(path, folders)
     log.grown()
     if log.recognized or not data:
         return ExtraImages(logs=(log,))
     if b"\0" not in data[:_HEAD]:
         try:
-            return ExtraImages((_of_symbols(Kallsyms.parse(data, path=shown), where),))
+            return ExtraImages(fixed=(_of_symbols(Kallsyms.parse(data, path=shown), where),))
         except KallsymsError:
             pass  # a raw binary may be anything
     if where is None:
@@ -132,7 +136,7 @@ def open_extra(named: str, folders: Sequence[BuildFolder] = ()) -> ExtraImages:
         raise ImageError(f"{shown} has {len(data)} bytes, which do not fit at {where.address:#x}")
     name = printable(path.name)
     raw = LoadedImage(name, ImageKind.FIRMWARE, where.address, end, path=shown)
-    return ExtraImages((ExtraImage(raw, BytesMemory([(where.address, data)])),))
+    return ExtraImages(fixed=(ExtraImage(raw, BytesMemory([(where.address, data)])),))
 
 
 @dataclass(frozen=True, slots=True)

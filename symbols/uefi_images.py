@@ -22,8 +22,8 @@ _AT_ONCE, _MOST_EMPTY = 256, 2
 _DEBUG_IMAGES = uuid.UUID("49152e77-1ada-4764-b7a2-7afefed95e8b").bytes_le
 #: A firmware has a dozen tables and a hundred images.
 _MOST_TABLES, _MOST_IMAGES = 256, 4096
-#: So much of an image has its headers; and so long are a name and a device path at most.
-_HEADERS, _LONGEST, _PATH = 1024, 256, 512
+#: Bytes of an optional header with its data directories; of a name and a device path, at most.
+_HEADER, _LONGEST, _PATH = 240, 256, 512
 _LARGEST = 1 << 30
 _CODE_VIEW = 2  # IMAGE_DEBUG_TYPE_CODEVIEW
 #: Where the path of a file with symbols begins, by the kind of its record (MdePkg, PeImage.h).
@@ -114,7 +114,7 @@ def listed(memory: Memory, system_table: int) -> tuple[Listed, ...]:
 
 def described(memory: Memory, programs: Sequence[Listed]) -> list[Described]:
     """What programs say of themselves; those without a name are called by their address."""
-    heads = _each(memory, [one.start for one in programs], _HEADERS)
+    heads = _headers(memory, [one.start for one in programs])
     paths = _each(memory, [one.path for one in programs], _PATH)
     names = _names(memory, heads)
     return [
@@ -122,7 +122,9 @@ def described(memory: Memory, programs: Sequence[Listed]) -> list[Described]:
             names.get(one.start)
             or _name_of_path(paths.get(one.path, b""))
             or f"program at {one.start:#x}",
-            _entry(heads.get(one.start, b""), one.start),
+            one.start + int.from_bytes(heads[one.start][16:20], "little")
+            if one.start in heads
+            else 0,
         )
         for one in programs
     ]
@@ -130,35 +132,35 @@ def described(memory: Memory, programs: Sequence[Listed]) -> list[Described]:
 
 def _each(memory: Memory, places: Iterable[int], size: int) -> dict[int, bytes]:
     """So many bytes of each place that can be read."""
-    distinct = [place for place in dict.fromkeys(places) if place]
+    distinct = [place for place in dict.fromkeys(places) if 0 < place < 1 << 64]
     read = gather(memory, [(place, size) for place in distinct])
     return {place: data for place, data in zip(distinct, read, strict=True) if data is not None}
 
 
-def _optional_header(head: bytes) -> int | None:
-    """Where the optional header of a PE32+ file begins (PE format, 2.4)."""
-    if not head.startswith(b"MZ") or len(head) < 64:
-        return None
-    at = int.from_bytes(head[60:64], "little")
-    if at + 24 + 168 > len(head) or head[at : at + 4] != b"PE\0\0":
-        return None
-    return at + 24 if head[at + 24 : at + 26] == b"\x0b\x02" else None
-
-
-def _entry(head: bytes, base: int) -> int:
-    at = _optional_header(head)
-    return base + int(struct.unpack_from("<I", head, at + 16)[0]) if at is not None else 0
+def _headers(memory: Memory, programs: Sequence[int]) -> dict[int, bytes]:
+    """The optional headers of PE32+ files (PE format, 2.4), by where they are."""
+    begin = _each(memory, programs, 64)
+    places = {
+        program: program + int.from_bytes(head[60:], "little")
+        for program, head in begin.items()
+        if head.startswith(b"MZ")
+    }
+    heads = _each(memory, places.values(), 24 + _HEADER)
+    found = {program: heads.get(place, b"") for program, place in places.items()}
+    return {
+        program: head[24:]
+        for program, head in found.items()
+        if head.startswith(b"PE\0\0") and head[24:26] == b"\x0b\x02"
+    }
 
 
 def _names(memory: Memory, heads: dict[int, bytes]) -> dict[int, str]:
-    """The names of images by their debug directories, by the addresses of the images."""
+    """The names of programs by their debug directories, by where they are."""
     directories: dict[int, int] = {}
     for base, head in heads.items():
-        at = _optional_header(head)
-        if at is not None:
-            place, size = struct.unpack_from("<II", head, at + 112 + 6 * 8)
-            if size >= 28:
-                directories[base] = base + place
+        place, size = struct.unpack_from("<II", head, 112 + 6 * 8)
+        if size >= 28:
+            directories[base] = base + place
     entries = _each(memory, directories.values(), 28)
     records: dict[int, int] = {}
     for base, place in directories.items():

@@ -35,7 +35,7 @@ class Guest:
 
     def __init__(self) -> None:
         images = (image("firmware", FIRMWARE), image("loader", LOADER))
-        self.present = PresentImages(ExtraImages(images))
+        self.present = PresentImages(ExtraImages(fixed=images))
         self.space = AddressSpace([one.loaded for one in images])
         self.reads = 0
 
@@ -130,7 +130,7 @@ def test_what_a_firmware_says_it_has_loaded() -> None:
 def test_an_image_that_moved_itself_is_found_where_it_runs() -> None:
     code, high = random.Random(1).randbytes(SIZE), 0x700_0000
     loaded = LoadedImage("u-boot", ImageKind.FIRMWARE, START, START + SIZE)
-    present = PresentImages(ExtraImages((ExtraImage(loaded, BytesMemory([(START, code)])),)))
+    present = PresentImages(ExtraImages(fixed=(ExtraImage(loaded, BytesMemory([(START, code)])),)))
     space, memory = AddressSpace([loaded]), BytesMemory([(high, code), (START, code)])
     nowhere = SampleBatch.of([high + SIZE + 4], time=1, mode=Mode.FIRMWARE)
     assert present.look(nowhere, lambda: memory, space) is None
