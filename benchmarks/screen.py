@@ -1,6 +1,6 @@
 """What the screen costs.
 
-    python benchmarks/screen.py [repaints] [looks] [first] [lateness]
+    python benchmarks/screen.py [repaints] [looks] [lateness]
         [--rows 50000] [--samples 1000000] [--repaints 30] [--seconds 8] [--pairs 5]
 
 Prints, at 130 by 50 cells, all of this or what is asked for:
@@ -11,9 +11,6 @@ Prints, at 130 by 50 cells, all of this or what is asked for:
 - looks: the processor time of a look at a session (of its own thread) and of showing it (of the
   screen's thread), in every view, with so many samples of so many symbols, of which 400 are new
   each time;
-- first: how long `gprof top` takes from its start to the first rows on a terminal, by the clock
-  and in processor time, over a recording and over the demo guest, in turns with a Python that
-  does nothing;
 - lateness: how many samples of the demo guest come late at 499 Hz without the screen and with
   it, in pairs of runs whose order changes; the differences within pairs, beside how much runs
   of one kind differ, say whether the screen is to be seen in them.
@@ -23,14 +20,9 @@ from __future__ import annotations
 
 import argparse
 import asyncio
-import os
-import pty
-import signal
 import statistics
-import sys
 import time
 from collections.abc import Callable, Coroutine
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -260,66 +252,6 @@ def looks(symbols: int, samples: int, repeats: int) -> None:
     asyncio.run(show())
 
 
-def first_screen(repeats: int) -> None:
-    """Measure the time until the first rows are on a terminal."""
-    recording = Path(__file__).parent.parent / "fixtures" / "screen" / "debian.gprof"
-    top = [sys.executable, "-m", "gprof", "top"]
-    taken: dict[str, list[tuple[float, float]]] = {}
-    for _ in range(repeats):
-        bare = _until([sys.executable, "-c", "pass"], b"")
-        taken.setdefault("python alone", []).append(bare)
-        taken.setdefault("top of a recording", []).append(
-            _until([*top, "-i", str(recording)], b"Self %")
-        )
-        if qemu_available() is None:
-            continue
-        with DemoGuest() as guest:
-            where = ["--gdb", guest.gdb_address, "--guestvmlinux", str(guest.image)]
-            taken.setdefault("top of a guest", []).append(_until([*top, *where], b"Self %"))
-    for name, times in taken.items():
-        clock, processor = zip(*times, strict=True)
-        print(
-            f"{name:20} first screen: median {statistics.median(clock):.2f} s"
-            f"  best {min(clock):.2f} s   processor: median {statistics.median(processor):.2f} s"
-            f"  best {min(processor):.2f} s"
-        )
-
-
-def _until(command: list[str], text: bytes) -> tuple[float, float]:
-    """From the start of a program on a terminal until a text is written, or it ends.
-
-    Returns:
-        Seconds by the clock, and of the processor.
-    """
-    begun = time.monotonic()
-    child, terminal = pty.fork()
-    if not child:
-        # Without what somebody has chosen to see.
-        os.environ.update(COLUMNS="130", LINES="50", TERM="xterm-256color", LC_ALL="C.UTF-8")
-        os.environ["XDG_CONFIG_HOME"] = os.devnull
-        os.execv(command[0], command)
-    seen = b""
-    try:
-        while not text or text not in seen:
-            try:
-                some = os.read(terminal, 65536)
-            except OSError:  # it has ended
-                break
-            if not some:
-                break
-            seen = (seen + some)[-200_000:]
-        clock = time.monotonic() - begun
-    finally:
-        os.kill(child, signal.SIGKILL)
-        _, _, used = os.wait4(child, 0)
-        os.close(terminal)
-    if text and text not in seen:
-        raise SystemExit(
-            f"{' '.join(command)} did not show a screen:\n{seen.decode(errors='replace')}"
-        )
-    return clock, used.ru_utime + used.ru_stime
-
-
 def lateness(seconds: float, pairs: int) -> None:
     """Measure how late samples of the demo guest are without the screen, and with it."""
     if qemu_available() is None:
@@ -394,7 +326,7 @@ def repaints(rows: int, count: int) -> None:
 def main() -> None:
     """Measure what is asked for, and print a line for each."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n")[0])
-    parts = ("repaints", "looks", "first", "lateness")
+    parts = ("repaints", "looks", "lateness")
     parser.add_argument("parts", nargs="*", metavar="|".join(parts), default=list(parts))
     parser.add_argument("--rows", type=int, default=50_000)
     parser.add_argument("--samples", type=int, default=1_000_000)
@@ -409,9 +341,6 @@ def main() -> None:
     if "looks" in given.parts:
         print(f"\n{given.samples:,} samples of {given.rows:,} symbols, processor time")
         looks(given.rows, given.samples, min(given.repaints, 20))
-    if "first" in given.parts:
-        print()
-        first_screen(5)
     if "lateness" in given.parts:
         print()
         lateness(given.seconds, given.pairs)

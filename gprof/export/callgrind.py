@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from typing import BinaryIO
 
 from gprof import __version__
-from gprof.export.table import describe
+from gprof.export.heading import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Profile
 from gprof.profile.traces import Traces, traces

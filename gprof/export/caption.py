@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gprof.export.table import describe
+from gprof.export.heading import describe
 from gprof.profile.profile import Profile
 from symbols.names import printable
 

@@ -14,8 +14,8 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from gprof import __version__
+from gprof.export.heading import describe
 from gprof.export.json_text import dumped, numbers
-from gprof.export.table import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.inlining import inlined_traces
 from gprof.profile.places import Place

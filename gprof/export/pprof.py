@@ -13,7 +13,7 @@ from itertools import chain, repeat
 from typing import BinaryIO
 
 from gprof import __version__
-from gprof.export.table import describe
+from gprof.export.heading import describe
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.inlining import Chains, chains_of, inside
 from gprof.profile.places import Place

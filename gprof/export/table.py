@@ -11,13 +11,13 @@ from io import StringIO
 from typing import Any, BinaryIO
 
 from gprof.errors import UsageError
+from gprof.export.heading import heading
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.view import TASK_GROUPS, Group, Row, SortKey, Table, tabulate
 from gprof.sampling.source import Mode, SourceFacts
 from symbols.names import printable
 from symbols.space import Reason
-from symbols.unwinding.stack import Ending
 
 #: What would give a name to addresses that have none; `{file}` is the value of the option.
 _REMEDIES = {
@@ -40,9 +40,6 @@ _OF_HOST = "gprof names guests; `perf report` names what the host does"
 _NARROWEST = 12
 #: Columns of a terminal that has room for the task of a row too.
 _WITH_TASKS = 100
-#: Vcpus whose steal time is told one by one.
-_MOST_VCPUS = 8
-_ENDINGS = {ending.name.lower(): ending for ending in Ending}
 
 
 def sort_keys(text: str) -> tuple[SortKey, ...]:
@@ -253,37 +250,6 @@ class CsvTable(_Choice):
         out.write(text.getvalue().encode())
 
 
-def heading(profile: Profile, samples: int) -> list[str]:
-    """Who was sampled, how, and what went wrong, in lines.
-
-    Args:
-        profile: what was sampled.
-        samples: how many of them are shown.
-    """
-    facts = profile.facts
-    lines = [f"guest    {describe(guest)}" for _, guest in sorted(profile.guests.items())]
-    source = f"source   {printable(facts.way)} {printable(facts.target)}".rstrip()
-    if facts.asked_hz:
-        source += f", {facts.reached_hz:.1f} Hz of {facts.asked_hz:.1f} Hz asked"
-    lines.append(source)
-    sampled = f"sampled  {samples} samples in {facts.covered_ns / 1e9:.1f} s"
-    if facts.halted_ns:
-        sampled += f", guest halted {facts.halted_percent:.2f} % of the time"
-    lines.append(sampled)
-    trouble = [
-        f"{n} {what}"
-        for n, what in ((facts.late, "late"), (facts.errors, "failed"), (facts.lost, "lost"))
-        if n
-    ]
-    if trouble:
-        lines.append(f"         {', '.join(trouble)}")
-    if facts.vcpu_times:
-        lines.append(_host(facts))
-    if facts.endings:
-        lines += _stacks(facts)
-    return lines + [f"note     {printable(note)}" for note in facts.notes]
-
-
 def _vcpu_times(facts: SourceFacts) -> dict[str, Any] | None:
     """What the host gave the vcpus, as JSON; None where that is not known."""
     if not facts.vcpu_times:
@@ -298,37 +264,6 @@ def _vcpu_times(facts: SourceFacts) -> dict[str, Any] | None:
     }
 
 
-def _host(facts: SourceFacts) -> str:
-    """How long vcpus waited for a processor of the host, those that waited most first."""
-    shares = sorted(
-        (
-            (100 * time.waited_ns / max(1, facts.covered_ns), vcpu)
-            for vcpu, time in facts.vcpu_times.items()
-        ),
-        key=lambda one: (-one[0], one[1]),
-    )
-    most = ", ".join(f"vcpu {vcpu} {share:.1f} %" for share, vcpu in shares[:_MOST_VCPUS])
-    more = ", ..." if len(shares) > _MOST_VCPUS else ""
-    ran, steal = facts.ran_percent, facts.steal_percent
-    return (
-        f"host     vcpus ran {ran:.1f} %, waited {steal:.1f} % for its processors (steal), slept "
-        f"{max(0.0, 100 - ran - steal):.1f} %; waited most: {most}{more}"
-    )
-
-
-def _stacks(facts: SourceFacts) -> list[str]:
-    """How many call stacks were taken, how many of them lack something, and why."""
-    total = sum(facts.endings.values())
-    line = f"stacks   {total} by {printable(facts.unwound_by)}"
-    lines = [f"{line}, {100 - facts.stacks_cut_percent:.2f} % of them whole"]
-    for name, count in sorted(facts.endings.items(), key=lambda item: (-item[1], item[0])):
-        ending = _ENDINGS.get(name)
-        if ending is None or not ending.whole:
-            sentence = ending.sentence if ending is not None else printable(name)
-            lines.append(f"         {100 * count / total:.2f} % {sentence}")
-    return lines
-
-
 def _task(row: Row) -> str:
     """What all samples of a row ran; empty where that is not one task, or unknown."""
     return row.task.label if row.task is not None else ""
@@ -341,13 +276,6 @@ def _number(value: int) -> int | None:
 def guest_name(guests: Mapping[int, Guest], row: Row) -> str:
     """What the guest of a row is called; empty where the row holds several."""
     return guests[row.guest].name if row.guest in guests else ""
-
-
-def describe(guest: Guest) -> str:
-    """A guest in one line."""
-    parts = [guest.architecture, f"{len(guest.vcpus)} vcpus" if guest.vcpus else "", guest.kernel]
-    known = ", ".join(printable(part) for part in parts if part)
-    return f"{printable(guest.name)} ({known})" if known else printable(guest.name)
 
 
 def _without_symbol(table: Table, guests: Mapping[int, Guest]) -> list[str]:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import BinaryIO
 
-from gprof.export.table import heading
+from gprof.export.heading import heading
 from gprof.profile.filter import EVERYTHING, Filter
 from gprof.profile.profile import Profile
 from gprof.profile.tree import Direction, Node, call_tree

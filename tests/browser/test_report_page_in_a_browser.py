@@ -385,7 +385,7 @@ def test_hostile_names_do_nothing(tmp_path: Path) -> None:
         tmp_path,
     )
     assert told[:2] == ["0", "2"]
-    assert told[2] == r"gprof: </title><script>alert(1)</script>\x1b (x\x00, 1 vcpus, 6.1\x0a)"
+    assert told[2] == r"gprof: </title><script>alert(1)</script>\x1b (x\x00, 1 vcpu, 6.1\x0a)"
     assert told[3] == "1"  # the row that was clicked last is searched for
 
 
