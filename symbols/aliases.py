@@ -46,8 +46,17 @@ _MARKER = re.compile(
 _HEAD = frozenset({b"_text", b"_stext"})
 #: Names for the callers' convention, not for the function (perf demotes the first two, in
 #: tools/perf/arch/powerpc/util/sym-handling.c and symbol.c); the others share the code of
-#: the native system call, of a return thunk, or are for the code that runs before relocation.
-_DEMOTED = (b"SyS_", b"compat_SyS_", b"__ia32_", b"srso_alias_", b"__pi_")
+#: the native system call, of a return thunk, are for the code that runs before relocation, or
+#: are a global label where a local function begins (arch/x86/entry/entry_64.S,
+#: common_interrupt_return), which only sizes would tell.
+_DEMOTED = (
+    b"SyS_",
+    b"compat_SyS_",
+    b"__ia32_",
+    b"srso_alias_",
+    b"__pi_",
+    b"swapgs_restore_regs_and_return_to_usermode",
+)
 
 
 def starts_with(names: Names, prefixes: Sequence[bytes]) -> NDArray[np.bool_]:

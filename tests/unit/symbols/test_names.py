@@ -91,6 +91,9 @@ def test_which_alias_is_shown() -> None:
     ]
     assert chosen(["sys_read", "SyS_read"]) == ["sys_read"]
     assert chosen(["__pi_memcpy", "memcpy"]) == ["memcpy"]
+    label = "swapgs_restore_regs_and_return_to_usermode"
+    assert chosen(["common_interrupt_return", label], exported="01") == ["common_interrupt_return"]
+    assert chosen([label], exported="1") == [label]
 
 
 def test_a_marker_alone_is_no_name() -> None:
