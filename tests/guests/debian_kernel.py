@@ -49,6 +49,7 @@ KERNELS = {
     "arm64-6.1": Archived("linux-image-cloud-arm64", "bookworm", "arm64", "6.1.*-cloud-arm64"),
     "arm64-16k-6.12": Archived("linux-image-arm64-16k", "trixie", "arm64", "6.12.*-arm64-16k"),
     "s390x-6.1": Archived("linux-image-s390x", "bookworm", "s390x", "6.1.*-s390x"),
+    "s390x-6.12": Archived("linux-image-s390x", "trixie", "s390x", "6.12.*-s390x"),
     "riscv64-6.12": Archived("linux-image-riscv64", "trixie", "riscv64", "6.12.*-riscv64"),
 }
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from gprof.guest.emulator import Emulator
 from tests.guests.debian_kernel import DebianKernel
 from tests.guests.initramfs import write_initramfs
+from tests.guests.kaslr import moving_kernel
 
 
 class GuestFailed(Exception):
@@ -69,7 +70,10 @@ PLATFORMS = {
     "arm64": Platform(
         "qemu-system-aarch64", ("-M", "virt", "-cpu", "max,pauth-impdef=on"), "ttyAMA0"
     ),
-    "s390x": Platform("qemu-system-s390x", ("-M", "s390-ccw-virtio"), "ttysclp0", "ccw"),
+    # True random numbers, by which the kernel moves itself, only the greatest model has.
+    "s390x": Platform(
+        "qemu-system-s390x", ("-M", "s390-ccw-virtio", "-cpu", "max"), "ttysclp0", "ccw"
+    ),
     "riscv64": Platform("qemu-system-riscv64", ("-M", "virt"), "ttyS0"),
 }
 
@@ -182,8 +186,9 @@ class LinuxGuest(Emulator):
         # panic, oops: a guest that tripped over something ends, and with it our waiting.
         console, bus = self.platform.console, self.platform.bus
         words = f"console={console} quiet profile=2 panic=-1 oops=panic {self._command_line}"
+        vmlinuz = moving_kernel(self.kernel.architecture, self.kernel.vmlinuz, self.directory)
         return (
-            "-kernel", str(self.kernel.vmlinuz), "-initrd", str(initramfs),
+            "-kernel", str(vmlinuz), "-initrd", str(initramfs),
             "-append", words.strip(), "-no-reboot",
             "-serial", f"file:{self.directory / 'console'}",
             "-device", f"virtio-serial-{bus}",

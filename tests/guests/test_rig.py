@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.guests.initramfs import load_order
+from tests.guests.kaslr import without_test_of_kmc
 from tests.guests.linux import LinuxGuest
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
@@ -90,3 +91,14 @@ def test_load_order_puts_dependencies_first(tmp_path: Path) -> None:
 def test_module_without_dependencies_stands_alone(tmp_path: Path, text: bytes) -> None:
     (tmp_path / "lone.ko").write_bytes(text)
     assert load_order(["lone"], tmp_path) == ["lone"]
+
+
+def test_a_kernel_of_s390x_asks_for_random_numbers_that_it_gets() -> None:
+    # la %r1,288(%r15); xgr %r0,%r0; kmc %r2,%r4; tm 296(%r15),16; je
+    asks = bytes.fromhex("4110f120 b9820000 b92f0024 9110f128 a784ffe5")
+    # Its loops over KMC and its test of PRNO stay.
+    others = bytes.fromhex("b92f002a a714fffe b93c0024 9120f12e a784ff89")
+    moving = without_test_of_kmc(others + asks + others)
+    assert moving == others + asks.replace(b"\x91\x10\xf1\x28", b"\x91\x80\xf1\x20") + others
+    with pytest.raises(AssertionError, match="in another way"):
+        without_test_of_kmc(others)
