@@ -6,8 +6,8 @@ where a vcpu has its own data), so the place is foretold by the last sample. Whe
 say otherwise the answer is dropped, and the next sample knows better.
 
 On s390x that is the lowcore, which a vcpu in user mode does not see: it is read in physical memory,
-at the prefix of the vcpu. QEMU before 10 shows no prefix of an emulated one; then the kernel's list
-of lowcores tells, in which cpus are in QEMU's order.
+at the prefix of the vcpu. QEMU 7.2 shows no prefix of an emulated one, 10.0 does; without it the
+kernel's list of lowcores tells, in which cpus are in QEMU's order.
 """
 
 from __future__ import annotations

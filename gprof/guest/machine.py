@@ -19,7 +19,7 @@ from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
 from gprof.guest.translated_memory import TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
-from symbols.paging import PageTables, S390xTables
+from symbols.paging import NoTables, PageTables, S390xTables
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -75,10 +75,10 @@ class Machine:
             return TranslatedMemory(self.stub, self._tables)
         return StubMemory(self.stub)
 
-    def _tables(self) -> PageTables | None:
+    def _tables(self) -> PageTables:
         """The page tables of an s390x kernel: it runs in the home address space."""
         root = self.register("cr13")
-        return S390xTables(root) if root else None
+        return S390xTables(root) if root else NoTables()
 
     def _learn_registers(self) -> Architecture:
         """Read the registers of each cluster's vcpus; the first known architecture is ours."""

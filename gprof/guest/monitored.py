@@ -322,7 +322,8 @@ class MonitoredMachine:
         if self.architecture.name == "riscv64":
             return [RiscV64Tables(root) for root in self._values(_SATP, fresh=fresh)]
         if self.architecture.name == "s390x":
-            return [S390xTables(root) for root in self._values(_CR13, fresh=fresh)]
+            roots = self._values(_CR13, fresh=fresh)
+            return [S390xTables(root) for root in roots] or [NoTables()]
         found: list[PageTables] = []
         unpaged = False
         for block in self._blocks(fresh=fresh):

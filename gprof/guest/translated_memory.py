@@ -13,11 +13,11 @@ from collections.abc import Callable, Sequence
 from gprof.guest.gdbstub import Stub
 from gprof.guest.memory import StubMemory, decoded
 from symbols.memory import MemoryFault
-from symbols.paging import Mapped, PageTables
+from symbols.paging import Mapped, NoTables, PageTables
 
 #: Answered with `OK`; what is read from then on is physical (docs/system/gdb.rst of QEMU).
 PHYSICAL, VIRTUAL = b"Qqemu.PhyMemMode:1", b"Qqemu.PhyMemMode:0"
-#: Where the tables have no place for an address, their root is looked up again, but no sooner.
+#: Where the tables have no place for an address, their root is asked for again, but no sooner.
 _ROOT_LIFETIME_S = 0.05
 
 
@@ -41,10 +41,10 @@ class TranslatedMemory(StubMemory):
 
     Args:
         stub: of the guest.
-        root: tells the kernel's page tables; None where it cannot.
+        root: tells the kernel's page tables.
     """
 
-    def __init__(self, stub: Stub, root: Callable[[], PageTables | None]) -> None:
+    def __init__(self, stub: Stub, root: Callable[[], PageTables]) -> None:
         super().__init__(stub)
         self._root = root
         self._tables: PageTables | None = None
@@ -92,7 +92,9 @@ class TranslatedMemory(StubMemory):
 
     def _translated(self, address: int) -> Mapped | None:
         at = self._walk(address)
-        if at is None and time.monotonic() >= self._root_end:
+        # What runs without tables now may have some later.
+        doubtful = at is None or isinstance(self._tables, NoTables)
+        if doubtful and time.monotonic() >= self._root_end:
             self._tables = self._root()
             self._physical.forget()
             self._root_end = time.monotonic() + _ROOT_LIFETIME_S

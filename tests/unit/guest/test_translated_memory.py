@@ -14,7 +14,7 @@ from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.translated_memory import TranslatedMemory
 from symbols.memory import Memory, MemoryFault, gather
-from symbols.paging import Mapped
+from symbols.paging import Mapped, NoTables, PageTables
 from tests.stub_model import StubModel
 
 START = 0x3FF_E000_0000
@@ -96,10 +96,10 @@ def test_a_hole_faults(stub: Stub) -> None:
 def test_a_root_that_changes_is_found(
     model: StubModel, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    roots = iter([None, OneLevel(0x10_0000), OneLevel(ROOT)])
+    roots: Iterator[PageTables] = iter([NoTables(), OneLevel(0x10_0000), OneLevel(ROOT)])
     memory = TranslatedMemory(stub, lambda: next(roots))
     monkeypatch.setattr(translated_memory, "_ROOT_LIFETIME_S", 0.0)
-    assert [memory.physical_address(START) for _ in range(2)] == [None, None]
+    assert [memory.physical_address(START) for _ in range(2)] == [START, None]
     assert memory.read(START, 4096) == PAGES[0]
 
 
