@@ -16,10 +16,10 @@ from symbols.kallsyms_memory import KallsymsTables, read_kallsyms, tables_by_sym
 from symbols.kallsyms_search import find_kallsyms
 from symbols.memory import Memory, MemoryFault
 from symbols.module_files import ModuleFiles, image_of_module
-from symbols.module_layout import types_of_modules
 from symbols.module_list import ListedModule, ModuleState, list_modules
 from symbols.module_sections import module_build_id, module_sections
 from symbols.module_symbols import ModuleSymbols, loaded_image, module_symbols
+from symbols.module_types import types_of_modules
 from symbols.slide import Anchor, first_mapped
 from symbols.space import LoadedImage
 from symbols.structures import Structures

@@ -60,6 +60,24 @@ def gather(memory: Memory, spans: Sequence[tuple[int, int]]) -> list[bytes | Non
     return found
 
 
+def windows(memory: Memory, starts: Sequence[int], size: int) -> list[bytes]:
+    """A stretch of memory from each of some addresses, with zeros for pages that cannot be read."""
+    spans = [
+        (max(start, page), min(start + size, page + _PAGE) - max(start, page))
+        for start in starts
+        for page in range(start // _PAGE * _PAGE, start + size, _PAGE)
+    ]
+    parts = iter(zip(spans, gather(memory, spans), strict=True))
+    found = []
+    for _ in starts:
+        data = b""
+        while len(data) < size:
+            (_, length), part = next(parts)
+            data += part if part is not None else bytes(length)
+        found.append(data)
+    return found
+
+
 def with_holes(memory: Memory, start: int, size: int) -> bytes:
     """A stretch of memory with zeros for its pages that cannot be read.
 

@@ -139,7 +139,9 @@ def _module(structures: Structures, record: Record) -> ListedModule | None:
     Raises:
         IntrospectionError: what is there is no module.
     """
-    state = record.number("state")
+    # Where its state is not known a module is as good as one that has begun.
+    known = structures.has("module", "state")
+    state = record.number("state") if known else ModuleState.LIVE
     name = record.bytes("name").split(b"\0", 1)[0]
     if state not in set(ModuleState) or not name:
         raise IntrospectionError("an entry of the guest's list of modules is none")

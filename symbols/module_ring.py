@@ -3,7 +3,7 @@
 `modules` is a `struct list_head` from which a ring of `struct module` leads back to it, each entry
 pointing to the one before and the one behind. In every kernel of 64 bits since Linux 2.6 a
 structure begins with its state, the links and 56 bytes of name (include/linux/module.h). A kernel
-that shuffles its structures (CONFIG_RANDSTRUCT) has them elsewhere, and its list is not found.
+that shuffles its structures (CONFIG_RANDSTRUCT) has them elsewhere: see symbols/shuffled_ring.py.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ HEAD_SIZE = NAME + NAME_SIZE
 #: Its state, nothing, the next and the one before, the name; by byte order.
 _FORMS = {order: struct.Struct(order + "II2Q56s") for order in "<>"}
 _HIGHEST_STATE = 3  # MODULE_STATE_UNFORMED
-_MOST_MODULES = 4096
+MOST_MODULES = 4096
 #: What KBUILD_MODNAME can be, filled up with zeros.
-_NAME = re.compile(rb"[A-Za-z0-9_-]+\0+")
+NAME_FORM = re.compile(rb"[A-Za-z0-9_-]+\0+")
 
 #: A module begins where a line of the cache does; none lies below 4 GiB, and all lie in one area.
 _LINE = np.uint64(64)
@@ -38,13 +38,20 @@ class ModuleRing:
 
     Attributes:
         head: its address, that of the symbol `modules`.
-        modules: the address of each `struct module`, in the order of the list; at least one.
+        modules: the address that the offsets of each module count from, in the order of the list;
+            that of its `struct module` where that is known; at least one.
         little_endian: the guest's byte order.
+        link: offset of a module's links.
+        name: offset of its name.
+        state: offset of its state; None where that is not known.
     """
 
     head: int
     modules: tuple[int, ...]
     little_endian: bool
+    link: int = LINK
+    name: int = NAME
+    state: int | None = 0
 
 
 def module_ring(memory: Memory, head: int) -> ModuleRing | None:
@@ -98,7 +105,7 @@ def _walked(memory: Memory, head: int, form: struct.Struct) -> tuple[int, ...]:
         module = at - LINK
         entry = gather(memory, [(module, HEAD_SIZE)])[0] if module >= 0 else None
         following = _next(entry, before, form) if entry is not None else None
-        if following is None or len(found) >= _MOST_MODULES:
+        if following is None or len(found) >= MOST_MODULES:
             return ()
         found.append(module)
         before, at = at, following
@@ -108,6 +115,6 @@ def _walked(memory: Memory, head: int, form: struct.Struct) -> tuple[int, ...]:
 def _next(entry: bytes, before: int, form: struct.Struct) -> int | None:
     """Where the list goes on behind an entry; None where that is no module behind `before`."""
     state, _, following, previous, name = form.unpack(entry)
-    if state > _HIGHEST_STATE or previous != before or not _NAME.fullmatch(name):
+    if state > _HIGHEST_STATE or previous != before or not NAME_FORM.fullmatch(name):
         return None
     return int(following)

@@ -13,6 +13,7 @@ only for what is not there.
 
 from __future__ import annotations
 
+import itertools
 import re
 from collections.abc import Set as AbstractSet
 
@@ -21,6 +22,8 @@ from symbols.guest_identity import banner_at
 from symbols.kallsyms import Kallsyms
 from symbols.memory import Memory, MemoryFault, gather, with_holes
 from symbols.module_ring import heads_in, module_ring
+from symbols.module_types import types_of_modules
+from symbols.shuffled_ring import shuffled_heads_in
 
 #: How far behind its text a kernel's data is searched: Debian's arm64 has the list 13 MiB behind,
 #: with 4 MiB of types, which are not searched, and 4 MiB of holes before it.
@@ -34,6 +37,8 @@ _OVERLAP = 64
 _WORD = 8
 #: A list of modules may change while it is walked.
 _ATTEMPTS = 3
+#: Lists that begin where modules are, which are followed where none has the usual form.
+_MOST_LISTS = 1024
 
 _BANNER = re.compile(rb"Linux version [0-9]")
 #: A header of BTF as pahole writes it, in either byte order: magic, version, flags, its length,
@@ -74,7 +79,15 @@ def unlisted_data(memory: Memory, kallsyms: Kallsyms, table: int | None = None) 
     end = min(text + _REACH, (1 << 64) - _CHUNK)
     start = max(text, table or 0, *known.values()) // _CHUNK * _CHUNK
     found: dict[str, int] = {}
-    _search(memory, start, end, {"modules"}, found)
+    seen = _search(memory, start, end, {"modules"}, found)
+    if "modules" not in found:
+        kernel = kallsyms.text[0], end
+        heads = (head for at, data in seen for head in shuffled_heads_in(memory, data, at, kernel))
+        # Of a kernel that shuffles its structures, whose modules have to prove more.
+        some = itertools.islice(heads, _MOST_LISTS)
+        proven = next((head for head in some if types_of_modules(memory, head)), None)
+        if proven is not None:
+            found["modules"] = proven
     _search(memory, text, start, _BEFORE_MODULES - known.keys(), found)
     return {name: place for name, place in found.items() if name not in known}
 
@@ -87,19 +100,26 @@ def lacks_modules(kallsyms: Kallsyms) -> bool:
 
 def _search(
     memory: Memory, at: int, end: int, wanted: AbstractSet[str], found: dict[str, int]
-) -> None:
-    """Look through a stretch of memory until all that is wanted is found."""
+) -> list[tuple[int, bytes]]:
+    """Look through a stretch of memory until all that is wanted is found.
+
+    Returns:
+        What was looked at: address and bytes of each piece.
+    """
+    seen: list[tuple[int, bytes]] = []
     before = b""
     while at < end and wanted - found.keys():
         chunk = with_holes(memory, at, _CHUNK)
         if not chunk:
             at, before = _behind_hole(memory, at, end), b""
             continue
+        seen.append((at - len(before), before + chunk))
         behind = _look(memory, before + chunk, at - len(before), found)
         before = chunk[-_OVERLAP:]
         at += _CHUNK
         if behind > at:
             at, before = behind // _CHUNK * _CHUNK, b""
+    return seen
 
 
 def _behind_hole(memory: Memory, hole: int, end: int) -> int:

@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from symbols.introspection import KnownKernel, kernel_types, loaded_modules
 from symbols.kallsyms import Kallsyms
 from symbols.memory import BytesMemory, Memory, gather, with_holes
-from symbols.module_layout import types_of_modules
 from symbols.module_ring import module_ring
+from symbols.module_types import types_of_modules
 from symbols.modules import Module
 from symbols.structures import Structures
 from symbols.unlisted import unlisted_data
@@ -25,7 +25,7 @@ BANNER, TYPES, DATA = TEXT + 0x8_4321, TEXT + 0x9_FFF5, TEXT + 0x50_0000
 HEAD = DATA + 0xFFF8  # its two words lie in two chunks
 AREA = 0xFFFF_8000_0200_0000
 #: Of a module: all of it, and where in it its structure, its symbols and their names are.
-CORE, STRUCTURE, SYMTAB, NAMES, LETTERS = 0x6000, 0x4040, 0x2000, 0x3000, 0x3800
+CORE, STRUCTURE, SYMTAB, NAMES, LETTERS = 0x6000, 0x4040, 0x2000, 0x2030, 0x3800
 NAMED = ("nf_tables", "zram", "virtio-net")
 
 
@@ -185,7 +185,7 @@ def _with_another_end(kernel: Kernel) -> None:
 @pytest.mark.parametrize(
     "damage",
     [
-        _without_modules, _of_something_else, _without_a_name, _in_no_state,
+        _without_modules, _of_something_else, _without_a_name,
         _linked_in_one_direction, _in_a_circle, _into_nothing, _with_another_end,
     ],
 )  # fmt: skip
@@ -195,6 +195,13 @@ def test_a_list_is_not_taken_for_one_of_modules(damage: Callable[[Kernel], None]
     assert unlisted_data(kernel.memory, known()) == {"linux_banner": BANNER}
     assert module_ring(kernel.memory, HEAD) is None
     assert types_of_modules(kernel.memory, HEAD) is None
+
+
+def test_modules_in_a_state_that_no_kernel_has_are_found_by_their_links_and_names() -> None:
+    kernel = Kernel()
+    _in_no_state(kernel)
+    assert module_ring(kernel.memory, HEAD) is None
+    assert unlisted_data(kernel.memory, known()) == {"linux_banner": BANNER, "modules": HEAD}
 
 
 @pytest.mark.parametrize("order", ["<", ">"])
