@@ -367,5 +367,6 @@ def _with(sources: Sources, found: Introspected) -> Sources:
             modules=tuple(module.module for module in found.modules.listed),
             module_images=found.modules.images,
             generated=found.modules.generated,
+            programs=found.modules.programs,
         )
     return sources

@@ -363,7 +363,7 @@ class FollowedGuest:
         times = [batch.time[bare]]
         here = np.flatnonzero(kernel)
         found = self._space.resolve(batch.pc[here], Running.PRIVILEGED)
-        unknown = np.isin(found.reason, (Reason.NO_IMAGE, Reason.BEFORE_KERNEL))
+        unknown = np.isin(found.reason, _DOUBTFUL)
         for index in here[unknown].tolist():
             page = int(batch.pc[index]) >> 12
             if page not in self._unnamed and len(self._unnamed) < _MOST_PAGES:
@@ -390,12 +390,13 @@ class FollowedGuest:
         # unloaded was there until then.
         if after - before:
             changing = [i for i in self._attached.space.loaded() if i.kind in _CHANGING]
+            gone = [image for image in changing if _key(image) not in after]
+            # What was in the memory for programs lies on top of that, as what is there now does.
+            images = sorted(found.space.images, key=lambda image: not _is_memory(image))
+            memory = sum(map(_is_memory, images))
             kept = AddressSpace(
-                [image for image in changing if _key(image) not in after],
-                kernel_half=found.space.kernel_half,
+                [*images[:memory], *gone, *images[memory:]], kernel_half=found.space.kernel_half
             )
-            for image in found.space.images:
-                kept.load(image)
             # A module that was being loaded was there in the era that goes on, without its names;
             # so were those whose list was not found.
             since = (
@@ -411,8 +412,15 @@ class FollowedGuest:
         self._restore_stacks()
 
 
+#: Why an address has no name where something new may be loaded.
+_DOUBTFUL = (Reason.NO_IMAGE, Reason.BEFORE_KERNEL, Reason.GENERATED)
 #: What comes and goes in a kernel that stays.
 _CHANGING = frozenset({ImageKind.MODULE, ImageKind.GENERATED})
+
+
+def _is_memory(image: LoadedImage) -> bool:
+    """Whether it is but a range in which text is made at run time."""
+    return image.kind is ImageKind.GENERATED and image.table is None
 
 
 def _key(image: LoadedImage) -> tuple[str, int, int, int, str]:

@@ -33,6 +33,7 @@ class Sources:
         modules: what /proc/modules says.
         module_images: of those, the ones whose functions are known by themselves, by name.
         generated: text that the guest's kernel made at run time, by the name of its kind.
+        programs: ranges of memory for BPF programs, with names and without.
         extras: firmware and whatever else was named beside the kernel.
         directories: roots of the guest's files, or directories of its modules.
     """
@@ -42,6 +43,7 @@ class Sources:
     modules: tuple[Module, ...] = ()
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
     generated: Mapping[str, SymbolTable] = field(default_factory=dict)
+    programs: tuple[tuple[int, int], ...] = ()
     extras: ExtraImages = field(default_factory=ExtraImages)
     directories: tuple[Path, ...] = ()
 
@@ -133,6 +135,7 @@ class Sources:
             modules=self.modules,
             module_images=self.module_images,
             generated=self.generated,
+            programs=self.programs,
             slide=slide.offset if slide else 0,
             extra=[extra.loaded for extra in self.extras.images],
             kernel_half=half,

@@ -4,10 +4,14 @@ The kernel lists it in /proc/kallsyms behind its modules, as of modules that do 
 `__builtin__ftrace`, `__builtin__kprobes`. Here it is read from the lists that kernel keeps:
 
 - `bpf_kallsyms`, of `struct bpf_ksym` (include/linux/bpf.h, since Linux 5.7): programs,
-  trampolines and dispatchers. Programs of the old kind (socket filters, seccomp) are in none.
+  trampolines and dispatchers.
 - `ftrace_ops_trampoline_list`, of `struct ftrace_ops` (kernel/trace/ftrace.c, since 5.8).
 - the pages of `kprobe_insn_slots` and `kprobe_optinsn_slots`, of `struct kprobe_insn_cache`
   (include/linux/kprobes.h, since 5.8).
+
+Programs of the old kind (classic BPF: socket filters, seccomp) are in none of these lists. Where
+they share memory with the others is in `pack_list`, of `struct bpf_prog_pack` (kernel/bpf/core.c,
+since 5.18).
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ _MOST = 16384
 #: A program is at most 1 MiB of instructions before it is translated.
 _LONGEST = 16 << 20
 _LONGEST_NAME = 64
+#: BPF_PROG_PACK_SIZE of kernel/bpf/core.c, for each node of memory.
+_PACK = 2 << 20
 
 AddressOf = Callable[[str], int | None]
 
@@ -53,6 +59,23 @@ def generated_text(structures: Structures, address_of: AddressOf) -> dict[str, S
     }
     tables = {kind: SymbolTable.of(list(symbols)) for kind, symbols in found.items()}
     return {kind: table for kind, table in tables.items() if len(table)}
+
+
+def program_memory(structures: Structures, address_of: AddressOf) -> tuple[tuple[int, int], ...]:
+    """Where BPF programs of either kind lie side by side: ranges, with names and without.
+
+    Empty where the kernel gives each program memory of its own, or it cannot be read.
+
+    Args:
+        structures: the guest's memory and types.
+        address_of: runtime address of a symbol.
+    """
+    packs = _listed(structures, address_of("pack_list"), "bpf_prog_pack", "list")
+    try:
+        starts = sorted(pack.number("ptr") for pack in packs)
+    except (BtfError, IntrospectionError):
+        return ()
+    return tuple((start, start + _PACK) for start in starts if 0 < start < _WRAP - _PACK)
 
 
 def _bpf(structures: Structures, head: int | None) -> Iterator[Symbol]:

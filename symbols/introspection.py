@@ -9,7 +9,7 @@ from symbols.btf import Btf, btf_size
 from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import IntrospectionError, SymbolsError
-from symbols.generated_text import generated_text
+from symbols.generated_text import generated_text, program_memory
 from symbols.image_types import types_in
 from symbols.kallsyms import Kallsyms
 from symbols.kallsyms_memory import KallsymsTables, read_kallsyms, tables_by_symbols
@@ -78,6 +78,7 @@ class LoadedModules:
         complete: the list was walked to its end.
         settled: so it was, and nothing was being loaded or unloaded.
         generated: functions of text that the kernel made at run time, by the name of its kind.
+        programs: ranges of memory for BPF programs, not all of which have names.
     """
 
     listed: tuple[ListedModule, ...] = ()
@@ -86,6 +87,7 @@ class LoadedModules:
     complete: bool = True
     settled: bool = True
     generated: dict[str, SymbolTable] = field(default_factory=dict)
+    programs: tuple[tuple[int, int], ...] = ()
 
 
 def kernel_symbols(memory: Memory, known: KnownKernel) -> tuple[KallsymsTables, SymbolLines]:
@@ -208,9 +210,14 @@ def loaded_modules(
         images[module.name] = _from_file(structures, module, build_id, files) or loaded_image(
             module, own, build_id
         )
-    generated = generated_text(structures, address_of)
     return LoadedModules(
-        found.modules, images, tuple(symbols), found.complete, found.settled, generated
+        found.modules,
+        images,
+        tuple(symbols),
+        found.complete,
+        found.settled,
+        generated_text(structures, address_of),
+        program_memory(structures, address_of),
     )
 
 

@@ -31,6 +31,7 @@ def kernel_space(
     modules: Sequence[Module] = (),
     module_images: Mapping[str, LoadedImage] | None = None,
     generated: Mapping[str, SymbolTable] | None = None,
+    programs: Sequence[tuple[int, int]] = (),
     slide: int = 0,
     extra: Iterable[LoadedImage] = (),
     kernel_half: tuple[int, int] = _UPPER_HALF,
@@ -47,11 +48,15 @@ def kernel_space(
         modules: what /proc/modules says.
         module_images: modules whose files are at hand, by name; see `loaded_module`.
         generated: text made at run time, by the name of its kind; see `generated_text`.
+        programs: ranges of memory for BPF programs, of which not all have names; see
+            `program_memory`.
         slide: from `find_slide`, or without `image` from `find_kallsyms_slide`.
         extra: firmware and anything else; see `placed`. The kernel wins over it.
         kernel_half: first and last address of the architecture's kernel half, inclusive.
     """
     space = AddressSpace(extra, kernel_half=kernel_half)
+    for start, end in programs:
+        space.load(LoadedImage("bpf", ImageKind.GENERATED, start, end))
     for loaded in _kernel(image, kallsyms, slide):
         space.load(loaded)
     # Where texts have slid, the modules in them are of another boot.

@@ -14,6 +14,9 @@ from symbols.table import Symbol, SymbolTable
 
 #: Link-time and runtime addresses differ by a slide that may be negative: sums are modulo 2^64.
 _WRAP = 1 << 64
+#: So near to a module, or to generated text with a name, there is nothing else that the kernel
+#: runs: the area that modules are loaded into is searched from its beginning on.
+_NEAR = 64 << 20
 
 
 class ImageKind(IntEnum):
@@ -40,6 +43,7 @@ class Reason(IntEnum):
     BEFORE_KERNEL = 8
     USER_PROGRAM = 9
     FIRMWARE_IMAGE = 10
+    GENERATED = 11
 
     @property
     def sentence(self) -> str:
@@ -64,9 +68,15 @@ _SENTENCES = {
     Reason.BEFORE_KERNEL: "before the kernel: firmware, a boot loader or a decompressor",
     Reason.FIRMWARE_IMAGE: "a part of the firmware, or a loader, whose symbols are not known",
     Reason.USER_PROGRAM: "a program of the guest, whose symbols are not known",
+    Reason.GENERATED: "generated code that the kernel does not name: BPF or a trampoline",
 }
 
 
+#: Of images without symbols; else they lack them for no reason that their kind tells.
+_WITHOUT_SYMBOLS = {
+    ImageKind.FIRMWARE: Reason.FIRMWARE_IMAGE,
+    ImageKind.GENERATED: Reason.GENERATED,
+}
 _EXPECTED = frozenset(
     {Reason.USER_SPACE, Reason.USER_PROGRAM, Reason.FIRMWARE, Reason.BEFORE_KERNEL}
 )
@@ -246,6 +256,9 @@ class AddressSpace:
         reason[~in_kernel] = Reason.USER_SPACE
         if not any(loaded.kind == ImageKind.KERNEL for loaded in self._images):
             reason[in_kernel] = Reason.STARTING if self.starting else Reason.NO_KERNEL_SYMBOLS
+        else:
+            unknown = np.flatnonzero(in_kernel & (image < 0))
+            reason[unknown[self._near_modules(addresses[unknown])]] = Reason.GENERATED
         if running is Running.PRIVILEGED:
             reason[~in_kernel] = Reason.BEFORE_KERNEL
         elif running is Running.BARE:
@@ -255,8 +268,7 @@ class AddressSpace:
             here = np.flatnonzero(image == number)
             offset[here] = addresses[here] - np.uint64(loaded.start)
             if loaded.table is None or not len(loaded.table):
-                beside = loaded.kind is ImageKind.FIRMWARE
-                reason[here] = Reason.FIRMWARE_IMAGE if beside else Reason.NO_SYMBOLS
+                reason[here] = _WITHOUT_SYMBOLS.get(loaded.kind, Reason.NO_SYMBOLS)
                 continue
             linked = addresses[here] - np.uint64(loaded.slide % _WRAP)
             index = loaded.table.lookup(linked)
@@ -314,8 +326,32 @@ class AddressSpace:
                 found += [self.symbol(number, i) for i in loaded.table.names.find(name)]
         return sorted(found, key=lambda at: at.symbol.start)
 
+    def _near_modules(self, addresses: NDArray[np.uint64]) -> NDArray[np.bool_]:
+        """Which addresses lie where the kernel loads modules, and makes text beside them."""
+        kinds = [image.kind in {ImageKind.MODULE, ImageKind.GENERATED} for image in self._images]
+        begin, last, data = self._columns()
+        there = np.array(kinds, np.bool_)[data]
+        begin, last = begin[there], last[there]
+        if not len(begin):
+            return np.zeros(len(addresses), np.bool_)
+        # Of those before an address the last ends nearest to it, of those behind the first begins.
+        at = np.searchsorted(begin, addresses, side="right")
+        before, behind = np.maximum(at - 1, 0), np.minimum(at, len(begin) - 1)
+        near: NDArray[np.bool_] = (at > 0) & (addresses - last[before] <= np.uint64(_NEAR))
+        near |= (at < len(begin)) & (begin[behind] - addresses <= np.uint64(_NEAR))
+        return near
+
     def _image_of(self, addresses: NDArray[np.uint64]) -> NDArray[np.int32]:
-        """The image index of each address, or -1, from the tree flattened into columns."""
+        """The image index of each address, or -1."""
+        begin, last, data = self._columns()
+        if not len(begin):
+            return np.full(len(addresses), -1, np.int32)
+        at = np.searchsorted(begin, addresses, side="right") - 1
+        inside = (at >= 0) & (addresses <= last[np.maximum(at, 0)])
+        return np.where(inside, data[np.maximum(at, 0)], np.int32(-1)).astype(np.int32)
+
+    def _columns(self) -> tuple[NDArray[np.uint64], NDArray[np.uint64], NDArray[np.int32]]:
+        """The tree flattened: first and last address of each piece, and the index of its image."""
         if self._flat is None:
             intervals = sorted(self._tree)
             self._flat = (
@@ -323,9 +359,4 @@ class AddressSpace:
                 np.array([i.end - 1 for i in intervals], np.uint64),
                 np.array([i.data for i in intervals], np.int32),
             )
-        begin, last, data = self._flat
-        if not len(begin):
-            return np.full(len(addresses), -1, np.int32)
-        at = np.searchsorted(begin, addresses, side="right") - 1
-        inside = (at >= 0) & (addresses <= last[np.maximum(at, 0)])
-        return np.where(inside, data[np.maximum(at, 0)], np.int32(-1)).astype(np.int32)
+        return self._flat

@@ -32,6 +32,7 @@ _REMEDIES = {
         "--symbols takes its ELF file, or the log of EDK2 and the folder of its build"
     ),
     Reason.FIRMWARE_IMAGE: "give its ELF file, or the folder that EDK2 was built in, to --symbols",
+    Reason.GENERATED: "socket filters and seccomp's programs have no names in the kernel either",
     Reason.USER_PROGRAM: "--guestmount DIR with the guest's files, when recording, names them",
 }
 _USER = frozenset({Reason.USER_SPACE, Reason.USER_PROGRAM})

@@ -94,13 +94,14 @@ def function(guest: int, image: LoadedImage, name: str, start: int, era: int = 0
     )
 
 
-#: What all addresses of a reason together are called.
+#: What all addresses of a reason together are called, where no image has them.
 _WHOLE = {
     Reason.USER_SPACE: ("[user]", ImageKind.USER),
     Reason.FIRMWARE: ("[firmware]", ImageKind.FIRMWARE),
     Reason.BEFORE_KERNEL: ("[boot]", ImageKind.FIRMWARE),
+    Reason.GENERATED: ("[generated]", ImageKind.GENERATED),
 }
-#: Reasons whose addresses are not told apart.
+#: Reasons whose addresses are not told apart where no image has them.
 WHOLE = frozenset(_WHOLE)
 
 
@@ -118,7 +119,7 @@ def nameless(
     """
     offset = page << PAGE_BITS
     kind: ImageKind | None
-    if reason in _WHOLE:
+    if reason in _WHOLE and image is None:
         name, kind = _WHOLE[reason]
         module, address = name, 0
     elif image is not None:

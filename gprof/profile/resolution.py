@@ -277,7 +277,7 @@ class _Lineage:
             resolved.symbol,
             (resolved.offset >> np.uint64(PAGE_BITS)).astype(np.int64),
         )
-        detail[np.isin(resolved.reason, list(WHOLE))] = 0
+        detail[np.isin(resolved.reason, list(WHOLE)) & (resolved.image < 0)] = 0
         order = np.lexsort((detail, resolved.reason, resolved.image))
         columns = (resolved.image[order], resolved.reason[order], detail[order])
         first = np.ones(len(order), bool)

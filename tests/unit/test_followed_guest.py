@@ -162,7 +162,7 @@ def test_modules_come_and_go() -> None:
     assert both["zram_open"] == 1
     assert both["lzo_pack"] >= 1
     assert names["zram_open"] == 1
-    assert names[f"{ZRAM.start:#x}"] == 1
+    assert names["[generated]"] >= 2  # beside modules there is nothing else
     eras = guest.space.eras
     assert [[i.name for i in era.loaded() if i.name != "[kernel]"] for era in eras] == [
         ["zram"], ["zram", "lzo"], ["lzo"],

@@ -205,6 +205,25 @@ def test_the_unresolved_are_rows_by_page_with_their_reason() -> None:
     }
 
 
+def test_generated_code_without_names_is_told_as_that() -> None:
+    pack, beside = BLOB + (8 << 20), BLOB + (16 << 20)
+    profile = profile_of(
+        SampleBatch.of(
+            [pack + 0x1004, pack + 0x1FF0, pack + 0x3000, beside, beside + 0x5678],
+            mode=[Mode.KERNEL] * 5,
+        )
+    )
+    where = WHERE.following((), 0)
+    where.load(LoadedImage("bpf", ImageKind.GENERATED, pack, pack + (2 << 20)))
+    table = tabulate(replace(profile, spaces={0: where}))
+    assert [(r.label, r.module, r.address, r.self_weight) for r in table.rows] == [
+        ("[bpf]+0x1000", "bpf", pack + 0x1000, 2),
+        ("[generated]", "[generated]", 0, 2),
+        ("[bpf]+0x3000", "bpf", pack + 0x3000, 1),
+    ]
+    assert table.unresolved == {Reason.GENERATED: 5}
+
+
 def test_rows_say_which_guest_and_vcpu_where_there_is_one() -> None:
     read, idle = KERNEL_FUNCTIONS["vfs_read"], KERNEL_FUNCTIONS["default_idle"]
     profile = profile_of(

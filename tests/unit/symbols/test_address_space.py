@@ -11,6 +11,7 @@ from symbols.table import Symbol, SymbolTable
 WIDTH = 64
 HALF = (32, WIDTH - 1)
 WRAP = 1 << 64
+GENERATING = {ImageKind.MODULE, ImageKind.GENERATED}
 
 
 @st.composite
@@ -23,7 +24,7 @@ def images(draw: st.DrawFn) -> LoadedImage:
     # An end of 2^64 and more cannot be written in a table.
     if first < WRAP - 8 and draw(st.booleans()):
         table = SymbolTable.of([Symbol("f", first, first + draw(st.integers(1, 8)))])
-    kind = draw(st.sampled_from([ImageKind.KERNEL, ImageKind.MODULE]))
+    kind = draw(st.sampled_from([ImageKind.KERNEL, *GENERATING]))
     return LoadedImage(f"i{start}", kind, start, end, table, slide)
 
 
@@ -56,14 +57,18 @@ def test_same_as_a_map_of_every_address(history: list[Step]) -> None:
         at = space.image_at(address)
         if number < 0:
             assert at is None
-            expected = Reason.NO_IMAGE if any_kernel else Reason.NO_KERNEL_SYMBOLS
+            # All of this space is as near to a module as anything.
+            beside = {space.images[n].kind for n in naive.values()} & GENERATING
+            known = Reason.GENERATED if beside else Reason.NO_IMAGE
+            expected = known if any_kernel else Reason.NO_KERNEL_SYMBOLS
             assert reason == (expected if address >= HALF[0] else Reason.USER_SPACE)
             assert resolved.offset[address] == address
             continue
         image = space.images[number]
         assert at is image
         if image.table is None:
-            assert reason == Reason.NO_SYMBOLS
+            generated = image.kind is ImageKind.GENERATED
+            assert reason == (Reason.GENERATED if generated else Reason.NO_SYMBOLS)
             assert resolved.offset[address] == address - image.start
             continue
         linked = (address - image.slide) % WRAP
@@ -78,6 +83,29 @@ def test_same_as_a_map_of_every_address(history: list[Step]) -> None:
     assert {image.name for image in space.loaded()} == {
         space.images[number].name for number in naive.values()
     }
+
+
+def test_what_lies_near_modules_is_generated() -> None:
+    area, near = 0xFFFF_FFFF_C000_0000, 64 << 20
+    space = AddressSpace(
+        [
+            LoadedImage("[kernel]", ImageKind.KERNEL, area - (1 << 30), area - (1 << 29)),
+            LoadedImage("zram", ImageKind.MODULE, area, area + 0x1000),
+            LoadedImage("zsmalloc", ImageKind.MODULE, area + 0x5000, area + 0x6000),
+        ]
+    )
+    end = area + 0x6000
+    expected = {
+        area - near - 1: Reason.NO_IMAGE, area - near: Reason.GENERATED,
+        area + 0x2000: Reason.GENERATED, area + 0x5000: Reason.NO_SYMBOLS,
+        end + near - 1: Reason.GENERATED, end + near: Reason.NO_IMAGE,
+        area - (1 << 29): Reason.NO_IMAGE, 0x1000: Reason.USER_SPACE,
+    }  # fmt: skip
+    found = space.resolve(np.array(list(expected), np.uint64))
+    assert found.reason.tolist() == list(expected.values())
+    # Of a guest whose kernel is not known nothing is known of its modules' surroundings.
+    space.unload(area, end)
+    assert space.resolve(np.array([area], np.uint64)).reason.tolist() == [Reason.NO_IMAGE]
 
 
 def test_the_last_byte_of_the_address_space() -> None:

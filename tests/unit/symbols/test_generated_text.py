@@ -4,25 +4,28 @@ from __future__ import annotations
 
 import struct
 
+import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
 from symbols.btf import Btf
-from symbols.generated_text import generated_text
+from symbols.generated_text import generated_text, program_memory
 from symbols.kernel_space import kernel_space
 from symbols.memory import BytesMemory
-from symbols.space import ImageKind
+from symbols.space import ImageKind, Reason
 from symbols.structures import Structures
 from symbols.table import SymbolTable
 from tests.unit.symbols.btf_blob import ARRAY, INT, POINTER, Blob
 
 AREA = 0xFFFF_FFFF_C000_0000
+PACK = 2 << 20
 HEAP = 0xFFFF_8880_0000_0000
-PROGRAMS, TRAMPOLINES, SLOTS = HEAP, HEAP + 0x10, HEAP + 0x100
+PROGRAMS, TRAMPOLINES, SLOTS, PACKS = HEAP, HEAP + 0x10, HEAP + 0x100, HEAP + 0x180
 ADDRESSES = {
     "bpf_kallsyms": PROGRAMS,
     "ftrace_ops_trampoline_list": TRAMPOLINES,
     "kprobe_optinsn_slots": SLOTS,
+    "pack_list": PACKS,
 }
 
 
@@ -39,6 +42,7 @@ def types(*, without: str = "") -> Btf:
                           ("lnode", head, 384)]),
         "ftrace_ops": (48, [("list", head, 64), ("trampoline", u64, 192),
                             ("trampoline_size", u64, 256)]),
+        "bpf_prog_pack": (32, [("list", head, 0), ("ptr", pointer, 128)]),
         "kprobe_insn_cache": (48, [("sym", pointer, 64), ("pages", head, 128)]),
         "kprobe_insn_page": (32, [("list", head, 0), ("insns", pointer, 128)]),
     }  # fmt: skip
@@ -53,7 +57,7 @@ class Heap:
 
     def __init__(self) -> None:
         self.data = bytearray(0x4000)
-        self._free = 0x200
+        self._free = 0x200  # behind the heads
 
     def put(self, data: bytes) -> int:
         at, self._free = self._free, self._free + -(-len(data) // 16) * 16
@@ -122,6 +126,30 @@ def test_a_kernel_without_one_kind_has_the_others() -> None:
     assert generated_text(a_kernel().structures(), lambda _name: None) == {}
 
 
+def test_programs_without_a_name_are_told_by_the_memory_that_they_share_with_others() -> None:
+    heap = a_kernel()
+    packs = [heap.put(bytes(16) + struct.pack("<Q", at) + bytes(8)) for at in (AREA, AREA + PACK)]
+    heap.ring(PACKS, packs)
+    structures = heap.structures()
+    programs = program_memory(structures, ADDRESSES.get)
+    assert programs == ((AREA, AREA + PACK), (AREA + PACK, AREA + 2 * PACK))
+    space = kernel_space(generated=found(structures), programs=programs)
+    named = space.symbol_at(AREA + 0x1010)
+    assert named is not None
+    assert named.symbol.name == "bpf_prog_0123456789abcdef_probe"
+    resolved = space.resolve(np.array([AREA + 0x3000, AREA + 2 * PACK - 1], np.uint64))
+    assert {space.images[image].name for image in resolved.image} == {"bpf"}
+    assert set(resolved.reason.tolist()) == {Reason.GENERATED}
+
+
+def test_a_kernel_that_keeps_programs_apart_tells_no_memory_for_them() -> None:
+    heap = a_kernel()
+    heap.ring(PACKS, [])
+    assert program_memory(heap.structures(), ADDRESSES.get) == ()
+    assert program_memory(heap.structures(types(without="bpf_prog_pack")), ADDRESSES.get) == ()
+    assert program_memory(heap.structures(), lambda _name: None) == ()
+
+
 def test_a_ring_that_never_comes_back_ends() -> None:
     heap = a_kernel()
     first = heap.structures().pointer(PROGRAMS)
@@ -151,3 +179,5 @@ def test_any_memory_gives_symbols_or_none(data: bytes, at: int) -> None:
     for table in found(heap.structures()).values():
         assert (table.start < table.end).all()
         assert all(table.names[i].isprintable() for i in range(len(table)))
+    for start, end in program_memory(heap.structures(), ADDRESSES.get):
+        assert 0 < start < end < 1 << 64
