@@ -28,7 +28,6 @@ from symbols.memory import Memory
 from symbols.slide import Method, Slide, Verified
 from symbols.space import AddressSpace
 from symbols.structures import Structures
-from symbols.unlisted import lacks_modules
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,14 +156,15 @@ class Attached:
 
     @property
     def seeks_modules(self) -> bool:
-        """Its list of modules is one to be found by search, and was not found yet.
+        """Its memory may tell its modules, and has not told them yet.
 
-        As where none was loaded: a list without modules looks like any other.
+        As where none was loaded: a list without modules looks like any other, and it is the
+        modules that tell how they are read where the kernel does not describe its types.
         """
         kallsyms = self.sources.kallsyms
         if self.introspected.modules is not None or self.sources.modules or self.sources.image:
             return False
-        return kallsyms is not None and kallsyms.path == IN_MEMORY and lacks_modules(kallsyms)
+        return kallsyms is not None and kallsyms.path == IN_MEMORY
 
     def with_modules_now(self) -> Attached | None:
         """The same guest with the modules that it has loaded now, as far as that can be read.

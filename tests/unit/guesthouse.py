@@ -38,23 +38,31 @@ BIOS, UNPACKER = 0xF1234, 0x1_0000_0040
 
 @functools.cache
 def kernel(
-    start: int, mods: tuple[Mod, ...] = (ZRAM,), release: str = "6.6.1", *, data: bool = True
+    start: int,
+    mods: tuple[Mod, ...] = (ZRAM,),
+    release: str = "6.6.1",
+    *,
+    data: bool = True,
+    described: bool = True,
 ) -> Memory:
-    """The memory of a guest that runs a kernel at an address; its table may list no data."""
-    rodata, described, banner = start + (2 << 20), start + (6 << 20), start + (7 << 20)
+    """The memory of a guest that runs a kernel at an address.
+
+    Its table may list no data, and where its types would be there may be none.
+    """
+    rodata, start_of_types, banner = start + (2 << 20), start + (6 << 20), start + (7 << 20)
     listed = [(start, "T", "_stext"), (start, "T", "_text")]
     listed += [(start + n * 64, "t", f"function_number_{n}") for n in range(1, 12_000)]
     if data:
         listed += [
             (HEAD, "D", "modules"),
-            (described, "r", "__start_BTF"),
+            (start_of_types, "r", "__start_BTF"),
             (banner, "D", "linux_banner"),
         ]
     blob, _ = build(sorted(listed), LAYOUTS["6.6 x86"], rodata)
     memory = with_modules(mods, "6.12")
     memory.put(bytes(4096), start)
     memory.put(blob + bytes(-len(blob) % 4096), rodata)
-    memory.put(types("6.12"), described)
+    memory.put(types("6.12") if described else bytes(4096), start_of_types)
     memory.put(bytes(4096), HEAD & ~0xFFFF)
     memory.put(f"Linux version {release} (us@here) #1\n".encode().ljust(512, b"\0"), banner)
     return memory.structures().memory

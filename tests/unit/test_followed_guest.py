@@ -195,6 +195,23 @@ def test_modules_that_nothing_told_of_are_found_once_there_are_some(
     assert eras == 1
 
 
+def test_modules_of_a_kernel_without_types_are_looked_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for name in ("_LOOK_STOPPING_NS", "_LOOK_FREE_NS", "_MODULES_PAUSE"):
+        monkeypatch.setattr(module, name, 0)
+    guest = Guesthouse()
+    guest.machine.now = kernel(FIRST, described=False)
+    guest.machine.pc, guest.machine.mode = FIRST + 0x1000, Mode.KERNEL
+    guest.attached = guest.attached.again()
+    assert guest.attached.introspected.problems
+    assert guest.attached.seeks_modules
+    with guest.followed():
+        guest.machine.now = kernel(FIRST)
+        guest.await_(lambda: "zram_open" in guest.names(), ZRAM.start + 0x18)
+    assert not guest.following.attached.seeks_modules
+
+
 def test_a_module_that_is_being_loaded_gets_its_names_when_it_has_them() -> None:
     guest = running(Guesthouse(), FIRST, ZRAM)
     with guest.followed():
