@@ -19,7 +19,7 @@ from gprof.sampling.source import Mode, SampleBatch
 from symbols.extra_image import ExtraImage
 from symbols.extra_images import ExtraImages
 from symbols.memory import Memory
-from symbols.space import AddressSpace
+from symbols.space import AddressSpace, ImageKind
 from symbols.uefi_listing import UefiListing
 
 #: How often one image is compared, a log looked at, and something that moved looked for.
@@ -195,11 +195,12 @@ class PresentImages:
         return None
 
     def _strangers(self, batch: SampleBatch, space: AddressSpace) -> list[int]:
-        """Addresses where nothing is known to be, one of a page, and none of a kernel's half."""
+        """Addresses where nothing is known to be, one of a page, but none of a kernel."""
         low, high = space.kernel_half
+        kernel = space.starting or any(image.kind is ImageKind.KERNEL for image in space.images)
         found: dict[int, int] = {}
         for pc in np.unique(batch.pc).tolist():
-            if (low and low <= pc <= high) or len(found) >= _MOST_STRANGERS:
+            if (kernel and low and low <= pc <= high) or len(found) >= _MOST_STRANGERS:
                 continue
             if space.image_at(pc) is None and not any(_holds(one.image, pc) for one in self._all):
                 found[pc >> 12] = pc

@@ -77,17 +77,15 @@ class ExtraImage:
             ours = self.code.read(self.loaded.start, size)
         except MemoryFault:
             return None
-        # Behind a reset vector there is nothing more.
-        for begin in (address, address - _SOUGHT + _ENTRY):
-            (theirs,) = gather(memory, [(max(begin, 0), _SOUGHT)])
-            if theirs is not None:
+        # What follows may be another's, or nothing, as behind a reset vector.
+        for begin in (address, max(address - _SOUGHT + _ENTRY, 0)):
+            (theirs,) = gather(memory, [(begin, _SOUGHT)])
+            place = _found(ours, theirs) if theirs is not None else None
+            if place is not None:
                 break
         else:
             return None
-        place = _found(ours, theirs)
-        if place is None:
-            return None
-        at = place + address - max(begin, 0)
+        at = place + address - begin
         first, end = _extent(ours, memory, at, address)
         if end - first < min(_LEAST, size // 2):
             return None

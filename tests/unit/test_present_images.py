@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import lzma
 import random
 import time
 from pathlib import Path
@@ -11,12 +12,15 @@ import pytest
 from gprof.present_images import PresentImages
 from gprof.sampling.source import Mode, SampleBatch
 from symbols.extra_image import ExtraImage
-from symbols.extra_images import ExtraImages
+from symbols.extra_images import ExtraImages, open_extras
 from symbols.firmware_log import FirmwareLog
 from symbols.memory import BytesMemory, Memory
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
 START, SIZE = 0x10_0000, 0x1000
+FIXTURES = Path(__file__).resolve().parents[2] / "fixtures" / "edk2"
+#: Where a driver of that firmware waits.
+METRONOME = 0x1EFD_D0E1
 FIRMWARE, LOADER = bytes([1]) * SIZE, bytes([2]) * SIZE
 
 
@@ -147,3 +151,30 @@ def test_an_image_that_moved_itself_is_found_where_it_runs() -> None:
     memory = BytesMemory([(high, bytes(SIZE))])
     assert present.look(here, lambda: memory, space) == 0
     assert present.in_space(space).image_at(high + 0x200) is None
+
+
+def test_a_uefi_firmware_is_asked_where_nobody_knows_what_runs() -> None:
+    text = lzma.decompress((FIXTURES / "memory.txt.xz").read_bytes()).decode()
+    lines = [line.split() for line in text.splitlines()]
+    memory = BytesMemory([(int(address, 16), bytes.fromhex(data)) for address, data in lines])
+    space, asked = AddressSpace(starting=True), 0
+
+    def reading() -> Memory:
+        nonlocal asked
+        asked += 1
+        return memory
+
+    present = PresentImages(open_extras([str(FIXTURES)]))
+    # SeaBIOS has no paging, and no list.
+    bare = SampleBatch.of([METRONOME], time=1, mode=Mode.FIRMWARE)
+    assert present.look(bare, reading, space) is None
+    assert asked == 0
+    paged = SampleBatch.of([METRONOME], time=2, mode=Mode.KERNEL)
+    assert present.look(paged, reading, space) == 0
+    found = present.in_space(space)
+    at = found.symbol_at(METRONOME)
+    assert at is not None
+    assert (at.symbol.name, at.image.name) == ("InternalAcpiDelay", "Metronome")
+    # Its name is known now.
+    assert present.look(SampleBatch.empty(), reading, found) is None
+    assert asked == 1
