@@ -40,6 +40,16 @@ class Profiled:
         return SampleBatch.concatenate(self.batches)
 
 
+def attached_by(way: str, guest: Emulator, vmlinux: Path, kallsyms: Path | None) -> Attached:
+    """Attach to a guest in one of the ways of `LOOKED_AT_BY`; see `profiled`."""
+    by_stub = LOOKED_AT_BY[way]
+    return attach(
+        Address.parse(guest.gdb_address) if by_stub else None,
+        Sources.open(vmlinux, kallsyms, None),
+        monitor=None if by_stub else Address.parse(guest.qmp_address),
+    )
+
+
 @contextmanager
 def profiled(
     guest: Emulator,
@@ -62,12 +72,7 @@ def profiled(
         kallsyms: of the guest, where its kernel is not where it was linked.
         changed: may change the machine before it is sampled by the stub.
     """
-    by_stub = LOOKED_AT_BY[way]
-    attached = attach(
-        Address.parse(guest.gdb_address) if by_stub else None,
-        Sources.open(vmlinux, kallsyms, None),
-        monitor=None if by_stub else Address.parse(guest.qmp_address),
-    )
+    attached = attached_by(way, guest, vmlinux, kallsyms)
     if changed is not None and isinstance(attached.machine, Machine):
         changed(attached.machine)
     source = source_of(attached, hz=hz, max_halted=1.0)

@@ -1,168 +1,249 @@
-"""How much longer a guest needs for its work while it is sampled.
+"""How much slower a guest works while gprof samples it.
 
-    python -m benchmarks.slowdown [--short]
+    python -m benchmarks.slowdown [--short] [--seconds 30] [--hz 99] [--hz 499] [--precedence]
+                                 [--no-ioeventfd]
 
-A Linux guest with two vcpus under TCG and a disk does three kinds of work in one process: sums
-(the processor alone), reading and writing a byte at a time (system calls), and writes to the disk
-that wait for it. Its own clock cannot time them: it stands while the guest is stopped. So the host
-times a fixed amount of work, unsampled and sampled by each way at each rate in turn, round after
-round. The work keeps to one vcpu: the guest's scheduler would choose differently each time.
+A Linux guest with two vcpus under TCG works on one of them, the other one is idle: on sums (the
+processor alone), on reading and writing a byte (system calls), on writes to its disk past its page
+cache. gprof is attached and samples for a tenth of a second, then it does not, and so on in
+random order, hundreds of pairs; how much work was done in each slice is read out of the guest's
+memory. No budget holds a way back.
 
-`slowdown` is how much longer it took than the mean of the unsampled runs before and after it in
-the same round: the median over the rounds, and a 95 % confidence interval of that by a bootstrap.
-A target is met or missed where the whole interval says so. `halted` is what gprof says itself. No
-budget holds a way back; with the one that gprof keeps to by default (1 %) the rate would be lowered
-where `halted` is more.
+`slower %` is how much more time the guest needs for the same work while it is sampled, by the
+clock on the wall, and its 95 % confidence interval. A target is met or missed where the whole
+interval says so. What it consists of, by the host's account of the vcpu's thread:
 
-Takes some six minutes; with `--short` one round of less work. Needs the Debian kernel of
-the tests, downloaded once, and a static busybox.
+- `stood`: points of time in which it did not want a processor: it was halted, or waited for a disk.
+- `waited`: points of time in which it wanted one, and others had them.
+- `per cpu`: how much more time of a processor the same work took.
+
+`gprof` and `QEMU` are the time of a processor that a sample costs: of this process, and of QEMU's
+threads that are no vcpus. Last come both vcpus at work, which leaves a host of two processors none
+for gprof, and being attached without sampling.
+
+At every stop QEMU takes the eventfds of all queues of virtio devices away, and makes them anew
+when the guest goes on, before and after the times that its events tell. `--no-ioeventfd` starts
+the guest without them. With `--precedence` the host treats both as if it had nothing else to do
+(root alone may ask for that). `--short` shows that it runs, at 99 Hz, and measures nothing.
+
+Needs the Debian kernel of the tests, downloaded once, a static busybox, and a C compiler.
 """
 
 from __future__ import annotations
 
-import base64
-import gzip
+import argparse
 import os
 import platform
-import sys
+import random
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
 
-from benchmarks.profiled import LOOKED_AT_BY, profiled
+from benchmarks.precedence import take_precedence
+from benchmarks.profiled import LOOKED_AT_BY, attached_by
+from benchmarks.slices import Counters, Pairs
+from benchmarks.working_guest import WorkingGuest
+from gprof.sampling_way import source_of
 from tests.guests.debian_kernel import KernelUnavailable, fetch_kernel
-from tests.guests.initramfs import read_module
-from tests.guests.linux import GuestFailed, LinuxGuest, find_busybox
+from tests.guests.linux import GuestFailed, find_busybox
 
-RATES = (99.0, 499.0)
-ROUNDS, SHORT_ROUNDS = 12, 1
-SECONDS, SHORT_SECONDS = 0.8, 0.5
-RESAMPLED = 2000
+WORKS = {"processor": "p", "system calls": "s", "disk writes": "d"}
 #: By way at 99 Hz, percent.
 TARGETS = {"stub": 2.0, "monitor": 1.0}
-_DISK_MB = 64
+RATES = (99.0, 499.0)
+#: Seconds that a batch of a source covers; a slice of time is one.
+_BATCH = 0.1
+#: Seconds of a slice where nothing is sampled, and attaching lies between slices.
+_ATTACHED = 1.0
+#: Batches before the first slice, and pairs that a comparison has at least.
+_WARM_UP, _FEWEST = 5, 2
+
+#: What is counted.
+TIME, DONE, RAN, WAITED, GPROF, QEMU, SAMPLES = range(7)
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
-    """Something to do.
+class Row:
+    """One comparison.
 
     Attributes:
-        name: of its kind.
-        command: for the guest's shell; `{}` stands for the amount.
-        amount: to begin the calibration with.
+        work: a key of `WORKS`.
+        vcpus: how many of the guest's two work.
+        way: of `LOOKED_AT_BY`.
+        hz: samples a second; 0 for being attached alone.
     """
 
-    name: str
-    command: str
-    amount: int
+    work: str
+    vcpus: int
+    way: str
+    hz: float
 
 
-WORKS = (
-    Work("processor", "i=0; while [ $i -lt {} ]; do sha256sum /tmp/text; i=$((i+1)); done", 2),
-    Work("system calls", "dd if=/dev/zero of=/dev/null bs=1 count={}", 20_000),
-    Work("disk writes", "dd if=/dev/zero of=/dev/vda bs=4k count={} oflag=direct", 200),
-)
+class Meter:
+    """Counts what a guest does and what it is given.
+
+    Args:
+        guest: to look at.
+        counters: of its workers, one on each of the first vcpus.
+
+    Attributes:
+        samples: how often it was sampled; for others to set.
+    """
+
+    def __init__(self, guest: WorkingGuest, counters: Sequence[memoryview]) -> None:
+        self._guest = guest
+        self._counters = counters
+        self.samples = 0
+        # include/linux/posix-timers_types.h: MAKE_PROCESS_CPUCLOCK(pid, CPUCLOCK_SCHED)
+        self._clock = ~guest.process << 3 | 2
+
+    def look(self) -> Counters:
+        """The counters now, times in seconds; those of vcpus are means over the ones at work."""
+        vcpus = self._guest.threads.read()
+        at_work = [vcpus[i] for i in range(len(self._counters))]
+        ran = sum(vcpu.ran_ns for vcpu in at_work) / 1e9
+        found = np.zeros(7)
+        found[TIME] = time.monotonic()
+        found[DONE] = sum(counter[0] for counter in self._counters)
+        found[RAN] = ran / len(at_work)
+        found[WAITED] = sum(vcpu.waited_ns for vcpu in at_work) / 1e9 / len(at_work)
+        found[GPROF] = time.process_time()
+        found[QEMU] = time.clock_gettime(self._clock) - sum(v.ran_ns for v in vcpus.values()) / 1e9
+        found[SAMPLES] = self.samples
+        return found
 
 
-class WorkingGuest(LinuxGuest):
-    """A Linux guest with a disk that does nothing by itself."""
+def sampled(guest: WorkingGuest, row: Row, meter: Meter) -> Iterator[Callable[[bool], Counters]]:
+    """Slices with and without samples, gprof being attached all the time."""
+    attached = attached_by(row.way, guest, guest.vmlinux, guest.kallsyms)
+    source = source_of(attached, hz=row.hz, max_halted=1.0)
+    # A source samples only while somebody waits for its next batch.
+    with closing(source.batches()) as batches:
 
-    def extra_arguments(self) -> Sequence[str]:
-        disk = self.directory / "disk"
-        with disk.open("wb") as file:
-            file.truncate(_DISK_MB << 20)
-        return (
-            *super().extra_arguments(),
-            *("-drive", f"file={disk},format=raw,if=virtio,cache=writeback"),
-        )
+        def slice_of(sampling: bool) -> Counters:
+            before = meter.look()
+            if sampling:
+                next(batches)
+                meter.samples = source.facts().taken
+            else:
+                time.sleep(_BATCH)
+            return meter.look() - before
 
-    def prepare(self) -> None:
-        """End what it was started to do, and give it its disk."""
-        self.run(
-            "for p in $(pgrep -P 1); do [ $p = $$ ] || kill -9 $p; done; killall -9 dd find cp"
-        )
-        (module,) = list(self.kernel.modules.rglob("virtio_blk.ko*"))[:1]
-        text = base64.b64encode(gzip.compress(read_module(module))).decode()
-        for i in range(0, len(text), 4000):
-            self.run(f"echo {text[i : i + 4000]} >>/tmp/module")
-        said = self.run(
-            "base64 -d /tmp/module | gunzip >/tmp/blk.ko; insmod /tmp/blk.ko; ls /dev/vda"
-        )
-        if b"/dev/vda\n" not in said:
-            raise GuestFailed(f"no disk: {said!r}")
-
-    def seconds_for(self, work: Work, amount: int) -> float:
-        """How long some work takes on one vcpu, by the host's clock.
-
-        Raises:
-            GuestFailed: the guest cannot do it.
-        """
-        command = f"taskset 1 sh -c '{work.command.format(amount)}' >/dev/null 2>&1; echo $?"
-        begun = time.monotonic()
-        ended = self.run(command, patience=300)
-        took = time.monotonic() - begun
-        if ended.strip() != b"0":
-            raise GuestFailed(f"{work.name}: {command} ended with {ended!r}")
-        return took
+        for _ in range(_WARM_UP):
+            slice_of(True)
+        yield slice_of
 
 
-def calibrated(guest: WorkingGuest, work: Work, seconds: float) -> int:
-    """The amount that takes about so long."""
-    amount = work.amount
-    while (took := guest.seconds_for(work, amount)) < seconds / 4:
-        amount *= 4
-    return max(1, round(amount * seconds / took))
+def idle(guest: WorkingGuest, row: Row, meter: Meter) -> Iterator[Callable[[bool], Counters]]:
+    """Slices with and without gprof being attached, which does nothing."""
+
+    def slice_of(attach: bool) -> Counters:
+        way = attached_by(row.way, guest, guest.vmlinux, guest.kallsyms) if attach else None
+        with closing(way) if way is not None else nullcontext():
+            time.sleep(_BATCH)
+            before = meter.look()
+            time.sleep(_ATTACHED)
+            return meter.look() - before
+
+    yield slice_of
 
 
-def median_interval(
-    values: Sequence[float], rng: np.random.Generator
-) -> tuple[float, float, float]:
-    """A median, and its 95 % confidence interval."""
-    found: NDArray[np.float64] = np.array(values)
-    drawn = np.median(rng.choice(found, (RESAMPLED, len(found))), axis=1)
-    low, high = np.percentile(drawn, [2.5, 97.5])
-    return float(np.median(found)), float(low), float(high)
+def measure(
+    guest: WorkingGuest, rows: Sequence[Row], seconds: float, *, precedence: bool = False
+) -> None:
+    """Print a row for each comparison."""
+    for row in rows:
+        with guest.working(WORKS[row.work], row.vcpus) as counters:
+            if precedence:
+                take_precedence(guest.process, guest.vcpu_threads[: row.vcpus])
+            meter = Meter(guest, counters)
+            pairs = Pairs(random.Random(1))
+            with contextmanager(sampled if row.hz else idle)(guest, row, meter) as slice_of:
+                end = time.monotonic() + seconds
+                while time.monotonic() < end or not enough(row, pairs):
+                    pairs.take(slice_of)
+        print(told(row, pairs), flush=True)
 
 
-def measure(guest: WorkingGuest, rounds: int, seconds: float) -> None:
-    rng = np.random.default_rng(1)
-    print(f"{'work':<14}{'way':<9}{'Hz':>5}{'reached':>9}{'halted %':>10}{'slowdown %':>12}")
-    for work in WORKS:
-        amount = calibrated(guest, work, seconds)
-        ways = [(way, hz) for hz in RATES for way in LOOKED_AT_BY]
-        slower: dict[tuple[str, float], list[float]] = {one: [] for one in ways}
-        facts = {}
-        for _ in range(rounds):
-            before = guest.seconds_for(work, amount)
-            for way, hz in ways:
-                with profiled(guest, way, hz, guest.vmlinux, guest.kallsyms) as profile:
-                    took = guest.seconds_for(work, amount)
-                after = guest.seconds_for(work, amount)
-                slower[way, hz].append(100 * (took / ((before + after) / 2) - 1))
-                facts[way, hz] = profile.facts
-                before = after
-        for way, hz in ways:
-            middle, low, high = median_interval(slower[way, hz], rng)
-            verdict = ""
-            if hz == RATES[0]:
-                target = TARGETS[way]
-                sure = "met" if high <= target else "missed" if low > target else "not settled"
-                verdict = f"   target {target:g}: {sure}"
-            told = facts[way, hz]
-            print(
-                f"{work.name:<14}{way:<9}{hz:>5.0f}{told.reached_hz:>9.0f}"
-                f"{told.halted_percent:>10.2f}{middle:>12.1f} ({low:.1f} to {high:.1f}){verdict}",
-                flush=True,
-            )
+def enough(row: Row, pairs: Pairs) -> bool:
+    """Whether there is anything to compare: a starved guest may do nothing in a slice."""
+    if len(pairs) < _FEWEST:
+        return False
+    without, within = pairs.sums
+    return bool(without[DONE] and within[DONE] and (within[SAMPLES] or not row.hz))
 
 
-def main(arguments: Sequence[str]) -> None:
-    if set(arguments) - {"--short"}:
-        raise SystemExit(__doc__)
+def slower(without: Counters, within: Counters) -> Counters:
+    """How much more time the same work takes, percent."""
+    return _more(TIME, without, within)
+
+
+def _more(of: int, without: Counters, within: Counters) -> Counters:
+    return 100 * (within[..., of] / within[..., DONE] * without[..., DONE] / without[..., of] - 1)
+
+
+_COLUMNS = "{:<13}{:>6} {:<8}{:>4}{:>8}{:>7}{:>26}{:>7}{:>8}{:>9}{:>8}{:>6}  {}"
+HEADING = "\n".join(
+    _COLUMNS.format(*words).rstrip()
+    for words in (
+        ("work", "vcpus", "way", "Hz", "reached", "pairs", "slower", "stood", "waited", "per cpu",
+         "gprof", "QEMU", ""),
+        ("", "", "", "", "Hz", "", "%", "%", "%", "%", "µs", "µs", ""),
+    )
+)  # fmt: skip
+
+
+def told(row: Row, pairs: Pairs) -> str:
+    """A row of the table."""
+    without, within = pairs.sums
+    found = pairs.compare(slower)
+    shares = [slices / slices[TIME] for slices in (without, within)]
+    added = shares[1] - shares[0]
+    stood = -(added[RAN] + added[WAITED])
+    taken = within[SAMPLES]
+    own, others = (
+        f"{1e6 * added[of] * within[TIME] / taken:.0f}" if taken else "" for of in (GPROF, QEMU)
+    )
+    verdict = ""
+    if row.hz == min(RATES) and row.vcpus == 1:
+        target = TARGETS[row.way]
+        verdict = f"target {target:g}: {found.holds(target)}"
+    return _COLUMNS.format(
+        row.work,
+        row.vcpus,
+        row.way,
+        f"{row.hz:.0f}" if row.hz else "none",
+        f"{taken / within[TIME]:.0f}",
+        len(pairs),
+        str(found),
+        f"{100 * stood:.2f}",
+        f"{100 * added[WAITED]:.2f}",
+        f"{float(_more(RAN, without, within)):.2f}",
+        own,
+        others,
+        verdict,
+    ).rstrip()
+
+
+def rows_of(rates: Sequence[float]) -> list[Row]:
+    """All comparisons, those of the targets first."""
+    rows = [Row(work, 1, way, hz) for hz in rates for work in WORKS for way in LOOKED_AT_BY]
+    rows += [Row("processor", 2, way, hz) for hz in rates[:1] for way in LOOKED_AT_BY]
+    return rows + [Row("processor", 1, way, 0) for way in LOOKED_AT_BY]
+
+
+def started(*, ioeventfd: bool) -> WorkingGuest:
+    """A guest that waits for work.
+
+    Args:
+        ioeventfd: see `WorkingGuest`.
+
+    Raises:
+        SystemExit: something that it needs is missing.
+    """
     busybox = find_busybox()
     if busybox is None:
         raise SystemExit("no static busybox is installed (apt-get install busybox-static)")
@@ -170,25 +251,41 @@ def main(arguments: Sequence[str]) -> None:
         kernel = fetch_kernel()
     except KernelUnavailable as reason:
         raise SystemExit(str(reason)) from None
-    print(
-        f"{platform.node()}, {os.cpu_count()} cpus, load {os.getloadavg()[0]:.1f}, "
-        f"{time.strftime('%Y-%m-%d')}; two vcpus under TCG"
-    )
-    for attempt in range(3):
+    attempts = 3
+    for attempt in range(1, attempts + 1):
         guest = WorkingGuest(kernel, busybox)
+        guest.ioeventfd = ioeventfd
         try:
-            guest.__enter__()
-            break
+            return guest.__enter__()
         except GuestFailed:  # multi-threaded TCG trips over a kernel that patches itself
-            if attempt == 2:
+            if attempt == attempts:
                 raise
+    raise AssertionError("attempts must be positive")
+
+
+def main() -> None:
+    """See the module."""
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--short", action="store_true")
+    parser.add_argument("--seconds", type=float, default=30.0)
+    parser.add_argument("--hz", type=float, action="append")
+    parser.add_argument("--precedence", action="store_true")
+    parser.add_argument("--no-ioeventfd", action="store_true")
+    given = parser.parse_args()
+    guest = started(ioeventfd=not given.no_ioeventfd)
     try:
         guest.prepare()
-        short = bool(arguments)
-        measure(guest, SHORT_ROUNDS if short else ROUNDS, SHORT_SECONDS if short else SECONDS)
+        print(
+            f"{platform.node()}, {os.cpu_count()} cpus, load {os.getloadavg()[0]:.1f}, "
+            f"{time.strftime('%Y-%m-%d')}; two vcpus under TCG"
+        )
+        print(HEADING)
+        seconds = 0.0 if given.short else given.seconds
+        rates = given.hz or RATES[: 1 if given.short else None]
+        measure(guest, rows_of(rates), seconds, precedence=given.precedence)
     finally:
         guest.close()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

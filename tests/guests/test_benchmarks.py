@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from benchmarks.working_guest import COMPILER
 from tests.guests.conftest import PATIENCE
 
 _ROOT = Path(__file__).resolve().parents[2]
@@ -43,8 +45,13 @@ def test_accuracy_by_the_ticks_of_a_guest() -> None:
 
 
 @pytest.mark.usefixtures("bootable")
+@pytest.mark.skipif(
+    shutil.which(COMPILER) is None,
+    reason=f"{COMPILER} is not installed (apt-get install gcc-x86-64-linux-gnu)",
+)
 def test_slowdown() -> None:
     printed = run("benchmarks.slowdown", "--short")
-    for work in ("processor", "system calls", "disk writes"):
-        assert printed.count(f"\n{work}") == 4, printed
-    assert printed.count("   target ") == 6, printed
+    rows = [line for line in printed.splitlines() if line.startswith(("proc", "syst", "disk"))]
+    assert [line[:13].strip() for line in rows].count("disk writes") == 2, printed
+    assert len(rows) == 10, printed
+    assert printed.count("  target ") == 6, printed
