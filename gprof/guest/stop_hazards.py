@@ -2,14 +2,19 @@
 
 QEMU stops and starts the backends of virtio devices that live outside of it (vhost), has devices
 of the host change their state (VFIO), and waits for disks and flushes them, at every stop
-(do_vm_stop in system/cpus.c, virtio_vmstate_change in hw/virtio/virtio.c of QEMU 7.2). A sample
+(do_vm_stop in softmmu/cpus.c, virtio_vmstate_change in hw/virtio/virtio.c of QEMU 7.2). A sample
 through the stub is such a stop.
+
+Virtio devices also give up the eventfds by which the guest wakes them, and make new ones when it
+goes on (virtio_pci_vmstate_change in hw/virtio/virtio-pci.c). The guest stands meanwhile, before
+QEMU reports the stop and after it has reported the continuation: `benchmarks.slowdown` shows it.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Protocol
 
@@ -26,6 +31,10 @@ _PLUGGED = re.compile(r"^\s*dev: ((?:vfio|vhost)-[a-z0-9-]+),", re.MULTILINE)
 _VHOST_NET = re.compile(r"\bvhost=(?:on|true)\b|\bvhostfds?=|\"vhost(?:fds?)?\":(?:true|\")")
 #: A device on a bus is two in QEMU's tree: itself, and one of the bus that carries it.
 _CARRIER = re.compile(r"-(?:pci|ccw|device)(?:-(?:non-)?transitional)?$")
+#: A device in the tree, or that property of the last one, one a line.
+_IN_TREE = re.compile(r"^ *(?:dev: ([a-z0-9-]+),|(ioeventfd) = true$)", re.MULTILINE)
+_VIRTIO_GIVEN = re.compile(r"\b(virtio-[a-z0-9]+-(?:pci|ccw|device))\b")
+_EVENTFD_OFF = re.compile(r"\bioeventfd(?:=off|\":false)")
 _MOST_NAMED = 4
 
 
@@ -74,10 +83,24 @@ def hazards(disks: str, words: Sequence[str] = (), tree: str = "") -> list[str]:
     vhost = {_CARRIER.sub("", device) for device in devices - vfio}
     if vhost:
         found.append(f"stops and starts the backend of {_named(vhost)}")
+    eventfds = _with_eventfds(tree, " ".join(words))
+    if eventfds:
+        found.append(
+            "has virtio devices give up their eventfds and make new ones, in time that QEMU does "
+            f"not tell of and ioeventfd=off would spare ({_named(eventfds)})"
+        )
     flushed = flushed_disks(disks)
     if flushed:
         found.append(f"waits for its disks and flushes what was written ({_named(flushed)})")
     return found
+
+
+def _with_eventfds(tree: str, line: str) -> set[str]:
+    """Virtio devices whose queues have eventfds, by the tree of devices, else as far as given."""
+    if tree:
+        told = _IN_TREE.findall(tree)
+        return {name for (name, _), (_, eventfd) in pairwise(told) if name and eventfd}
+    return set() if _EVENTFD_OFF.search(line) else set(_VIRTIO_GIVEN.findall(line))
 
 
 def flushed_disks(text: str) -> list[str]:
