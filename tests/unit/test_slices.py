@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from collections.abc import Callable
 
 import numpy as np
 
@@ -58,10 +59,14 @@ def test_each_state_comes_first_about_as_often() -> None:
     assert 150 < sum(order[::2]) < 250
 
 
+def always(*counters: float) -> Callable[[bool], Counters]:
+    return lambda _: np.array(counters)
+
+
 def test_slices_in_which_nothing_was_done_do_not_spoil_the_interval() -> None:
     pairs = Pairs(random.Random(1))
     for done in (0.0, 0.0, 10.0):
-        pairs.take(lambda _, done=done: np.array([0.1, done]))
+        pairs.take(always(0.1, done))
     found = pairs.compare(slower)
     assert (found.middle, found.low, found.high) == (0.0, 0.0, 0.0)
 
