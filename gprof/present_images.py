@@ -19,7 +19,7 @@ from gprof.sampling.source import Mode, SampleBatch
 from symbols.extra_image import ExtraImage
 from symbols.extra_images import ExtraImages
 from symbols.memory import Memory
-from symbols.space import AddressSpace, ImageKind
+from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.uefi_listing import UefiListing
 
 #: How often one image is compared, a log looked at, and something that moved looked for.
@@ -72,6 +72,8 @@ class PresentImages:
 
     def forget(self) -> None:
         """The guest was reset: anything may be there, and what had moved may do so again."""
+        listed = {id(image) for image in self._listing.images}
+        self._looked = [looked for looked in self._looked if id(looked.image) not in listed]
         for looked in self._all:
             looked.absent = looked.known = False
             looked.due_ns = 0
@@ -158,19 +160,28 @@ class PresentImages:
         if not any(changed):
             return None
         named = self._named.images
-        listed = [one for one in self._listing.images if not any(_meet(one, two) for two in named)]
+        listed = [
+            one
+            for one in self._listing.images
+            if not any(_meet(one.loaded, two.loaded) for two in named)
+        ]
         known = {id(looked.image): looked for looked in self._looked}
         images = [*listed, *named]
         came = [_Looked(image) for image in images if id(image) not in known]
         self._ever += came
         known_now = known | {id(looked.image): looked for looked in came}
         self._looked = [known_now[id(image)] for image in images]
-        there = [looked.image for looked in known.values() if not looked.absent]
         if not came and len(images) == len(known):
             return None
-        overlap = any(_meet(new.image, old) for new in came for old in there)
-        left = len(images) - len(came) < len(known)
-        return heard_ns if overlap or left else 0
+        # One that ends elsewhere is the same: without a file the next one ends it.
+        there = [looked.image.loaded for looked in known.values() if not looked.absent]
+        before = {(old.name, old.start) for old in there}
+        places = {(image.loaded.name, image.loaded.start) for image in images}
+        new = [one.image.loaded for one in came]
+        other = any(
+            _meet(one, old) for one in new if (one.name, one.start) not in before for old in there
+        )
+        return heard_ns if other or not before <= places else 0
 
     def _seek(self, strangers: list[int], memory: Callable[[], Memory]) -> int | None:
         """Whether an image runs where nothing is known to be: it has moved itself."""
@@ -218,8 +229,8 @@ def _inside(batch: SampleBatch, image: ExtraImage) -> NDArray[np.bool_]:
     return found
 
 
-def _meet(one: ExtraImage, two: ExtraImage) -> bool:
-    return one.loaded.start < two.loaded.end and two.loaded.start < one.loaded.end
+def _meet(one: LoadedImage, two: LoadedImage) -> bool:
+    return one.start < two.end and two.start < one.end
 
 
 def _holds(image: ExtraImage, pc: int) -> bool:

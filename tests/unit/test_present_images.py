@@ -5,6 +5,7 @@ from __future__ import annotations
 import lzma
 import random
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -126,6 +127,11 @@ def test_what_a_firmware_says_it_has_loaded() -> None:
     assert 0 < since <= before
     assert present.in_space(space).image_at(START) is second.loaded
     assert look() is None
+    # Of the last one it was not known where it ends.
+    shorter = replace(second, loaded=replace(second.loaded, end=START + SIZE - 16))
+    log.more = (first, shorter)
+    assert look() == 0
+    assert present.in_space(space).image_at(START) is shorter.loaded
     log.more = ()  # it has started anew
     assert look()
     assert not present.in_space(present.in_space(space)).images
@@ -178,3 +184,6 @@ def test_a_uefi_firmware_is_asked_where_nobody_knows_what_runs() -> None:
     # Its name is known now.
     assert present.look(SampleBatch.empty(), reading, found) is None
     assert asked == 1
+    # After a reset it has loaded nothing yet.
+    present.forget()
+    assert not present.in_space(found).images
