@@ -15,6 +15,9 @@ from symbols.guest_identity import Identity, identity_of
 from symbols.slide import Method, Slide, Verified
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 
+#: What a kernel has loaded, or made at run time.
+_MADE_BY_THE_KERNEL = frozenset({ImageKind.MODULE, ImageKind.GENERATED})
+
 
 def renamed(profile: Profile, given: GivenSymbols) -> tuple[Profile, dict[int, Code]]:
     """The profile with the spaces that the files describe, and the code of its guests.
@@ -50,16 +53,23 @@ def _renamed(
     """A recorded guest by the names of files; the eras of other kernels keep those recorded."""
     spaces: list[AddressSpace] = []
     for era, slide in zip(eras, slides, strict=True):
+        firmware = [image for image in era.images if image.kind is ImageKind.FIRMWARE]
         if slide is not None or (sources and sources.image is None):
-            found = sources.space(slide, BY_NAME.get(guest.architecture))
+            files = sources.space(slide, BY_NAME.get(guest.architecture))
+            images = [*firmware, *files.images]
             if not sources.modules and sources.kallsyms is None:
                 # Of these the files say nothing.
-                for image in era.loaded():
-                    if image.kind in {ImageKind.MODULE, ImageKind.GENERATED}:
-                        found.load(image)
+                images += [image for image in era.loaded() if image.kind in _MADE_BY_THE_KERNEL]
+            found = AddressSpace(images, kernel_half=files.kernel_half)
         else:
+            given = [extra.loaded for extra in sources.extras.images]
+            # Of some only a range was recorded, for want of a file that may be given now.
+            nameless = [image for image in firmware if not image.table]
+            others = [
+                image for image in era.images if image.table or image.kind is not ImageKind.FIRMWARE
+            ]
             found = AddressSpace(
-                [*(extra.loaded for extra in sources.extras.images), *era.images],
+                [*nameless, *given, *others],
                 kernel_half=era.kernel_half,
                 starting=era.starting,
             )
