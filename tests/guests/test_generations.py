@@ -27,6 +27,7 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.stack_reader import StackReader
 from gprof.guest_stacks import unwinding_of
+from gprof.profile.filter import Filter
 from gprof.profile.view import Group, tabulate
 from gprof.sources import Sources
 from symbols.elf import Image
@@ -399,7 +400,10 @@ def test_tasks_are_those_that_the_guest_lists(
             same = (row.task.comm, row.task.kernel_thread) == (there.comm, there.kernel_thread)
             right += row.self_weight * same
             spun += row.self_weight * (row.task.pid == pid)
-    figure(f"tasks by {way}", f"{right}/{told} of {len(profile.samples)}")
+    figure(f"tasks by {way}", f"{right}/{told}")
+    user = tabulate(profile, Filter(modes=frozenset({Mode.USER})), Group.TASK)
+    of_a_task = sum(row.self_weight for row in user.rows if row.task is not None)
+    figure(f"user mode by {way}", f"{of_a_task}/{user.weight} of a task")
     assert right == told
     assert told
     assert spun > 0.05 * len(profile.samples)
