@@ -87,7 +87,8 @@ EXPECTED = {
     "amd64-6.12": Expected(),
     "amd64-sid": Expected(),
     "arm64-6.1": Expected(stacks=1000, same=0.99, patience=600),
-    "arm64-16k-6.12": Expected(stacks=1000, same=0.99, patience=900),
+    # On the way out of the kernel (`ret_to_user`) drgn has no caller: up to one in a hundred.
+    "arm64-16k-6.12": Expected(stacks=1000, same=0.98, patience=900),
     "s390x-6.1": Expected(stacks=1000, same=0.99, described=False, moved=True, patience=600),
     "s390x-6.12": Expected(stacks=1000, same=0.99, moved=True, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
