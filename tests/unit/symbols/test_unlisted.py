@@ -121,6 +121,15 @@ def test_what_lies_before_the_table_is_searched_only_for_what_is_missing(
     assert (memory.lowest < BANNER - 0x1_0000) == (chunks_behind_the_banner > 0)
 
 
+def test_modules_that_come_later_are_searched_for_behind_the_types() -> None:
+    kernel = Kernel()
+    kernel.write(TYPES, types("6.1"))
+    memory = Watched(kernel.memory)
+    before = known().with_data({"linux_banner": BANNER, "__start_BTF": TYPES})
+    assert unlisted_data(memory, before) == {"modules": HEAD}
+    assert memory.lowest > BANNER
+
+
 def test_a_hole_is_asked_about_once() -> None:
     memory = Watched(Kernel().memory)
     assert unlisted_data(memory, known())["modules"] == HEAD
