@@ -140,8 +140,10 @@ def progress(profile: Profile) -> str:
 
 def tell_end(profile: Profile, path: Path | None) -> None:
     """Say on stderr what was taken, what it cost, and what to do next."""
+    from gprof.export.notes import told
+
     facts = profile.facts
-    for note in facts.notes:
+    for note in told(facts.notes):
         click.echo(note, err=True)
     taken = (
         f"{len(profile.samples)} samples in {facts.covered_ns / 1e9:.1f} s, "

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gprof.export.notes import told
 from gprof.profile.profile import Guest, Profile
 from gprof.sampling.source import SourceFacts
 from symbols.names import printable
@@ -40,7 +41,7 @@ def heading(profile: Profile, samples: int) -> list[str]:
         lines.append(_host(facts))
     if facts.endings:
         lines += _stacks(facts)
-    return lines + [f"note     {printable(note)}" for note in facts.notes]
+    return lines + [f"note     {note}" for note in told(facts.notes)]
 
 
 def describe(guest: Guest) -> str:

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from gprof.export.caption import subtitle_of, title_of
 from gprof.export.flamegraph import colour
+from gprof.export.notes import told
 from gprof.profile.prefix_tree import prefix_tree
 from gprof.profile.profile import Profile
 from gprof.profile.traces import Traces
@@ -77,7 +78,7 @@ def page_data(profile: Profile, found: Traces, title: str = "") -> dict[str, Any
     return {
         "title": title_of(profile, title),
         "subtitle": subtitle_of(profile, found.weight),
-        "notes": [printable(note) for note in profile.facts.notes],
+        "notes": told(profile.facts.notes),
         "total": found.weight,
         "frames": {
             "name": [name for name, _, _ in tree.frames],
