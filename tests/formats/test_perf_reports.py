@@ -35,7 +35,7 @@ OTHER_NAMES = {
     "memcpy": "__memcpy",
     "__crc32c_le": "__crc32c_le_base",
     "__irqentry_text_start": "irq_entries_start",
-    "__irqentry_text_end": "swapgs_restore_regs_and_return_to_usermode",
+    "__irqentry_text_end": "common_interrupt_return",
     "__cpuidle_text_start": "default_idle",
 }
 ALONE = ("guest-kallsyms", "x-pid", "zstd-g", "pipe-zstd", "x-mixed")
