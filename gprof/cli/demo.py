@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from gprof.cli.options import PATH, POSITIVE, LiveOptions, call_graph_option
+from gprof.cli.terminal import can_draw
 
 if TYPE_CHECKING:
     from gprof.recording.writer import Writer
@@ -39,7 +40,7 @@ def command(
     from gprof.guest.demo import qemu_available
     from gprof.recording.writer import Writer
 
-    plain = plain or not sys.stdout.isatty() or not sys.stdin.isatty()
+    plain = plain or not can_draw(sys.stdout, sys.stdin)
     if plain and duration is None:
         duration = _PLAIN_DURATION
     writer = None

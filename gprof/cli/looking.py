@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from gprof.annotator import Annotator
 from gprof.cli.ending import ending_gently
 from gprof.cli.source_options import annotator_of
+from gprof.cli.terminal import can_draw
 from gprof.live import Live, Session
 from symbols.memory import Memory
 from symbols.source_tree import SourceTree
@@ -44,7 +45,7 @@ def look(
         GprofError: how the session failed.
     """
     live = session if isinstance(session, Live) else None
-    if plain or not sys.stdout.isatty() or not sys.stdin.isatty():
+    if plain or not can_draw(sys.stdout, sys.stdin):
         _print(session, live, budget_percent)
     else:
         annotator = annotator_of(code, tree)

@@ -12,6 +12,7 @@ from gprof.attach import attach
 from gprof.cli.ending import ending_gently
 from gprof.cli.finding import find
 from gprof.cli.options import LiveOptions
+from gprof.cli.terminal import can_draw
 from gprof.cli.waiting import telling_if_slow
 from gprof.followed_guest import FollowedGuest
 from gprof.guest.address import Address
@@ -111,7 +112,7 @@ def run_with_progress(live: Live) -> None:
     Raises:
         GprofError: the session failed; everything until then is written.
     """
-    terminal = sys.stderr.isatty()
+    terminal = can_draw(sys.stderr)
     with ending_gently(live):
         live.start()
         while not live.wait(0.25):

@@ -113,7 +113,8 @@ class TextTable(_Choice):
 
     def _rows(self, table: Table, guests: Mapping[int, Guest], *, tasks: bool) -> list[str]:
         if not table.rows:
-            return ["# no samples"]
+            others = "; --group comm tells the tasks that there are" if self.chosen.tasks else ""
+            return [f"# no samples{others}"]
         shown = table.rows[: self.limit]
         count = "Samples" if table.weight == table.samples else "Weight"
         digits = max(len(count), *(len(str(row.self_weight)) for row in shown), 0)

@@ -16,6 +16,7 @@ from gprof.export.exporter import Exporter
 from gprof.export.folded import Folded
 from gprof.export.table import CsvTable, JsonTable, TextTable, remedy, sort_keys
 from gprof.guest.vcpu_threads import VcpuTime
+from gprof.profile.filter import Filter
 from gprof.profile.profile import Guest, Profile
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.profile.view import Group, SortKey, tabulate
@@ -147,7 +148,9 @@ def test_rows_fit_into_the_terminal(width: int, group: Group) -> None:
 
 def test_an_empty_profile_has_no_rows() -> None:
     profile = synthetic(0)
-    assert "# no samples" in TextTable().text(profile)
+    assert "# no samples\n" in TextTable().text(profile)
+    nobody = TextTable(chosen=Filter(tasks=("nobody",))).text(synthetic(100))
+    assert "# no samples; --group comm tells the tasks that there are\n" in nobody
     assert json.loads(written(JsonTable(), profile))["rows"] == []
     assert written(CsvTable(), profile).count("\n") == 1
     assert written(Folded(), profile) == ""
