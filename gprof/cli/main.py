@@ -7,6 +7,7 @@ import gc
 import importlib
 import os
 import sys
+from pathlib import Path
 
 import click
 
@@ -90,6 +91,7 @@ def cli() -> None:
 def main() -> int:
     """Run the command line and return the exit code."""
     _look_for_garbage_later()
+    _open_what_is_closed()
     try:
         result = cli.main(standalone_mode=False)
         sys.stdout.flush()
@@ -139,6 +141,13 @@ def _look_for_garbage_later() -> None:
 
     gc.callbacks.append(begin)
     gc.set_threshold(_MANY_OBJECTS)
+
+
+def _open_what_is_closed() -> None:
+    """Put the null device where who started us has closed stdin, stdout or stderr."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, Path(os.devnull).open(mode, encoding="utf-8"))  # noqa: SIM115 - it stays
 
 
 def _write_no_more() -> None:

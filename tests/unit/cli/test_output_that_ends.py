@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shlex
 import subprocess
 import sys
 
@@ -47,6 +48,18 @@ def test_a_full_disk_is_told(words: tuple[str, ...]) -> None:
         "gprof: what was to be printed cannot be written: No space left on device",
         "Free some space, or send it to another place.",
     ]
+
+
+@pytest.mark.parametrize("closed", [">&-", "2>&-", ">&- 2>&-", "<&- >&- 2>&-"])
+def test_what_is_closed_is_no_failure(closed: str) -> None:
+    program = shlex.join([sys.executable, "-m", "gprof", *COMMANDS[1]])
+    ran = subprocess.run(
+        ["/bin/sh", "-c", f"{program} {closed}"],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        timeout=PATIENCE,
+        check=False,
+    )
+    assert ran.returncode == 0
 
 
 @pytest.mark.parametrize("words", COMMANDS, ids=lambda words: words[0])
