@@ -87,7 +87,7 @@ class ExtraImage:
             return None
         at = place + address - begin
         first, end = _extent(ours, memory, at, address)
-        if end - first < min(_LEAST, size // 2):
+        if not first <= at < end or end - first < min(_LEAST, size // 2):
             return None
         start = address - at + first
         if not 0 <= start < start + end - first <= _WRAP:

@@ -39,7 +39,7 @@ class FirmwareLog:
         self._folders = tuple(folders)
         self._reader = LogReader()
         self._offset = 0
-        self._placed: dict[tuple[FirmwareModule, int], tuple[ExtraImage, ...]] = {}
+        self._placed: dict[FirmwareModule, tuple[ExtraImage, ...]] = {}
 
     @property
     def recognized(self) -> bool:
@@ -69,14 +69,15 @@ class FirmwareLog:
         modules = self._reader.modules
         starts = sorted(module.start for module in modules)
         before, self.images = self.images, ()
-        kept: dict[tuple[FirmwareModule, int], tuple[ExtraImage, ...]] = {}
+        placed_before, self._placed = self._placed, {}
         for module in modules:
             following = bisect.bisect_right(starts, module.start)
             end = min([module.start + _MODULE, _WRAP, *starts[following : following + 1]])
-            key = (module, end)
-            kept[key] = self._placed.get(key) or self._images(module, end)
-            self.images += kept[key]
-        self._placed = kept
+            images = placed_before.get(module)
+            if images is None or (_is_bare(images) and images[0].loaded.end != end):
+                images = self._images(module, end)
+            self._placed[module] = images
+            self.images += images
         # They are what they were if they are the same objects: their tables are large.
         return list(map(id, before)) != list(map(id, self.images))
 
@@ -88,6 +89,11 @@ class FirmwareLog:
         return (ExtraImage(LoadedImage(name, ImageKind.FIRMWARE, module.start, end)),)
 
 
+def _is_bare(images: tuple[ExtraImage, ...]) -> bool:
+    """Whether nothing is known of a module but where it begins."""
+    return len(images) == 1 and images[0].loaded.table is None
+
+
 def images_of(
     module: FirmwareModule, folders: Sequence[BuildFolder], beside: Path | None = None
 ) -> tuple[ExtraImage, ...]:
@@ -97,5 +103,7 @@ def images_of(
         return ()
     image, slide = found
     pieces = placed(image, (image.text_ranges[0][0] + slide) % _WRAP)
-    name = module.name or pieces[0].name
-    return tuple(ExtraImage(replace(p, name=name), SlidMemory(image, slide)) for p in pieces)
+    return tuple(
+        ExtraImage(replace(piece, name=module.name or piece.name), SlidMemory(image, slide))
+        for piece in pieces
+    )
