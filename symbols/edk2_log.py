@@ -75,6 +75,9 @@ class LogReader:
         self.modules: tuple[FirmwareModule, ...] = ()
         self.recognized = False
         self._rest = b""
+        self._found: dict[int, FirmwareModule] = {}  # by where they begin
+        self._by_text: dict[int, int] = {}  # where they begin
+        self._of_file: dict[str, FirmwareModule] = {}  # by name: of what only the file was told
 
     def feed(self, piece: bytes) -> None:
         """Take what the log has more; a line counts when it has ended."""
@@ -84,22 +87,40 @@ class LogReader:
         if newline:
             self._take(lines)
 
-    def end(self) -> None:
-        """Take the last line too, which has no end."""
-        self.feed(b"\n")
-
     def _take(self, lines: bytes) -> None:
-        found = {module.start: module for module in self.modules}
         for match in _LINE.finditer(lines):
             self.recognized = True
             if match["start"] is not None:
-                found.clear()
+                self._found.clear()
+                self._by_text.clear()
+                self._of_file.clear()
             elif match["gone"] is not None:
-                gone = int(match["gone"], 16)
-                found = {at: module for at, module in found.items() if module.text != gone}
+                self._found.pop(self._by_text.pop(int(match["gone"], 16), -1), None)
             else:
-                _add(found, _module(match))
-        self.modules = tuple(found.values())
+                self._add(_module(match))
+        self.modules = tuple(self._found.values())
+
+    def _add(self, module: FirmwareModule) -> None:
+        """Add what a line tells; of one module several may tell."""
+        found = self._found
+        if module.path:
+            self._of_file[module.name] = module
+        else:
+            told = self._of_file.pop(module.name, None)
+            if told is not None and 0 <= told.text - module.address <= _HEADERS:
+                found.pop(told.start, None)
+                module = replace(module, text=told.text, path=told.path)
+        before = found.pop(module.start, None)
+        if before is not None and not module.name and before.entry == module.entry:
+            module = before
+        found[module.start] = module
+        if module.text:
+            self._by_text[module.text] = module.start
+        if len(found) > _MOST:
+            del found[next(iter(found))]
+        for some in (self._by_text, self._of_file):
+            if len(some) > _MOST:
+                some.clear()
 
 
 def fixed_modules(text: bytes) -> tuple[FirmwareModule, ...]:
@@ -123,18 +144,3 @@ def _module(match: re.Match[bytes]) -> FirmwareModule:
 
 def _stem(path: str) -> str:
     return printable(PurePosixPath(path).stem)
-
-
-def _add(found: dict[int, FirmwareModule], module: FirmwareModule) -> None:
-    """Add what a line tells; of one module several may tell."""
-    for other in list(found.values()):
-        beside = 0 <= other.text - module.address <= _HEADERS and not module.text
-        if beside and not other.address and other.name == module.name:
-            module = replace(module, text=other.text, path=other.path)
-            del found[other.start]
-    before = found.pop(module.start, None)
-    if before is not None and not module.name and before.entry == module.entry:
-        module = before
-    found[module.start] = module
-    if len(found) > _MOST:
-        del found[next(iter(found))]
