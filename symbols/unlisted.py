@@ -77,7 +77,7 @@ def unlisted_data(memory: Memory, kallsyms: Kallsyms, table: int | None = None) 
     }  # fmt: skip
     text = kallsyms.text[1] // _CHUNK * _CHUNK
     end = min(text + _REACH, (1 << 64) - _CHUNK)
-    start = max(text, table or 0, *known.values()) // _CHUNK * _CHUNK
+    start = min(max(text, table or 0, *known.values()) // _CHUNK * _CHUNK, end)
     found: dict[str, int] = {}
     seen = _search(memory, start, end, {"modules"}, found)
     if "modules" not in found:

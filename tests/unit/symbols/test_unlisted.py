@@ -130,6 +130,14 @@ def test_modules_that_come_later_are_searched_for_behind_the_types() -> None:
     assert memory.lowest > BANNER
 
 
+def test_a_table_that_lies_elsewhere_does_not_lengthen_the_search() -> None:
+    kernel = Kernel()
+    kernel.write(BANNER, bytes(64))
+    memory = Watched(kernel.memory)
+    assert unlisted_data(memory, known(), (1 << 64) - 1) == {"modules": HEAD}
+    assert memory.reads < 100
+
+
 def test_a_hole_is_asked_about_once() -> None:
     memory = Watched(Kernel().memory)
     assert unlisted_data(memory, known())["modules"] == HEAD
