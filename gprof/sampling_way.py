@@ -69,6 +69,8 @@ def source_of(
     if isinstance(machine, MonitoredMachine):
         options = MonitorOptions(hz=hz, vcpus=vcpus, following=following, unstacking=unstacking)
         return MonitorSource(machine, options, weighing=weighing())
+    monitored = attached.monitored
+    hands_over = monitored is not None and monitored.why_no_looks is None
     halting = HaltingOptions(
         hz=hz,
         vcpus=vcpus,
@@ -77,11 +79,10 @@ def source_of(
         stacks_if_cheap=stacks_if_cheap,
         following=following,
         max_latency_ns=max_latency_ns,
-        may_hand_over=attached.monitored is not None,
+        may_hand_over=hands_over,
     )
-    monitored = attached.monitored
     source = HaltingSource(machine, halting, monitored=monitored, weighing=weighing())
-    if monitored is None:
+    if monitored is None or not hands_over:
         return source
     return GentlerSource(
         source,

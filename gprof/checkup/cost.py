@@ -50,7 +50,7 @@ def look_at_cost(
         checks.append(_cost_of_looks(machine, hz))
     elif machine.stub.held:
         return
-    elif attached.monitored is not None:
+    elif attached.monitored is not None and attached.monitored.why_no_looks is None:
         looks = _cost_of_looks(attached.monitored, hz)
         checks.append(replace(looks, name="looks"))
         stops = _cost_by_events(machine, attached.monitored, hz, max_halted)

@@ -396,8 +396,8 @@ def test_stacks_are_those_of_drgn(generation: Generation, taken: Taken, figure: 
 def test_tasks_are_those_that_the_guest_lists(
     generation: Generation, awake: LinuxGuest, figure: Figure, way: str
 ) -> None:
-    if way == "qmp" and awake.kernel.architecture == "riscv64":
-        pytest.skip("of riscv64 the monitor does not show the register that tells the task")
+    if way == "qmp" and awake.kernel.architecture in {"riscv64", "s390x"}:
+        pytest.skip("through the monitor tasks are not told, or of s390x no samples taken")
     with spinning(awake, "spinner") as pid:
         before = listed(awake)
         profile = sampled(awake, way)

@@ -19,7 +19,7 @@ from gprof.guest.process_memory import ProcessMemory, RamRange, ram_ranges
 from gprof.guest.qmp import Qmp
 from gprof.guest.walked_memory import WalkedMemory
 from symbols.memory import MemoryFault
-from symbols.paging import S390xTables
+from symbols.paging import NoTables, S390xTables
 from symbols.tasks import CurrentPlaces
 from tests.qmp_model import QmpModel
 
@@ -171,13 +171,11 @@ def test_the_kernels_view_by_the_vcpus_own_tables(
     machine.close()
 
 
-def test_s390x_has_the_kernel_in_its_home_space(model: QmpModel, ram: Ram, client: Qmp) -> None:
-    # What vcpu 0 runs is elsewhere (C01); vcpu 1 has never begun.
-    said = (FIXTURES / "s390x.txt").read_text()
-    said = said.replace("C01=0000000000000000", "C01=0000000000005003")
-    model.human["info registers -a"] = said.replace(
-        "C13=0000000000000000", "C13=0000000000002000", 1
-    )
+def test_s390x_has_the_kernel_in_its_home_space(
+    model: QmpModel, ram: Ram, client: Qmp, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    roots = {"cr1": 0x5003, "cr13": 0x2000}
+    monkeypatch.setattr(MonitoredMachine, "register", lambda _, name: roots[name])
     model.commands["query-target"] = {"arch": "s390x"}
     for place, entry in ((0x2000 + 8 * 3, 0x4000), (0x4000 + 8 * 5, 0x1000)):
         ram.store(place, int.from_bytes(entry.to_bytes(8, "big"), "little"))
@@ -187,7 +185,25 @@ def test_s390x_has_the_kernel_in_its_home_space(model: QmpModel, ram: Ram, clien
     assert machine.memory.read(0x30_5010, 3) == b"\xef\xcd\xab"
     assert machine.tables() == [S390xTables(0x2000)]
     assert machine.follow_tasks(CurrentPlaces(lowcore=0x340))
-    assert not machine.stops_it
+    roots["cr13"] = 0
+    assert machine.tables() == [NoTables()]
+    machine.close()
+
+
+@pytest.mark.parametrize("enabled", [True, False])
+def test_an_emulated_s390x_that_runs_is_not_asked_for_registers(
+    model: QmpModel, ram: Ram, client: Qmp, monkeypatch: pytest.MonkeyPatch, enabled: bool
+) -> None:
+    model.commands["query-target"] = {"arch": "s390x"}
+    model.commands["query-kvm"] = {"enabled": enabled, "present": True}
+    model.human["info registers -a"] = (FIXTURES / "s390x.txt").read_text()
+    machine = MonitoredMachine(client)
+    if enabled:
+        assert machine.sample((0, 1)).sampled[0].state is not None
+    else:
+        with pytest.raises(TargetError, match="may end"):
+            machine.sample((0, 1))
+    assert ("info registers -a" in model.seen) == enabled
     machine.close()
 
 
