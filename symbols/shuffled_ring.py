@@ -22,6 +22,8 @@ _LINKS = 16
 #: So many modules tell as much as all do.
 ASKED = 128
 _AREA = 4 << 30
+#: Where x86-64 has them (Documentation/arch/x86/x86_64/mm.rst); its kernel may begin there too.
+_X86_MODULES = 0xFFFF_FFFF_A000_0000, 0xFFFF_FFFF_FF00_0000
 _WRAP = 1 << 64
 _IN_A_NAME = np.frombuffer(bytes(bool(NAME_FORM.fullmatch(bytes([i, 0]))) for i in range(256)), "?")
 
@@ -48,35 +50,30 @@ def shuffled_ring(memory: Memory, head: int) -> ModuleRing | None:
 
 
 def shuffled_heads_in(
-    memory: Memory, data: bytes, start: int, beyond: tuple[int, int]
+    memory: Memory, data: bytes, start: int, kernel: tuple[int, int]
 ) -> list[int]:
-    """Addresses at which the head of a list may be whose first entry lies outside of the kernel.
+    """Addresses at which the head of a list may be whose first entry is where modules are.
 
-    Modules are loaded near the kernel, which reaches them with instructions that span 2 or 4 GiB;
-    what is allocated lies elsewhere.
+    Of x86-64 alone, which has an area for modules and nothing else. Elsewhere devices are mapped
+    among them, and to read a device may change what it does.
 
     Args:
         memory: the guest's, in which 16 bytes of each first entry are read.
         data: what was read of it, whole words of 8 bytes.
         start: address of `data`.
-        beyond: a range that holds the kernel, in which no module is.
+        kernel: a range that holds the kernel itself, in which no module is.
     """
-    heads, spans, orders = [], [], []
-    low, high = (np.uint64(end) for end in beyond)
-    for order in "<>":
-        words = np.frombuffer(data, order + "u8").astype(np.uint64)
-        distance = np.maximum(words, low) - np.minimum(words, low)
-        links = (words % np.uint64(8) == 0) & (distance < np.uint64(_AREA))
-        links &= (words < low) | (words >= high)
-        for i in np.flatnonzero(links[:-1] & links[1:]).tolist():
-            heads.append(start + 8 * i)
-            spans.append((int(words[i]), _LINKS))
-            orders.append(order)
-    entries = gather(memory, spans)
+    words = np.frombuffer(data, "<u8")
+    low, high, first, end = (np.uint64(edge) for edge in (*_X86_MODULES, *kernel))
+    links = (words % np.uint64(8) == 0) & (words >= low) & (words < high)
+    links &= (words < first) | (words >= end)
+    found = np.flatnonzero(links[:-1] & links[1:]).tolist()
+    heads = [start + 8 * i for i in found]
+    entries = gather(memory, [(int(words[i]), _LINKS) for i in found])
     return [
         head
-        for head, order, entry in zip(heads, orders, entries, strict=True)
-        if entry is not None and struct.unpack(order + "2Q", entry)[1] == head
+        for head, entry in zip(heads, entries, strict=True)
+        if entry is not None and struct.unpack("<2Q", entry)[1] == head
     ]
 
 
@@ -93,11 +90,15 @@ def _links(memory: Memory, head: int, order: str) -> list[int]:
         following, previous = form.unpack(entry)
         if at == head:
             last = previous
-        elif previous != before or at % 8 or abs(at - found[0]) >= _AREA:
+        elif previous != before:
             return []
         if following == head:
             return found if at == last else []
         if len(found) >= MOST_MODULES or not REACH <= following < _WRAP - REACH:
+            return []
+        # Looked at before it is read: what lies elsewhere may be a device.
+        first = found[0] if found else following
+        if following % 8 or abs(following - first) > _AREA:
             return []
         found.append(following)
         before, at = at, following
