@@ -37,7 +37,7 @@ _OVERLAP = 64
 _WORD = 8
 #: A list of modules may change while it is walked.
 _ATTEMPTS = 3
-#: Lists that begin where modules are, which are followed where none has the usual form.
+#: Lists that begin where modules are; they are followed where none has the usual form.
 _MOST_LISTS = 1024
 
 _BANNER = re.compile(rb"Linux version [0-9]")
@@ -83,7 +83,7 @@ def unlisted_data(memory: Memory, kallsyms: Kallsyms, table: int | None = None) 
     if "modules" not in found:
         kernel = kallsyms.text[0], end
         heads = (head for at, data in seen for head in shuffled_heads_in(memory, data, at, kernel))
-        # Of a kernel that shuffles its structures, whose modules have to prove more.
+        # Those of a kernel that shuffles its structures have to prove more.
         some = itertools.islice(heads, _MOST_LISTS)
         proven = next((head for head in some if types_of_modules(memory, head)), None)
         if proven is not None:
