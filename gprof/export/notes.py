@@ -7,7 +7,8 @@ from collections.abc import Iterable
 
 from symbols.names import printable
 
-_NUMBER = re.compile(r"[0-9]+(?:\.[0-9]+)?")
+#: Not what belongs to a name, such as ext4.
+_NUMBER = re.compile(r"\b[0-9]+(?:\.[0-9]+)?\b")
 
 
 def told(notes: Iterable[str]) -> list[str]:

@@ -16,6 +16,7 @@ def test_of_notes_that_differ_in_numbers_the_last_one_is_told() -> None:
 
 def test_what_is_said_once_stays_as_it_is() -> None:
     assert told([]) == []
+    assert told(["No ext3.", "No ext4."]) == ["No ext3.", "No ext4."]
     assert told(["1 of 2", "a\x1b[31m", "1 in 2"]) == ["1 of 2", r"a\x1b[31m", "1 in 2"]
 
 
