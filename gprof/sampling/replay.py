@@ -10,6 +10,7 @@ from typing import Protocol
 
 import numpy as np
 
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.sampling.source import COLUMN_TYPES, SampleBatch, SourceFacts
 
 #: How much recorded time goes into one batch.
@@ -109,6 +110,11 @@ class Replay:
             late=int(facts.late * played),
             errors=int(facts.errors * played),
             lost=int(facts.lost * played),
+            endings={name: int(count * played) for name, count in facts.endings.items()},
+            vcpu_times={
+                vcpu: VcpuTime(int(time.ran_ns * played), int(time.waited_ns * played))
+                for vcpu, time in facts.vcpu_times.items()
+            },
         )
 
     def close(self) -> None:

@@ -6,6 +6,7 @@ import json
 import struct
 import tomllib
 from collections.abc import Iterator
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,13 @@ from elftools.elf.elffile import ELFFile
 from elftools.elf.sections import NoteSection, Symbol, SymbolTableSection
 
 from gprof.errors import GprofError
+from gprof.export.folded import Folded
+from gprof.given_symbols import GivenSymbols
 from gprof.guest.demo import DemoGuest, demo_file
+from gprof.inputs import load
+from gprof.profile.filter import Filter
+from gprof.profile.view import tabulate
+from gprof.sampling.source import Mode
 
 REPOSITORY = Path(__file__).resolve().parents[3]
 
@@ -99,6 +106,21 @@ def test_image_is_what_the_emulator_and_the_profiler_need(
     assert isinstance(notes, NoteSection)
     kinds = {f"{note['n_name']} {note['n_type']}" for note in notes.iter_notes()}
     assert kinds == {"GNU NT_GNU_BUILD_ID", "Xen 18"}  # 18: the PVH entry
+
+
+def test_the_recording_shows_who_calls_whom(shares: dict[str, Any]) -> None:
+    profile = load(demo_file("demo.gprof"), GivenSymbols.of()).profile
+    awake = Filter(modes=frozenset(Mode) - {Mode.IDLE})
+    table = tabulate(profile, awake)
+    total = {row.symbol: table.percent(row.total_weight) for row in table.rows}
+    own = {row.symbol: table.percent(row.self_weight) for row in table.rows}
+    for caller, share in shares["callers_percent"].items():
+        assert total[caller] == pytest.approx(share, abs=5)
+        assert own[caller] < 1
+    chain = "start_kernel;run_rounds;do_work;flush_journal;checksum_blocks "
+    folded = BytesIO()
+    Folded(chosen=awake).write(profile, folded)
+    assert any(chain in line for line in folded.getvalue().decode().splitlines())
 
 
 def test_bundle_is_packed_into_the_wheel() -> None:

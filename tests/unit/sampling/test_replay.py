@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from threading import Event, Thread
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from gprof.guest.vcpu_threads import VcpuTime
 from gprof.sampling.replay import Replay
 from gprof.sampling.source import SampleBatch, Source, SourceFacts
 from tests.profiles import synthetic
@@ -86,6 +88,26 @@ def test_facts_grow_with_what_was_played() -> None:
     taken = [source.facts().taken for _ in source.batches()]
     assert taken == sorted(taken)
     assert 0 < taken[0] < taken[-1]
+
+
+def test_times_of_the_host_and_stacks_grow_too() -> None:
+    fake, profile = Time(), synthetic(400)
+    covered = 10**10
+    facts = replace(
+        profile.facts,
+        covered_ns=covered,
+        vcpu_times={0: VcpuTime(covered // 2, covered // 4)},
+        endings={"bottom": 300, "unreadable": 100},
+    )
+    source = Replay(replace(profile, facts=facts), clock=fake.clock, wait=fake.wait)
+    for _ in source.batches():
+        now = source.facts()
+        # Shares of the time, at each moment those of the whole recording.
+        assert now.ran_percent == pytest.approx(50, abs=1)
+        assert now.steal_percent == pytest.approx(25, abs=1)
+        assert sum(now.endings.values()) <= 400
+    assert source.facts().vcpu_times == facts.vcpu_times
+    assert source.facts().endings == facts.endings
 
 
 def test_close_ends_a_wait_at_once() -> None:
