@@ -33,7 +33,7 @@ class Interval:
     high: float
 
     def __str__(self) -> str:
-        return f"{self.middle:.2f} ({self.low:.2f} to {self.high:.2f})"
+        return f"{self.middle:.1f} ({self.low:.1f} to {self.high:.1f})"
 
     def holds(self, most: float) -> str:
         """Whether the figure keeps to a target, as far as the whole interval says so."""

@@ -13,8 +13,10 @@ memory. No budget holds a way back.
 clock on the wall, and its 95 % confidence interval. A target is met or missed where the whole
 interval says so. What it consists of, by the host's account of the vcpu's thread:
 
-- `stood`: points of time in which it did not want a processor: it was halted, or waited for a disk.
-- `waited`: points of time in which it wanted one, and others had them.
+- `off cpu`: points of time in which it had no processor of the host, with an interval: what the
+  host's speed of the moment does not touch. Of these
+  - `stood`: it did not want one: it was halted, or waited for a disk,
+  - `waited`: it wanted one, and others had them.
 - `per cpu`: how much more time of a processor the same work took.
 
 `gprof` and `QEMU` are the time of a processor that a sample costs: of this process, and of QEMU's
@@ -181,17 +183,22 @@ def slower(without: Counters, within: Counters) -> Counters:
     return _more(TIME, without, within)
 
 
+def off_cpu(without: Counters, within: Counters) -> Counters:
+    """In how much more of the time there was no processor, points of a hundred."""
+    return 100 * (without[..., RAN] / without[..., TIME] - within[..., RAN] / within[..., TIME])
+
+
 def _more(of: int, without: Counters, within: Counters) -> Counters:
     return 100 * (within[..., of] / within[..., DONE] * without[..., DONE] / without[..., of] - 1)
 
 
-_COLUMNS = "{:<13}{:>6} {:<8}{:>4}{:>8}{:>7}{:>26}{:>7}{:>8}{:>9}{:>8}{:>6}  {}"
+_COLUMNS = "{:<13}{:>5} {:<8}{:>4}{:>8}{:>6}{:>24}{:>24}{:>7}{:>8}{:>9}{:>7}{:>6}  {}"
 HEADING = "\n".join(
     _COLUMNS.format(*words).rstrip()
     for words in (
-        ("work", "vcpus", "way", "Hz", "reached", "pairs", "slower", "stood", "waited", "per cpu",
-         "gprof", "QEMU", ""),
-        ("", "", "", "", "Hz", "", "%", "%", "%", "%", "µs", "µs", ""),
+        ("work", "vcpus", "way", "Hz", "reached", "pairs", "slower", "off cpu", "stood", "waited",
+         "per cpu", "gprof", "QEMU", ""),
+        ("", "", "", "", "Hz", "", "%", "points", "points", "points", "%", "µs", "µs", ""),
     )
 )  # fmt: skip
 
@@ -199,16 +206,14 @@ HEADING = "\n".join(
 def told(row: Row, pairs: Pairs) -> str:
     """A row of the table."""
     without, within = pairs.sums
-    found = pairs.compare(slower)
-    shares = [slices / slices[TIME] for slices in (without, within)]
-    added = shares[1] - shares[0]
-    stood = -(added[RAN] + added[WAITED])
+    added = within / within[TIME] - without / without[TIME]
+    found, lost = pairs.compare(slower), pairs.compare(off_cpu)
     taken = within[SAMPLES]
-    own, others = (
+    costs = [
         f"{1e6 * added[of] * within[TIME] / taken:.0f}" if taken else "" for of in (GPROF, QEMU)
-    )
+    ]
     verdict = ""
-    if row.hz == min(RATES) and row.vcpus == 1:
+    if row.hz == RATES[0] and row.vcpus == 1:
         target = TARGETS[row.way]
         verdict = f"target {target:g}: {found.holds(target)}"
     return _COLUMNS.format(
@@ -216,14 +221,14 @@ def told(row: Row, pairs: Pairs) -> str:
         row.vcpus,
         row.way,
         f"{row.hz:.0f}" if row.hz else "none",
-        f"{taken / within[TIME]:.0f}",
+        f"{taken / within[TIME]:.0f}" if row.hz else "",
         len(pairs),
         str(found),
-        f"{100 * stood:.2f}",
+        str(lost),
+        f"{lost.middle - 100 * added[WAITED]:.2f}",
         f"{100 * added[WAITED]:.2f}",
         f"{float(_more(RAN, without, within)):.2f}",
-        own,
-        others,
+        *costs,
         verdict,
     ).rstrip()
 
