@@ -19,8 +19,11 @@ from tests.guests.own_kernel import Variant, build_kernel
 # The first run builds the kernels.
 pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(4 * 3600)]
 
-#: No types; the kernel's table lists its data.
-VARIANTS = (Variant("6.12-listed", "plain", ("CONFIG_KALLSYMS_ALL=y",)),)
+#: A kernel's table lists its data, or its functions alone.
+VARIANTS = (
+    Variant("6.12-listed", "plain", ("CONFIG_KALLSYMS_ALL=y",)),
+    Variant("6.12-unlisted", "plain", ("CONFIG_KALLSYMS_ALL=n",)),
+)
 #: A function of a module, as the guest lists it.
 _FUNCTION = re.compile(r"^([0-9a-f]{16}) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
 
