@@ -70,7 +70,24 @@ _LENGTHS: dict[str, Callable[[int], int]] = {
     "riscv64": lambda first: 4 if first & 3 == 3 else 2,
     "riscv32": lambda first: 4 if first & 3 == 3 else 2,
 }
+#: Instructions of x86 without operands that kernels have and capstone 5 lacks: Intel SDM, volume 2,
+#: and the TDX module's specification; AMD APM, volume 3.
+_X86_UNKNOWN = {
+    b"\x0f\x01\xe8": "serialize",
+    b"\x0f\x01\xc6": "wrmsrns",
+    b"\x0f\x01\xfd": "rdpru",
+    b"\x0f\x01\xfe": "invlpgb",
+    b"\x0f\x01\xff": "tlbsync",
+    b"\x66\x0f\x01\xcc": "tdcall",
+    b"\xf2\x0f\x01\xe8": "xsusldtrk",
+    b"\xf2\x0f\x01\xe9": "xresldtrk",
+    b"\xf2\x0f\x01\xfe": "rmpupdate",
+    b"\xf2\x0f\x01\xff": "pvalidate",
+    b"\xf3\x0f\x01\xfe": "rmpadjust",
+    b"\xf3\x0f\x01\xff": "psmash",
+}
 _RELATIVE = {"riscv64", "riscv32"}  # capstone 5 gives the distance, not the address
+_X86 = {"x86_64", "i386", "i8086"}
 _BITS_32 = {"i386", "i8086", "riscv32"}
 
 
@@ -98,8 +115,11 @@ def disassemble(
         SymbolsError: the architecture is unknown.
     """
     decoder = _decoder(architecture, syntax, little_endian)
+    names = _X86_UNKNOWN if architecture in _X86 else {}
     found = [
-        Instruction(
+        Instruction(i.address, i.size, bytes(i.bytes), names[bytes(i.bytes)], "")
+        if bytes(i.bytes) in names
+        else Instruction(
             i.address,
             i.size,
             bytes(i.bytes),
@@ -146,6 +166,7 @@ def _decoder(architecture: str, syntax: Literal["att", "intel"], little_endian: 
     if length_at is not None:
         decoder.skipdata_setup = (".byte", _skipper(length_at), None)
     if machine == cs.CS_ARCH_X86:
+        decoder.skipdata_setup = (".byte", _skip_x86, None)
         decoder.syntax = cs.CS_OPT_SYNTAX_ATT if syntax == "att" else cs.CS_OPT_SYNTAX_INTEL
     return decoder
 
@@ -156,6 +177,11 @@ def _skipper(length_at: Callable[[int], int]) -> Callable[[Any, int, int, Any], 
         return length if offset + length <= size else 0
 
     return skip
+
+
+def _skip_x86(code: Any, size: int, offset: int, _: Any) -> int:
+    there: bytes = code[offset : min(offset + 4, size)]
+    return next((len(known) for known in _X86_UNKNOWN if there.startswith(known)), 1)
 
 
 def _target(instruction: Any, architecture: str) -> int | None:

@@ -80,6 +80,26 @@ def test_bytes_that_are_no_instruction() -> None:
     assert (found[2].mnemonic, found[2].code) == (".byte", b"\xc0\x03")
 
 
+def test_instructions_that_capstone_lacks_are_objdumps(tmp_path: Path) -> None:
+    if shutil.which("objdump") is None:
+        pytest.skip("objdump is not installed (apt-get install binutils)")
+    kernels = ("0f01e8 0f01c6 0f01fd 0f01fe 0f01ff 660f01cc f20f01e8 f20f01e9 f20f01fe f20f01ff "
+               "f30f01fe f30f01ff 90 0f01e8 c3")  # fmt: skip
+    code = bytes.fromhex(kernels)
+    path = tmp_path / "code"
+    path.write_bytes(code)
+    printed = subprocess.run(
+        ["objdump", "-D", "-w", "-b", "binary", "-mi386:x86-64", path],
+        check=True, capture_output=True, text=True,
+    ).stdout  # fmt: skip
+    theirs = re.findall(r"^\s*([0-9a-f]+):\t.*\t(\w+) *$", printed, re.MULTILINE)
+    found = disassemble(code, 0, "x86_64")
+    ours = [(f"{one.address:x}", one.mnemonic.removesuffix("q")) for one in found]
+    assert ours == theirs
+    assert len(ours) == 15
+    assert disassemble(code[:2], 0, "x86_64")[-1].mnemonic == ".byte"
+
+
 def test_capstone_is_imported_only_when_needed() -> None:
     code = (
         "import sys; import symbols.disassembly as d; assert 'capstone' not in sys.modules;"
