@@ -120,6 +120,15 @@ class Attached:
         return self.reader.memory
 
     @property
+    def reads_ram_alone(self) -> bool:
+        """Whether a read, wherever it goes, meets nothing but RAM.
+
+        Through the stub it may meet a device, which can change what that does, and has ended QEMU
+        (7.2, aarch64: the interrupt controller asks which vcpu reads it, and it is none).
+        """
+        return self.monitored is not None and self.monitored.reads_ram_alone
+
+    @property
     def known(self) -> KnownKernel:
         """What is known of its kernel by now."""
         return replace(self.known_kernel, anchor=self.reader.anchor())

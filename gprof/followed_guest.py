@@ -101,7 +101,7 @@ class FollowedGuest:
         self._signs: KernelSigns | None = None
         with contextlib.suppress(TargetError):  # who samples it will see that too
             self._signs = KernelSigns.of(attached, self._fresh_memory())
-        self._present = PresentImages(attached.given.extras)
+        self._present = PresentImages(attached.given.extras, seeks_lists=attached.reads_ram_alone)
         self._sought_ns = self._began_ns = time.monotonic_ns()
         self._search_pause_ns = _SEARCH_FIRST_NS
         self._search_due_ns = 0

@@ -57,10 +57,13 @@ class PresentImages:
 
     Args:
         named: the images as they were named, and the logs that name more.
+        seeks_lists: look for the list that a UEFI firmware keeps, all over memory: where reading
+            meets nothing but RAM.
     """
 
-    def __init__(self, named: ExtraImages) -> None:
+    def __init__(self, named: ExtraImages, *, seeks_lists: bool = False) -> None:
         self._named = named
+        self._seeks_lists = seeks_lists
         self._looked = [_Looked(image) for image in named.images]
         self._ever = list(self._looked)
         self._moved: list[_Looked] = []
@@ -153,7 +156,7 @@ class PresentImages:
         """
         heard_ns, self._heard_ns = self._heard_ns, now
         changed = [log.grown() for log in self._named.logs]
-        if asked and now >= self._ask_due_ns:
+        if asked and self._seeks_lists and now >= self._ask_due_ns:
             changed.append(self._listing.read(memory()))
             pause = _ASK_FIRST_NS if changed[-1] else min(2 * self._ask_pause_ns, _ASK_LAST_NS)
             self._ask_pause_ns, self._ask_due_ns = pause, time.monotonic_ns() + pause

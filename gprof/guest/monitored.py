@@ -117,6 +117,11 @@ class MonitoredMachine:
             return f"read out of QEMU's own memory (process {self._process.pid})"
         return "read through the gdbstub, which stops the guest for every read"
 
+    @property
+    def reads_ram_alone(self) -> bool:
+        """Whether its memory is read out of QEMU's own, and no device can be met."""
+        return self._process is not None
+
     def lend(self, machine: Machine) -> None:
         """Give it the same guest through its stub, connected; who made that closes it."""
         self._stub.lend(machine)

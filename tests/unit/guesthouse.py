@@ -78,6 +78,7 @@ class Machine:
         self.now: Memory = BytesMemory([])
         self.run_state = SimpleNamespace(reset_ns=0)
         self.why_packets = None
+        self.reads_ram_alone = True
         self.gone = False
 
     @property

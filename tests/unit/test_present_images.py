@@ -170,12 +170,14 @@ def test_a_uefi_firmware_is_asked_where_nobody_knows_what_runs() -> None:
         asked += 1
         return memory
 
-    present = PresentImages(open_extras([str(FIXTURES)]))
+    paged = SampleBatch.of([METRONOME], time=2, mode=Mode.KERNEL)
+    # Where a read may meet a device, the list is not looked for.
+    assert PresentImages(open_extras([str(FIXTURES)])).look(paged, reading, space) is None
+    present = PresentImages(open_extras([str(FIXTURES)]), seeks_lists=True)
     # SeaBIOS has no paging, and no list.
     bare = SampleBatch.of([METRONOME], time=1, mode=Mode.FIRMWARE)
     assert present.look(bare, reading, space) is None
     assert asked == 0
-    paged = SampleBatch.of([METRONOME], time=2, mode=Mode.KERNEL)
     assert present.look(paged, reading, space) == 0
     found = present.in_space(space)
     at = found.symbol_at(METRONOME)
