@@ -14,6 +14,7 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.stack_reader import StackReader
+from gprof.guest.translated_memory import PhysicalMemory
 from gprof.guest_stacks import unwinding_of
 from gprof.profile.profile import Guest
 from symbols.errors import GprofError, SymbolsError
@@ -176,12 +177,16 @@ class _CurrentTasks:
         self._attached = attached
         self._machine = machine
         self._tasks: Tasks | None = None
+        self._prefixes: dict[int, dict[str, int]] = {}
         try:
             self._structures = attached.structures(attached.reader.fresh_memory())
             self._tasks = Tasks(self._structures)
             address_of = attached.known_kernel.address_of
             self._places = CurrentPlaces.of(address_of, self._structures.btf)
             self._queues = RunQueues(self._structures, address_of)
+            if isinstance(machine, Machine):
+                prefixes = machine.prefixes(self._places)
+                self._prefixes = {vcpu: {"prefix": at} for vcpu, at in prefixes.items()}
         except (SymbolsError, TargetError):
             return  # a guest without types is no failure: nothing is known of its tasks
 
@@ -189,10 +194,17 @@ class _CurrentTasks:
         if self._tasks is None or sampled.state is None:
             return None
         registers = self._machine.all_values(sampled)
+        memory = self._structures.memory
+        if isinstance(self._machine, Machine) and self._machine.architecture.name == "s390x":
+            # What the kernel's tables lead to at 0 is no cpu's: each has its own by its prefix.
+            registers = self._prefixes.get(sampled.vcpu, {}) | registers
+            if "prefix" not in registers:
+                return None
+            memory = PhysicalMemory(self._machine.stub)
         address = current_task(
             self._attached.guest.architecture,
             registers,
-            self._structures.memory,
+            memory,
             self._places,
             user=sampled.state.mode is Mode.USER,
         )

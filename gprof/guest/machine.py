@@ -132,9 +132,9 @@ class Machine:
         """
         self._tasks = None
         if places is not None:
-            self._tasks = CurrentTasks(self.architecture.name, places, self._prefixes(places))
+            self._tasks = CurrentTasks(self.architecture.name, places, self.prefixes(places))
 
-    def _prefixes(self, places: CurrentPlaces) -> dict[int, int]:
+    def prefixes(self, places: CurrentPlaces) -> dict[int, int]:
         """Of s390x: where the lowcore of each vcpu is, by the kernel's list of them.
 
         Its first cpu is QEMU's first, which boots, and the others come in QEMU's order.

@@ -305,7 +305,9 @@ def test_a_dump_of_memory_says_what_the_guest_itself_does(
     told = same = 0
     for vcpu, other in zip(dead["vcpus"], live["vcpus"], strict=True):
         assert other["task"] is None or vcpu["task"] == other["task"]
-        assert set(vcpu["registers"].items()) <= set(other["registers"].items())
+        # The stub does not work out the condition code of s390x, which is in pswm.
+        different = set(vcpu["registers"].items()) - set(other["registers"].items())
+        assert {name for name, _ in different} <= {"pswm"}
         # It lacks the registers that tell an interrupt's handler from what it interrupted.
         if vcpu["frames"][0] == other["frames"][0]:
             told += 1
