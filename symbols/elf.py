@@ -34,7 +34,8 @@ _MOST_HEADERS = 1 << 16
 _SAME_TEXT = 256 << 20
 _LARGEST_READ = 64 << 20
 _LARGEST_NOTES = 1 << 20
-_ARCHITECTURES = {
+#: As the kernel names them.
+ARCHITECTURES = {
     "EM_X86_64": "x86_64",
     "EM_386": "i386",
     "EM_AARCH64": "aarch64",
@@ -227,7 +228,7 @@ class Image:
         self.bits: int = elf.elfclass
         self.little_endian: bool = elf.little_endian
         machine = str(elf["e_machine"])
-        self.architecture = _ARCHITECTURES.get(machine, printable(machine.removeprefix("EM_")))
+        self.architecture = ARCHITECTURES.get(machine, printable(machine.removeprefix("EM_")))
         self.relocatable = elf["e_type"] == "ET_REL"
         self.entry: int = elf["e_entry"]
         sections = self._read_sections(elf)

@@ -14,7 +14,6 @@ from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.stack_reader import StackReader
-from gprof.guest.translated_memory import PhysicalMemory
 from gprof.guest_stacks import unwinding_of
 from gprof.profile.profile import Guest
 from symbols.errors import GprofError, SymbolsError
@@ -177,7 +176,7 @@ class _CurrentTasks:
         self._attached = attached
         self._machine = machine
         self._tasks: Tasks | None = None
-        self._prefixes: dict[int, dict[str, int]] = {}
+        self._prefixes: dict[int, int] = {}
         try:
             self._structures = attached.structures(attached.reader.fresh_memory())
             self._tasks = Tasks(self._structures)
@@ -185,8 +184,7 @@ class _CurrentTasks:
             self._places = CurrentPlaces.of(address_of, self._structures.btf)
             self._queues = RunQueues(self._structures, address_of)
             if isinstance(machine, Machine):
-                prefixes = machine.prefixes(self._places)
-                self._prefixes = {vcpu: {"prefix": at} for vcpu, at in prefixes.items()}
+                self._prefixes = machine.prefixes(self._places)
         except (SymbolsError, TargetError):
             return  # a guest without types is no failure: nothing is known of its tasks
 
@@ -195,12 +193,12 @@ class _CurrentTasks:
             return None
         registers = self._machine.all_values(sampled)
         memory = self._structures.memory
-        if isinstance(self._machine, Machine) and self._machine.architecture.name == "s390x":
+        if self._machine.architecture.name == "s390x":
             # What the kernel's tables lead to at 0 is no cpu's: each has its own by its prefix.
-            registers = self._prefixes.get(sampled.vcpu, {}) | registers
-            if "prefix" not in registers:
+            prefix = registers.get("prefix", self._prefixes.get(sampled.vcpu))
+            if prefix is None:
                 return None
-            memory = PhysicalMemory(self._machine.stub)
+            registers, memory = registers | {"prefix": prefix}, self._machine.physical
         address = current_task(
             self._attached.guest.architecture,
             registers,

@@ -19,7 +19,7 @@ from typing import Any, Literal
 from elftools.elf.elffile import ELFFile
 
 from gprof.errors import FormatError
-from symbols.elf import MALFORMED
+from symbols.elf import ARCHITECTURES, MALFORMED
 from symbols.memory import MemoryFault
 from symbols.names import printable
 
@@ -27,12 +27,7 @@ _AS_ELF = "Write one with QEMU's monitor: dump-guest-memory FILE (without -z, -l
 _MOST_SEGMENTS = 1 << 16
 _LARGEST_NOTES = 16 << 20
 _MOST_NOTES = 1 << 16
-_ARCHITECTURES = {
-    "EM_X86_64": "x86_64",
-    "EM_AARCH64": "aarch64",
-    "EM_S390": "s390x",
-    "EM_RISCV": "riscv64",
-}
+_READ = ("x86_64", "aarch64", "s390x", "riscv64")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +52,7 @@ class CoreFile:
         path: of the dump.
 
     Attributes:
+        shown: its path, safe to show.
         architecture: as the kernel names it.
         order: of the bytes of its words.
         notes: as they stand in the file.
@@ -67,8 +63,7 @@ class CoreFile:
     """
 
     def __init__(self, path: Path) -> None:
-        self.path = path
-        shown = printable(str(path))
+        self.shown = shown = printable(str(path))
         try:
             self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
         except (OSError, ValueError) as error:
@@ -88,13 +83,13 @@ class CoreFile:
             raise FormatError(f"{shown} is no ELF file that can be read", _AS_ELF) from None
         if kind != "ET_CORE":
             raise FormatError(f"{shown} is an ELF file, but no dump of a machine", _AS_ELF)
-        if machine not in _ARCHITECTURES:
+        self.architecture = ARCHITECTURES.get(machine, "")
+        if self.architecture not in _READ:
             raise FormatError(
                 f"{shown} is of {printable(machine)}, whose dumps are not understood",
-                f"gprof reads those of {', '.join(_ARCHITECTURES.values())}; "
+                f"gprof reads those of {', '.join(_READ)}; "
                 "a guest that still runs: gprof dump --gdb.",
             )
-        self.architecture = _ARCHITECTURES[machine]
         self.order = order
         self.notes = tuple(
             note for one in segments if one[0] == "PT_NOTE" for note in self._in_segment(one)
@@ -107,7 +102,7 @@ class CoreFile:
 
     def damaged(self, problem: str) -> FormatError:
         """What to raise where the dump lacks something."""
-        return FormatError(f"{printable(str(self.path))} {problem}", _AS_ELF)
+        return FormatError(f"{self.shown} {problem}", _AS_ELF)
 
     def read(self, address: int, size: int) -> bytes:
         """Bytes of RAM at a physical address; see `symbols.memory.Memory`."""

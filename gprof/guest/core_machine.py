@@ -48,6 +48,11 @@ class CoreMachine:
         """The same memory: here nothing changes."""
         return self.memory
 
+    @property
+    def physical(self) -> Memory:
+        """The guest's RAM."""
+        return self._file
+
     def sampled(self) -> list[Sampled]:
         """Where each vcpu stood, with the registers for unwinding."""
         return [self._sampled(vcpu) for vcpu in self.vcpus]

@@ -56,7 +56,7 @@ def tables_of(
         return _told_by_kernel(core)
     if not found:
         raise FormatError(
-            f"in {core.path} no vcpu has page tables: its guest had not begun to boot",
+            f"in {core.shown} no vcpu has page tables: its guest had not begun to boot",
             "There is nothing to look at in its memory yet.",
         )
     return found, None
@@ -69,7 +69,7 @@ def _told_by_kernel(core: CoreFile) -> tuple[list[PageTables], Vmcoreinfo]:
         if tables is not None and _leads_to(core, tables, told.symbols["_stext"]):
             return [tables], told
     raise FormatError(
-        f"in {core.path} no kernel tells where its page tables are (VMCOREINFO)",
+        f"in {core.shown} no kernel tells where its page tables are (VMCOREINFO)",
         "A dump of this architecture can be read if its guest had booted a Linux with "
         "CONFIG_VMCORE_INFO (before 6.9: CONFIG_CRASH_CORE); one that still runs: "
         "gprof dump --gdb.",

@@ -17,7 +17,7 @@ from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
-from gprof.guest.translated_memory import TranslatedMemory
+from gprof.guest.translated_memory import PhysicalMemory, TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.paging import NoTables, PageTables, S390xTables
 from symbols.slide import Anchor
@@ -74,6 +74,11 @@ class Machine:
         if self.architecture.name == "s390x":
             return TranslatedMemory(self.stub, self._tables)
         return StubMemory(self.stub)
+
+    @property
+    def physical(self) -> PhysicalMemory:
+        """The guest's physical memory as it is now."""
+        return PhysicalMemory(self.stub)
 
     def _tables(self) -> PageTables:
         """The page tables of an s390x kernel: it runs in the home address space."""

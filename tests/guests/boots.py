@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import signal
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +19,7 @@ from symbols.kernel_space import kernel_space
 from symbols.modules import open_modules
 from symbols.space import AddressSpace
 from symbols.table import Symbol
+from tests.command_line import end, started
 from tests.guests.linux import LinuxGuest
 
 #: Seconds after which gprof has noticed what was loaded, on a crowded machine too.
@@ -57,6 +61,21 @@ def _all_named(profile: Profile, truth: AddressSpace, boots: int) -> bool:
     new = profile.samples.time >= eras[boots - 1].since_ns
     _, different = compared(profile, truth, new)
     return all(found is not None for found, _ in different)
+
+
+@contextmanager
+def recorded_by_both(guest: LinuxGuest, folder: Path) -> Iterator[tuple[Path, Path]]:
+    """Two recordings while the context lasts: by stub without a file, by monitor and vmlinux."""
+    by_stub, by_monitor = folder / "stub.gprof", folder / "monitor.gprof"
+    stub = ("--gdb", guest.gdb_address)
+    monitor = ("--qmp", guest.qmp_address, "--guestvmlinux", guest.vmlinux)
+    with (
+        started("record", *stub, "-o", by_stub) as first,
+        started("record", *monitor, "-o", by_monitor) as second,
+    ):
+        yield by_stub, by_monitor
+        assert end(first, signal.SIGINT)[0] == 0
+        assert end(second, signal.SIGINT)[0] == 0
 
 
 def check_boot(profile: Profile, truth: AddressSpace, ours: NDArray[np.bool_]) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import gzip
 import re
 import shutil
-import signal
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -15,8 +14,13 @@ import pytest
 from gprof.profile.profile import Profile
 from gprof.recording.reader import read
 from symbols.space import AddressSpace
-from tests.command_line import end, started
-from tests.guests.boots import await_names, check_boot, compared, what_the_guest_says
+from tests.guests.boots import (
+    await_names,
+    check_boot,
+    compared,
+    recorded_by_both,
+    what_the_guest_says,
+)
 from tests.guests.conftest import Bootable
 from tests.guests.recordings import await_more
 from tests.guests.resetting import ResettingGuest
@@ -112,23 +116,15 @@ def check_names(profile: Profile, before: AddressSpace, after: AddressSpace) -> 
 @pytest.mark.generations
 def test_a_kernel_that_starts_itself_anew(kexec_guest: KexecGuest, tmp_path: Path) -> None:
     guest = kexec_guest
-    by_stub, by_monitor = tmp_path / "stub.gprof", tmp_path / "monitor.gprof"
-    stub = ("--gdb", guest.gdb_address)
-    monitor = ("--qmp", guest.qmp_address, "--guestvmlinux", guest.vmlinux)
-    with (
-        started("record", *stub, "-o", by_stub) as first,
-        started("record", *monitor, "-o", by_monitor) as second,
-    ):
-        await_more(by_stub, by_monitor, samples=200)
+    with recorded_by_both(guest, tmp_path) as paths:
+        await_more(*paths, samples=200)
         before, first_text = what_the_guest_says(guest), start_of_text(guest)
         guest.start_again()
-        await_more(by_stub, by_monitor, samples=200)
+        await_more(*paths, samples=200)
         after = what_the_guest_says(guest)
-        await_names(after, by_stub, by_monitor, boots=2)
-        assert end(first, signal.SIGINT)[0] == 0
-        assert end(second, signal.SIGINT)[0] == 0
+        await_names(after, *paths, boots=2)
     assert start_of_text(guest) != first_text  # else nothing was proven
-    for path in (by_stub, by_monitor):
+    for path in paths:
         profile = read(path)
         check_names(profile, before, after)
         assert any("has started another" in note for note in profile.facts.notes)

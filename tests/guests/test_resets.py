@@ -13,7 +13,7 @@ from gprof.recording.reader import read
 from gprof.sampling.source import Mode
 from symbols.space import Reason
 from tests.command_line import end, started
-from tests.guests.boots import await_names, check_boot, what_the_guest_says
+from tests.guests.boots import await_names, check_boot, recorded_by_both, what_the_guest_says
 from tests.guests.conftest import Bootable
 from tests.guests.recordings import await_more, await_recording
 from tests.guests.resetting import ResettingGuest
@@ -30,24 +30,18 @@ def resetting_guest(bootable: Bootable) -> Iterator[ResettingGuest]:
 
 def test_both_boots_have_their_own_symbols(resetting_guest: ResettingGuest, tmp_path: Path) -> None:
     guest = resetting_guest
-    by_stub, by_monitor = tmp_path / "stub.gprof", tmp_path / "monitor.gprof"
-    stub = ("--gdb", guest.gdb_address)
-    monitor = ("--qmp", guest.qmp_address, "--guestvmlinux", guest.vmlinux)
     with (
-        started("record", *stub, "-o", by_stub) as first,
-        started("record", *monitor, "-o", by_monitor) as second,
+        recorded_by_both(guest, tmp_path) as paths,
         Monitor(guest.other_address) as other,
     ):
-        await_more(by_stub, by_monitor, samples=200)
+        await_more(*paths, samples=200)
         before = what_the_guest_says(guest)
         other.execute("system_reset")
         guest.await_boot()
-        await_more(by_stub, by_monitor, samples=200)
+        await_more(*paths, samples=200)
         after = what_the_guest_says(guest)
-        await_names(after, by_stub, by_monitor, boots=2)
-        assert end(first, signal.SIGINT)[0] == 0
-        assert end(second, signal.SIGINT)[0] == 0
-    for path in (by_stub, by_monitor):
+        await_names(after, *paths, boots=2)
+    for path in paths:
         profile = read(path)
         eras = profile.space(0).eras
         assert len(eras) >= 2

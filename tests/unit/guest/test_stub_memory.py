@@ -8,7 +8,6 @@ from pathlib import Path
 
 import pytest
 
-from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.memory import StubMemory
 from symbols.memory import MemoryFault, gather
@@ -25,13 +24,6 @@ def model(tmp_path: Path) -> Iterator[StubModel]:
     model.memory = {START // 4096 + n: BLOB[n * 4096 :][:4096] for n in range(PAGES)}
     yield model
     model.close()
-
-
-@pytest.fixture
-def stub(model: StubModel) -> Iterator[Stub]:
-    stub = Stub(Address.parse(str(model.path)))
-    yield stub
-    stub.close()
 
 
 def packets_of_each_stop(model: StubModel) -> list[int]:

@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from gprof.guest import translated_memory
-from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.translated_memory import TranslatedMemory
 from symbols.memory import Memory, MemoryFault, gather
@@ -48,13 +47,6 @@ def model(tmp_path: Path) -> Iterator[StubModel]:
     model.memory = {START // 4096 + n: bytes([n]) * 4096 for n in range(4)}
     yield model
     model.close()
-
-
-@pytest.fixture
-def stub(model: StubModel) -> Iterator[Stub]:
-    stub = Stub(Address.parse(str(model.path)))
-    yield stub
-    stub.close()
 
 
 def kernel(stub: Stub) -> TranslatedMemory:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import struct
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import pytest
 from hypothesis import given, settings
@@ -13,13 +13,14 @@ from hypothesis import strategies as st
 
 from symbols.introspection import KnownKernel, kernel_types, loaded_modules
 from symbols.kallsyms import Kallsyms
-from symbols.memory import BytesMemory, Memory, MemoryFault
+from symbols.memory import Memory, MemoryFault
 from symbols.module_list import ModuleState
 from symbols.module_ring import module_ring
 from symbols.module_types import types_of_modules
 from symbols.shuffled_ring import shuffled_ring
 from symbols.structures import Structures
 from symbols.unlisted import unlisted_data
+from tests.unit.symbols.written_memory import WrittenMemory
 
 TEXT = 0xFFFF_FFFF_9A00_0000
 DATA = TEXT + 0x40_0000
@@ -66,28 +67,24 @@ def _noise(noise: random.Random, words: int, order: str) -> bytes:
     return struct.pack(f"{order}{words}Q", *noise.choices(kinds, k=words))
 
 
-@dataclass
-class Loaded:
+class Loaded(WrittenMemory):
     """Modules in memory, and the list of them; changed before it is looked at."""
 
-    build: Build
-    names: tuple[str, ...] = NAMED
-    seed: int = 1
-    pieces: dict[int, bytearray] = field(default_factory=dict)
-    modules: list[int] = field(default_factory=list)
-    parts: list[list[tuple[int, int]]] = field(default_factory=list)
-
-    def __post_init__(self) -> None:
-        noise = random.Random(self.seed)
-        self.pieces[TEXT] = bytearray(0x2_0000)
-        self.pieces[DATA] = bytearray(0x2_0000)
+    def __init__(self, build: Build, names: tuple[str, ...] = NAMED, seed: int = 1) -> None:
+        super().__init__(build.data)
+        self.build, self.names = build, names
+        self.modules: list[int] = []
+        self.parts: list[list[tuple[int, int]]] = []
+        noise = random.Random(seed)
+        self.put(TEXT, bytes(0x2_0000))
+        self.put(DATA, bytes(0x2_0000))
         at = AREA
         for i in range(len(self.names)):
             ranges = []
             for pages in PAGES[i % len(PAGES)]:
                 ranges.append((at, 4096 * pages) if pages else (0, 0))
                 if pages:
-                    self.pieces[at] = bytearray(_noise(noise, 512 * pages, self.build.data))
+                    self.put(at, _noise(noise, 512 * pages, self.order))
                     at += 4096 * (pages + 1)
             self.parts.append(ranges)
             self.modules.append(ranges[1][0] + 64 * noise.randrange(1, 20))
@@ -101,7 +98,7 @@ class Loaded:
     def _fill(
         self, number: int, module: int, name: str, places: Mapping[str, int], noise: random.Random
     ) -> None:
-        order = self.build.data
+        order = self.order
         self.write(module + places["state"], bytes(4))
         self.write(module + places["name"], name.encode().ljust(56, b"\0"))
         tree = _noise(noise, 7 * self.build.step // 8, order)
@@ -122,18 +119,6 @@ class Loaded:
         symbol = struct.pack(order + "IBBHQQ", 1, 2, 0, 1, text + 0x100, 0x40)
         self.write(table, bytes(24) + symbol + f"\0function_{number}\0".encode())
         self.write(table + 0x200, b"?t")
-
-    def write(self, at: int, data: bytes) -> None:
-        start = max(piece for piece in self.pieces if piece <= at)
-        assert at + len(data) <= start + len(self.pieces[start])
-        self.pieces[start][at - start : at - start + len(data)] = data
-
-    def words(self, at: int, *words: int) -> None:
-        self.write(at, struct.pack(f"{self.build.data}{len(words)}Q", *words))
-
-    @property
-    def memory(self) -> Memory:
-        return BytesMemory((at, bytes(data)) for at, data in self.pieces.items())
 
     def check(self, memory: Memory, kernel: KnownKernel) -> None:
         """The ranges, the sizes and the functions of all modules that have text are found."""

@@ -19,6 +19,7 @@ from symbols.structures import Structures
 from symbols.unlisted import unlisted_data
 from tests.unit.symbols.elf_files import NothingReadable
 from tests.unit.symbols.kernel_memory import types
+from tests.unit.symbols.written_memory import WrittenMemory
 
 TEXT = 0xFFFF_8000_0801_0000
 BANNER, TYPES, DATA = TEXT + 0x8_4321, TEXT + 0x9_FFF5, TEXT + 0x50_0000
@@ -29,12 +30,11 @@ CORE, STRUCTURE, SYMTAB, NAMES, LETTERS = 0x6000, 0x4040, 0x2000, 0x2030, 0x3800
 NAMED = ("nf_tables", "zram", "virtio-net")
 
 
-class Kernel:
+class Kernel(WrittenMemory):
     """What lies behind a kernel's text, and its modules; changed before it is looked at."""
 
     def __init__(self, order: str = "<", names: tuple[str, ...] = NAMED) -> None:
-        self.order = order
-        self.pieces: dict[int, bytearray] = {}
+        super().__init__(order)
         self.bases = [AREA + 0x10000 * i for i in range(len(names))]
         self.modules = [base + STRUCTURE for base in self.bases]
         self.put(TEXT, bytes(0x10000))
@@ -61,20 +61,6 @@ class Kernel:
         self.write(base + SYMTAB + 24, function)
         self.write(base + NAMES, f"\0function_{number}\0".encode())
         self.write(base + LETTERS, b"?t")
-
-    def put(self, at: int, data: bytes) -> None:
-        self.pieces[at] = bytearray(data)
-
-    def write(self, at: int, data: bytes) -> None:
-        start = max(piece for piece in self.pieces if piece <= at)
-        self.pieces[start][at - start : at - start + len(data)] = data
-
-    def words(self, at: int, *words: int) -> None:
-        self.write(at, struct.pack(f"{self.order}{len(words)}Q", *words))
-
-    @property
-    def memory(self) -> Memory:
-        return BytesMemory((at, bytes(data)) for at, data in self.pieces.items())
 
 
 def known() -> Kallsyms:
