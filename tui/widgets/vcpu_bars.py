@@ -42,7 +42,10 @@ def vcpu_lines(
         if columns <= most or together == len(vcpus):
             break
     cell = (width - _GAP * (columns - 1)) // columns
-    room = min(max(cell - label_width - 1 - number, 1), _MOST)
+    room = cell - label_width - 1 - number
+    if stolen and room < 1:  # the header has it for all of them
+        stolen, room = False, room + _STEAL
+    room = min(max(room, 1), _MOST)
     drawn = [
         _bar(label.rjust(label_width), _summed(group), room, glyphs)
         + ([_steal(group)] if stolen else [])

@@ -6,7 +6,7 @@ import re
 from dataclasses import replace
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from gprof.errors import UsageError
@@ -127,6 +127,7 @@ def test_modes_sum_to_the_samples() -> None:
     weights=st.lists(st.integers(0, 10**6), min_size=6, max_size=6),
     steal=st.none() | st.floats(0, 1.5),
 )
+@example(vcpus=225, width=30, lines=8, guests=2, weights=[0] * 6, steal=1.0)
 def test_bars_fit_whatever_the_vcpus(
     vcpus: int, width: int, lines: int, guests: int, weights: list[int], steal: float | None
 ) -> None:
