@@ -219,6 +219,7 @@ class _Silence(Exception):
 def _event(said: Answer) -> Event:
     at, data = said.get("timestamp"), said.get("data")
     try:
+        # What is no mapping is a TypeError below.
         time_us = int(at["seconds"]) * 1_000_000 + int(at["microseconds"])  # type: ignore[index]
     except (KeyError, TypeError, ValueError, OverflowError):
         time_us = -1
