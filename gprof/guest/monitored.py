@@ -10,11 +10,11 @@ from dataclasses import dataclass, replace
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
 from gprof.guest.lazy_stub import LazyStub
+from gprof.guest.live_registers import LiveRegisters
 from gprof.guest.machine import Machine, Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.monitor import Monitor
-from gprof.guest.monitor_registers import blocks, read_states
-from gprof.guest.monitor_registers.values import hexadecimal, value, word
+from gprof.guest.monitor_registers import Reading, states, x86_64
 from gprof.guest.process_memory import ProcessMemory
 from gprof.guest.run_state import RunState
 from gprof.guest.running_stacks import RunningStacks
@@ -29,17 +29,10 @@ from symbols.paging import (
     PageTables,
     RiscV64Tables,
     S390xTables,
-    x86_tables,
 )
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 
-_ALL_REGISTERS = "info registers -a"
-_CR0, _CR0_PAGING = hexadecimal("CR0"), 1 << 31
-_CR3 = hexadecimal("CR3")
-#: `GS =0000 ffff88803fc00000 00000000 00000000`: selector, base, limit, flags.
-_GS_BASE = word("GS", r"\s*=[0-9a-f]{1,4} ([0-9a-f]{16})(?!\w)")
-_CR4 = hexadecimal("CR4")
 #: Seconds for which a root is believed: it is a process's, and when that ends, its tables become
 #: something else. Some have one of the kernel's own, and asking for it stops the guest.
 _ROOT_LIFETIME = 0.05
@@ -106,9 +99,10 @@ class MonitoredMachine:
         self._process: ProcessMemory | None = None
         self._stacks: RunningStacks | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
-        self._last_text = ("", 0)  # of all registers, and when it came
         self._tasks: WatchedTasks | None = None
         self.memory: Memory = self._choose_memory()
+        emulated = self._process if self.accelerated is False else None
+        self._registers = LiveRegisters(monitor, self.architecture.name, emulated)
 
     @property
     def memory_way(self) -> str:
@@ -116,6 +110,11 @@ class MonitoredMachine:
         if self._process is not None:
             return f"read out of QEMU's own memory (process {self._process.pid})"
         return "read through the gdbstub, which stops the guest for every read"
+
+    @property
+    def registers_from_memory(self) -> bool:
+        """Whether QEMU is not even asked for the registers: they are read in its memory, by now."""
+        return self._registers.place_known
 
     @property
     def reads_ram_alone(self) -> bool:
@@ -242,17 +241,16 @@ class MonitoredMachine:
             raise problem
         before = self._running_tasks()
         asked = time.monotonic_ns()
-        text = self.monitor_client.human_monitor(_ALL_REGISTERS)
+        read = self._registers.read()
         answered = time.monotonic_ns()
-        self._last_text = text, answered
-        states = read_states(text, self.architecture.name)
-        stacks = self._read_stacks(text, states, vcpus)  # at once: they change
+        standing = states(read, self.architecture.name)
+        stacks = self._read_stacks(read, standing, vcpus)  # at once: they change
         # One that was there before and after was there in between.
         after = self._running_tasks()
-        self._see_bases(text)
+        self._see_bases(read)
         sampled = []
         for index in vcpus:
-            one = stacks.get(index) or Sampled(index, states.get(index))
+            one = stacks.get(index) or Sampled(index, standing.get(index))
             task = before.get(index, 0)
             same = task and after.get(index) == task
             sampled.append(replace(one, task=task) if same else one)
@@ -280,20 +278,22 @@ class MonitoredMachine:
         return None
 
     def _read_stacks(
-        self, text: str, states: Mapping[int, VcpuState | None], vcpus: Sequence[int]
+        self,
+        read: Mapping[int, Reading],
+        standing: Mapping[int, VcpuState | None],
+        vcpus: Sequence[int],
     ) -> dict[int, Sampled]:
         found: dict[int, Sampled] = {}
         if self._stacks is None:
             return found
         tables = self.tables()
-        said = blocks(text)
         for index in vcpus:
-            state = states.get(index)
+            state = standing.get(index)
             if state is None or state.mode not in {Mode.KERNEL, Mode.IDLE}:
                 continue
-            read = self._stacks.read(said[index], tables)
-            if read is not None:
-                found[index] = Sampled(index, state, *read)
+            stack = self._stacks.read(read[index], tables)
+            if stack is not None:
+                found[index] = Sampled(index, state, *stack)
         return found
 
     def _running_tasks(self) -> Mapping[int, int]:
@@ -303,12 +303,12 @@ class MonitoredMachine:
             self._tasks.learn(self.tables())
         return self._tasks.read()
 
-    def _see_bases(self, text: str) -> None:
+    def _see_bases(self, read: Mapping[int, Reading]) -> None:
         """Learn which vcpu is which cpu of Linux, where registers tell."""
         if self._tasks is None or self.architecture.name != "x86_64":
             return
-        for index, block in blocks(text).items():
-            if base := value(_GS_BASE, block):
+        for index, one in read.items():
+            if base := one("gs base"):
                 self._tasks.seen_base(index, base)
 
     def threads(self) -> VcpuThreads:
@@ -343,32 +343,19 @@ class MonitoredMachine:
             root = self.register("TTBR1_EL1")
             control = self.register("TCR_EL1")
             return [] if root is None or control is None else [AArch64Tables(root, control)]
-        if self.architecture.name == "riscv64":
-            satp = hexadecimal("satp", r"\s+")
-            roots = [value(satp, one) for one in self._blocks(fresh=fresh)]
-            return [RiscV64Tables(root) for root in roots if root]
         if self.architecture.name == "s390x":
             home = self.register("cr13")  # the kernel's address space, whatever else runs
             return [S390xTables(home) if home else NoTables()]
-        found: list[PageTables] = []
-        unpaged = False
-        for block in self._blocks(fresh=fresh):
-            if (value(_CR0, block) or 0) & _CR0_PAGING == 0:
-                unpaged = True
-                continue
-            root, control = value(_CR3, block), value(_CR4, block)
-            if root and control is not None:
-                found += [one for one in x86_tables(root, control) if one not in found]
-        return [*found, NoTables()] if unpaged else found
-
-    def _blocks(self, *, fresh: bool) -> list[str]:
-        text, answered_ns = self._last_text
-        if fresh or time.monotonic_ns() - answered_ns > _ROOT_LIFETIME * 1e9:
-            text = self.monitor(_ALL_REGISTERS)
-        return list(blocks(text).values())
+        read = self._registers.recent(0.0 if fresh else _ROOT_LIFETIME).values()
+        if self.architecture.name == "riscv64":
+            return [RiscV64Tables(root) for one in read if (root := one("satp"))]
+        # Those that translate nothing come last.
+        found = dict.fromkeys(table for one in read for table in x86_64.tables(one))
+        return sorted(found, key=lambda table: isinstance(table, NoTables))
 
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
+        self._registers.forget()
         if self._process is not None:
             self._process.refresh()
         if isinstance(self.memory, WalkedMemory | LazyStub):

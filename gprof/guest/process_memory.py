@@ -27,6 +27,9 @@ _RANGE = re.compile(
 )
 _HOST_ADDRESS = re.compile(r"Host virtual address for 0x[0-9a-f]+ .* is 0x([0-9a-f]{1,16})\s*$")
 
+#: `55f0c1a2b000-55f0c3d4e000 rw-p 00000000 00:00 0      [heap]` (proc(5), /proc/PID/maps)
+_HEAP = re.compile(r"^([0-9a-f]{1,16})-([0-9a-f]{1,16}) rw-p .*\[heap\]$", re.MULTILINE)
+
 
 @dataclass(frozen=True, slots=True)
 class RamRange:
@@ -148,16 +151,28 @@ class ProcessMemory:
             found += data
         return bytes(found)
 
+    def read_own(self, address: int, size: int) -> bytes:
+        """Up to `size` bytes at an address of QEMU's own; b"" where nothing is, or it has gone."""
+        try:
+            return os.pread(self._descriptor, size, address)
+        except (OSError, OverflowError):
+            return b""
+
+    def heap(self) -> list[tuple[int, int]]:
+        """Where QEMU's heap begins and ends; the guest's RAM is mapped elsewhere."""
+        try:
+            maps = Path(f"/proc/{self.pid}/maps").read_text("utf-8", "replace")
+        except OSError:
+            return []
+        return [(int(found[1], 16), int(found[2], 16)) for found in _HEAP.finditer(maps)]
+
     def _read_host(self, number: int, at: int, length: int) -> bytes:
         one = self._ranges[number]
         if one.host is None:
             one = self._ranges[number] = replace(one, host=self._host_address(one.start))
         if not one.host:
             return b""
-        try:
-            return os.pread(self._descriptor, length, one.host + at - one.start)
-        except (OSError, OverflowError):
-            return b""
+        return self.read_own(one.host + at - one.start, length)
 
     def _host_address(self, address: int) -> int:
         """Where QEMU keeps a physical address; 0 where it does not say."""

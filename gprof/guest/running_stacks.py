@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from gprof.guest.architectures import Architecture
-from gprof.guest.monitor_registers import x86_64
+from gprof.guest.monitor_registers import Reading, x86_64
 from gprof.guest.stack_reader import STACK_SIZE
 from symbols.memory import Memory, MemoryFault
 from symbols.paging import PagedMemory, PageTables
@@ -29,17 +29,19 @@ class RunningStacks:
         self._physical = physical
         self._most = min(most, STACK_SIZE)
 
-    def read(self, block: str, tables: list[PageTables]) -> tuple[Registers, Pieces, Pieces] | None:
+    def read(
+        self, read: Reading, tables: list[PageTables]
+    ) -> tuple[Registers, Pieces, Pieces] | None:
         """The registers of a vcpu in the kernel, and its stack twice.
 
         Args:
-            block: what the monitor says of the vcpu.
-            tables: the roots of its page tables, of the same text.
+            read: the registers of the vcpu.
+            tables: the roots of its page tables, of the same moment.
 
         Returns:
-            None where the text lacks a register, or the stack cannot be read.
+            None where a register is missing, or the stack cannot be read.
         """
-        registers = x86_64.unwinding(block)
+        registers = x86_64.unwinding(read)
         if registers is None:
             return None
         memory = PagedMemory(self._physical, *tables)

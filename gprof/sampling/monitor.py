@@ -2,7 +2,8 @@
 
 `info registers -a` has each vcpu leave the guest for as long as it takes to read its registers,
 one after the other; there is no stop of the machine, no event, no flush of disks. Under TCG not
-even that happens: registers are read as the vcpu last wrote them down, while it runs.
+even that happens: registers are read as the vcpu last wrote them down, while it runs; and once
+it is known where QEMU has them, it is not asked either (`gprof.guest.live_registers`).
 """
 
 from __future__ import annotations

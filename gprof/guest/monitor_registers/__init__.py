@@ -13,15 +13,17 @@ from types import MappingProxyType
 
 from gprof.guest.architectures import VcpuState
 from gprof.guest.monitor_registers import aarch64, ppc64, riscv64, s390x, x86_64
+from gprof.guest.monitor_registers.values import Reading, reading
 
-#: How a vcpu's state is read, by the architecture's name.
-READERS: Mapping[str, Callable[[str], VcpuState | None]] = MappingProxyType(
+#: How a vcpu's state follows from its registers, and where the text has those, by architecture.
+READERS: Mapping[str, tuple[Callable[[Reading], VcpuState | None], Mapping[str, re.Pattern[str]]]]
+READERS = MappingProxyType(
     {
-        "x86_64": x86_64.state,
-        "aarch64": aarch64.state,
-        "s390x": s390x.state,
-        "riscv64": riscv64.state,
-        "ppc64": ppc64.state,
+        "x86_64": (x86_64.state, x86_64.PATTERNS),
+        "aarch64": (aarch64.state, aarch64.PATTERNS),
+        "s390x": (s390x.state, s390x.PATTERNS),
+        "riscv64": (riscv64.state, riscv64.PATTERNS),
+        "ppc64": (ppc64.state, ppc64.PATTERNS),
     }
 )
 
@@ -38,15 +40,21 @@ def blocks(text: str) -> dict[int, str]:
     return found
 
 
-def read_states(text: str, architecture: str) -> dict[int, VcpuState | None]:
-    """Where each vcpu of a text stands, by its index; None where the text does not tell.
+def readings(text: str, architecture: str) -> dict[int, Reading]:
+    """The registers of each vcpu of a text, by its index.
 
     Args:
         text: what the monitor prints.
         architecture: a key of `READERS`.
     """
-    read = READERS[architecture]
-    return {index: read(block) for index, block in blocks(text).items()}
+    _, patterns = READERS[architecture]
+    return {index: reading(block, patterns) for index, block in blocks(text).items()}
 
 
-__all__ = ["READERS", "blocks", "read_states"]
+def states(read: Mapping[int, Reading], architecture: str) -> dict[int, VcpuState | None]:
+    """Where each vcpu stands, by its index; None where its registers do not tell."""
+    state, _ = READERS[architecture]
+    return {index: state(one) for index, one in read.items()}
+
+
+__all__ = ["READERS", "Reading", "blocks", "readings", "states"]

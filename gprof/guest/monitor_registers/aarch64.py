@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from gprof.guest.architectures import VcpuState
 from gprof.guest.architectures.aarch64 import mode_of
-from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.monitor_registers.values import Reading, hexadecimal
 
-_PC = hexadecimal("PC")
-_PSTATE = hexadecimal("PSTATE")
 #: In AArch32 the pc is a register like others, and the state has its old name.
-_PC32 = hexadecimal("R15")
-_PSR = hexadecimal("PSR")
+PATTERNS = {
+    "pc": hexadecimal("PC"), "pstate": hexadecimal("PSTATE"),
+    "r15": hexadecimal("R15"), "psr": hexadecimal("PSR"),
+}  # fmt: skip
 
 
-def state(block: str) -> VcpuState | None:
-    """Where a vcpu stands; None where the text does not tell."""
-    for pc_name, state_name in ((_PC, _PSTATE), (_PC32, _PSR)):
-        pc, pstate = value(pc_name, block), value(state_name, block)
+def state(read: Reading) -> VcpuState | None:
+    """Where a vcpu stands; None where the registers do not tell."""
+    for pc_name, state_name in (("pc", "pstate"), ("r15", "psr")):
+        pc, pstate = read(pc_name), read(state_name)
         if pc is not None and pstate is not None:
             return VcpuState(pc, mode_of(pstate))
     return None

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from gprof.guest.architectures import VcpuState
 from gprof.guest.architectures.ppc64 import mode_of
-from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.monitor_registers.values import Reading, hexadecimal
 
-_PC = hexadecimal("NIP", r"\s+")
-_MSR = hexadecimal("MSR", r"\s+")
+PATTERNS = {"pc": hexadecimal("NIP", r"\s+"), "msr": hexadecimal("MSR", r"\s+")}
 
 
-def state(block: str) -> VcpuState | None:
-    """Where a vcpu stands; None where the text does not tell."""
-    pc, msr = value(_PC, block), value(_MSR, block)
+def state(read: Reading) -> VcpuState | None:
+    """Where a vcpu stands; None where the registers do not tell."""
+    pc, msr = read("pc"), read("msr")
     return None if pc is None or msr is None else VcpuState(pc, mode_of(msr))

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from gprof.guest.architectures import VcpuState
 from gprof.guest.architectures.s390x import state_of
-from gprof.guest.monitor_registers.values import hexadecimal, value
+from gprof.guest.monitor_registers.values import Reading, hexadecimal
 
-_MASK = hexadecimal("mask", r"\s+")
-_ADDRESS = hexadecimal("addr", r"\s+")
+PATTERNS = {"mask": hexadecimal("mask", r"\s+"), "address": hexadecimal("addr", r"\s+")}
 
 
-def state(block: str) -> VcpuState | None:
-    """Where a vcpu stands; None where the text does not tell."""
-    mask, address = value(_MASK, block), value(_ADDRESS, block)
+def state(read: Reading) -> VcpuState | None:
+    """Where a vcpu stands; None where the registers do not tell."""
+    mask, address = read("mask"), read("address")
     return None if mask is None or address is None else state_of(mask, address)

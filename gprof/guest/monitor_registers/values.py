@@ -3,6 +3,11 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+#: What a register of a vcpu holds, by the name that gprof has for it; None where that is unknown.
+Reading: TypeAlias = Callable[[str], int | None]
 
 
 def hexadecimal(name: str, separator: str = r"\s*=\s*") -> re.Pattern[str]:
@@ -32,3 +37,13 @@ def value(pattern: re.Pattern[str], text: str) -> int | None:
     """The value of the pattern's register; None where the text has none."""
     found = pattern.search(text)
     return int(found[1], 16) if found else None
+
+
+def reading(block: str, patterns: Mapping[str, re.Pattern[str]]) -> Reading:
+    """What the monitor says of a vcpu, looked up when somebody wants it.
+
+    Args:
+        block: the text.
+        patterns: of each register, by name.
+    """
+    return lambda name: value(patterns[name], block) if name in patterns else None

@@ -11,13 +11,17 @@ from hypothesis import strategies as st
 
 from gprof.guest.architectures import BY_NAME, VcpuState
 from gprof.guest.mode import Mode
-from gprof.guest.monitor_registers import READERS, blocks, read_states
+from gprof.guest.monitor_registers import READERS, blocks, readings, states
 
 TEXTS = Path(__file__).resolve().parents[3] / "fixtures" / "monitor"
 
 
 def text(name: str) -> str:
     return (TEXTS / f"{name}.txt").read_text("utf-8")
+
+
+def read_states(text: str, architecture: str) -> dict[int, VcpuState | None]:
+    return states(readings(text, architecture), architecture)
 
 
 def test_every_architecture_has_a_reader_and_a_text() -> None:
