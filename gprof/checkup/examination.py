@@ -136,12 +136,16 @@ def _extras(checks: list[Check], named: Sequence[str]) -> ExtraImages:
 def _seen(images: Sequence[LoadedImage]) -> str:
     functions = sum(len(image.table or ()) for image in images)
     first = f", the first at {min(image.start for image in images):#x}" if images else ""
-    seen = f"{len(images)} ranges{first}, {functions} functions"
+    seen = f"{_count(len(images), 'range')}{first}, {_count(functions, 'function')}"
     without = [image.name for image in images if image.table is None]
     if without and functions:
         names = ", ".join(without[:_MOST_NAMES]) + (", ..." if len(without) > _MOST_NAMES else "")
         seen += f"; {len(without)} without symbols: {names}"
     return seen
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"
 
 
 def _guest(checks: list[Check], attached: Attached) -> None:
@@ -162,7 +166,8 @@ def _guest(checks: list[Check], attached: Attached) -> None:
         Check(
             "guest",
             Verdict.FINE,
-            f"{machine.architecture.name}, {len(machine.vcpus)} vcpus, {kind[accelerated]}"
+            f"{machine.architecture.name}, {_count(len(machine.vcpus), 'vcpu')}, "
+            + kind[accelerated]
             + (f", Linux {attached.identity.release}" if attached.identity.release else ""),
         )
     )

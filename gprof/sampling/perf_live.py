@@ -138,7 +138,10 @@ class RunningPerf:
             raise self._failure(code, said)
 
     def _failure(self, code: int, said: str) -> Exception:
-        last = printable(" ".join(said.split())[-_TAIL:])
+        words = " ".join(said.split())
+        if len(words) > _TAIL:
+            words = "… " + words[-_TAIL:].partition(" ")[2]
+        last = printable(words)
         if _DENIED.search(said):
             level = _PARANOID.read_text().strip() if _PARANOID.exists() else "unknown"
             return PermissionProblem(
@@ -172,7 +175,7 @@ class PerfLive:
                 self._running.output,
                 host=host,
                 exits=exits,
-                name=" ".join(command),
+                name=" ".join(command[1:]),  # every view says that it is perf
                 arguments_of=arguments_of,
             )
         except PerfDataError:

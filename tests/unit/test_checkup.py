@@ -131,7 +131,7 @@ def test_a_guest_that_has_not_come_to_its_kernel(model: StubModel, tmp_path: Pat
     checks = examine(str(model.path), None, None, None, hz=99, max_halted=1, named=named)
     symbols = [check for check in checks if check.name == "symbols"]
     assert [check.verdict for check in symbols] == [Verdict.FINE, Verdict.FAILED]
-    assert symbols[0].seen.endswith("1 ranges, the first at 0x100000, 0 functions")
+    assert symbols[0].seen.endswith("1 range, the first at 0x100000, 0 functions")
     found = {check.name: check for check in checks}
     assert found["memory"].seen == "the guest has not come to its kernel yet"
     assert "whose symbols are not known" in found["samples"].seen

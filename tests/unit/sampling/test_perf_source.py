@@ -295,6 +295,14 @@ def test_a_perf_that_fails_midway_gives_what_it_had(fake_perf: Path, tmp_path: P
         list(batches)
 
 
+def test_of_a_long_complaint_the_last_whole_words_are_told(fake_perf: Path, tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    data.write_bytes(write.perf_pipe(write.sample(ip=1)))
+    live = PerfLive([str(fake_perf), str(data), "complaint " * 100 + "out of memory", "3"])
+    with pytest.raises(TargetGone, match=r": … (complaint )+out of memory\n"):
+        list(live.batches())
+
+
 def test_a_missing_perf_and_a_useless_one(fake_perf: Path, tmp_path: Path) -> None:
     with pytest.raises(TargetError, match="cannot be started"):
         RunningPerf([str(tmp_path / "none")])
