@@ -46,6 +46,7 @@ class QmpModel(SocketModel):
         commands: answers by name of a command, put there by a test; what is callable is called
             with the arguments.
         human: answers by command line of the monitor for people.
+        ending: it answers no more, and hangs up where it is asked something.
         seen: the name of every command, in order; of `human-monitor-command`, its command line.
     """
 
@@ -56,6 +57,7 @@ class QmpModel(SocketModel):
         self.status = "running"
         self.migration = ""
         self.reports_migration = False
+        self.ending = False
         self.commands: dict[str, Any] = {}
         self.human: dict[str, str | Callable[[], str]] = {}
         self.seen: list[str] = []
@@ -78,6 +80,12 @@ class QmpModel(SocketModel):
         with self._lock:
             self.status = "running"
             self.report("RESUME", time_us)
+
+    def shut_down(self) -> None:
+        """What happens where the guest shuts down: QEMU ends."""
+        with self._lock:
+            self.report("SHUTDOWN", guest=True)
+            self.ending = True
 
     def send(self, said: object) -> None:
         """Send anything; bytes go out as they are."""
@@ -105,6 +113,9 @@ class QmpModel(SocketModel):
             return
         name, arguments = asked["execute"], asked.get("arguments", {})
         self.seen.append(arguments.get("command-line", name))
+        if self.ending:
+            self._hang_up()
+            return
         try:
             self.send({"return": self._result(name, arguments), "id": asked["id"]})
         except LookupError:

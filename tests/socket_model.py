@@ -36,9 +36,7 @@ class SocketModel(ABC):
         self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
         with self._lock:
-            if self._client is not None:
-                with contextlib.suppress(OSError):  # it may have left in this instant
-                    self._client.shutdown(socket.SHUT_RDWR)
+            self._hang_up()
         self._thread.join()
 
     @abstractmethod
@@ -52,6 +50,11 @@ class SocketModel(ABC):
     @abstractmethod
     def _leave(self) -> None:
         """The client has left."""
+
+    def _hang_up(self) -> None:
+        if self._client is not None:
+            with contextlib.suppress(OSError):  # it may have left in this instant
+                self._client.shutdown(socket.SHUT_RDWR)
 
     def _send(self, data: bytes) -> None:
         if self._client is not None:

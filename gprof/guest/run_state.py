@@ -26,6 +26,9 @@ _REMEMBERED = 200
 _LATEST_REPORT_NS = 500_000_000
 _ENOUGH = 10
 _ENOUGH_TO_JUDGE = 100
+#: How long after a shutdown it is told that the guest runs on. QEMU answers nothing while it ends;
+#: but where libvirt starts the guest anew, the reset is reported a moment later.
+_SHUT_DOWN_FOR_S = 1.0
 
 STOPPED = (
     "Somebody else has stopped the guest: gprof waits, and does not resume it. "
@@ -46,6 +49,11 @@ _WHY = {
     "suspended": "The guest sleeps: gprof waits until somebody wakes it.",
 }
 RESET = "The guest was reset."
+RAN_ON = (
+    "The guest has shut down and runs on: QEMU stops no guest that a debugger has stopped just "
+    "then, as for a sample through the stub, and that one has let it go. `stop` in QEMU's monitor "
+    "has it stand, `quit` ends it; sampling through the monitor alone has no such moments."
+)
 MIGRATING = "The guest is being migrated: gprof waits until that is over."
 
 
@@ -61,7 +69,10 @@ class RunState:
             were not disowned.
         resets: how often it was reset.
         reset_ns: when it was reset last, by CLOCK_MONOTONIC; 0 where it was not.
-        shut_down: it was told that the guest shuts down.
+        shut_down: it was told that the guest shuts down, and it does not run on.
+        ran_on: how often the guest ran on after it had shut down: QEMU, which was to keep it,
+            does nothing where a debugger has stopped it already (`do_vm_stop` in softmmu/cpus.c
+            of QEMU 7.2).
     """
 
     def __init__(self, monitor: Monitor) -> None:
@@ -73,6 +84,9 @@ class RunState:
         self.resets = 0
         self.reset_ns = 0
         self.shut_down = False
+        self.ran_on = 0
+        self._shut_down_s = 0.0
+        self._stood_shut_down = False
         self._stopped_at_us = -1
         self._disowned = self._panicked = False
         self._recent: deque[int] = deque(maxlen=_REMEMBERED)
@@ -116,12 +130,23 @@ class RunState:
         Raises:
             TargetError: QEMU ended, or answers nonsense.
         """
+        asked_s = time.monotonic()
         said = self.monitor.execute("query-status")
         self._take_in(self.monitor.events())
         if isinstance(said, dict):
             self.running = said.get("running") is True
             self.status = str(said.get("status", ""))
+            self._doubt_shutdown(asked_s)
         self._ask_migration()
+
+    def _doubt_shutdown(self, asked_s: float) -> None:
+        """See whether the guest runs on, by the answer to a question that was asked at a time."""
+        if self.status == "shutdown":
+            self._stood_shut_down = True
+        elif self.shut_down and self.running and asked_s >= self._shut_down_s + _SHUT_DOWN_FOR_S:
+            self.shut_down = False
+            if not self._stood_shut_down:  # else somebody has brought it back, by a snapshot
+                self.ran_on += 1
 
     def follow(self) -> None:
         """Take in what was reported since the last time; costs nothing where nothing was.
@@ -191,11 +216,13 @@ class RunState:
                 ago = time.time_ns() - 1000 * event.time_us
                 self.reset_ns = time.monotonic_ns() - min(max(ago, 0), _LATEST_REPORT_NS)
                 self.resets += 1
-                self._panicked = False
+                self._panicked = self.shut_down = False
             elif event.name == "GUEST_PANICKED":
                 self._panicked = True
             elif event.name == "SHUTDOWN":
                 self.shut_down = True
+                self._stood_shut_down = False
+                self._shut_down_s = time.monotonic()
             elif event.name == "MIGRATION":
                 self.migrating = event.data.get("status") in _MIGRATING
 

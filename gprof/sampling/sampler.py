@@ -17,7 +17,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 
 from gprof.errors import TargetGone
-from gprof.guest.run_state import RESET, STOPPED, RunState
+from gprof.guest.run_state import RAN_ON, RESET, STOPPED, RunState
 from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.schedule import Schedule
 from gprof.sampling.source import SampleBatch, SourceFacts
@@ -67,6 +67,7 @@ class Sampler(ABC):
         self._taken = self._late = self._errors = 0
         self._held_ns = 0
         self._resets = state.resets if state is not None else 0
+        self._ran_on = state.ran_on if state is not None else 0
         self._notes: list[str] = []
 
     @abstractmethod
@@ -153,6 +154,9 @@ class Sampler(ABC):
                 self._resets = self._state.resets
                 self._forget()
                 self.note(RESET)
+            if self._state.ran_on != self._ran_on:
+                self._ran_on = self._state.ran_on
+                self.note(RAN_ON)
             if not self._state.running:
                 # An event can be old by now, as that of a stop of our own.
                 self._state.ask()

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from gprof.guest import run_state
 from gprof.guest.address import Address
 from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import MIGRATING, STOPPED, RunState
@@ -70,6 +71,61 @@ def test_resets_and_shutdowns_are_seen(model: QmpModel, state: RunState) -> None
     state.ask()
     assert state.resets == 2
     assert state.shut_down
+
+
+@pytest.fixture
+def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No time has to pass until a guest that has shut down and runs is one that runs on."""
+    monkeypatch.setattr(run_state, "_SHUT_DOWN_FOR_S", 0.0)
+
+
+def shut_down(model: QmpModel, state: RunState) -> None:
+    model.report("SHUTDOWN", guest=True)
+    state.ask()
+    assert state.shut_down
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_guest_that_runs_on_has_not_shut_down(model: QmpModel, state: RunState) -> None:
+    for times in (1, 2):
+        shut_down(model, state)
+        for _ in range(3):
+            state.ask()
+        assert (state.shut_down, state.ran_on) == (False, times)
+
+
+def test_for_a_moment_nobody_knows(model: QmpModel, state: RunState) -> None:
+    shut_down(model, state)
+    state._shut_down_s = math.inf  # however slow this test is
+    state.ask()
+    assert (state.running, state.shut_down, state.ran_on) == (True, True, 0)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_sample_of_a_guest_that_has_shut_down_decides_nothing(
+    model: QmpModel, state: RunState
+) -> None:
+    model.stop()
+    shut_down(model, state)
+    state.ask()
+    assert (state.shut_down, state.ran_on) == (True, 0)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_guest_that_is_started_anew_does_not_run_on(model: QmpModel, state: RunState) -> None:
+    shut_down(model, state)
+    model.report("RESET", guest=False)
+    state.ask()
+    assert (state.shut_down, state.ran_on) == (False, 0)
+
+
+@pytest.mark.usefixtures("_at_once")
+def test_a_snapshot_brings_back_a_guest_that_stood(model: QmpModel, state: RunState) -> None:
+    model.stop("shutdown")
+    shut_down(model, state)
+    model.resume()
+    state.ask()
+    assert (state.shut_down, state.ran_on) == (False, 0)
 
 
 @pytest.mark.parametrize(

@@ -11,13 +11,14 @@ from pathlib import Path
 import pytest
 
 from gprof.errors import TargetError, TargetGone, UsageError
+from gprof.guest import run_state
 from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.qmp import Qmp
-from gprof.guest.run_state import RESET
+from gprof.guest.run_state import RAN_ON, RESET
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
@@ -199,6 +200,37 @@ def test_a_guest_that_goes_away_is_told(model: QmpModel, event: str, said: str) 
     model.close()
     with pytest.raises(TargetGone, match=said):
         list(batches)
+
+
+def test_a_guest_that_shuts_down_and_runs_on_is_told_and_its_end_is_another_matter(
+    model: QmpModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_state, "_SHUT_DOWN_FOR_S", 0.0)
+    sampler = source(model, MonitorOptions(hz=300))
+    batches = sampler.batches()
+    model.report("SHUTDOWN", guest=True)
+    advance(sampler, batches, 3)
+    while sampler.facts().notes[-1] != RAN_ON:
+        next(batches)
+    advance(sampler, batches, 3)
+    model.close()
+    with pytest.raises(TargetGone, match="QEMU closed"):
+        list(batches)
+    assert sampler.facts().notes.count(RAN_ON) == 1
+
+
+def test_of_a_qemu_that_is_ending_nothing_else_is_said(
+    model: QmpModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(run_state, "_SHUT_DOWN_FOR_S", 0.0)
+    sampler = source(model, MonitorOptions(hz=300))
+    batches = sampler.batches()
+    advance(sampler, batches, 3)
+    # From its shutdown on it answers nothing; it may take its time to flush what it holds.
+    model.shut_down()
+    with pytest.raises(TargetGone, match="has shut down"):
+        list(batches)
+    assert RAN_ON not in sampler.facts().notes
 
 
 def test_close_ends_a_long_wait_at_once(model: QmpModel) -> None:
