@@ -9,6 +9,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
+from tests.waiting import needed, over
+
 _ROOT = Path(__file__).resolve().parents[1]
 _OURS = {"PYTHONPATH": str(_ROOT), "PYTHONUNBUFFERED": "1"}
 
@@ -35,7 +37,10 @@ def gprof(*arguments: str | Path, code: int = 0) -> subprocess.CompletedProcess[
 
 @contextmanager
 def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
-    """A command that is still running; killed at the end if it then still is."""
+    """A command that is still running; killed at the end if it then still is.
+
+    Until `end`, whatever a test waits for ends with it.
+    """
     with subprocess.Popen(
         [sys.executable, "-m", "gprof", *arguments],
         env={**os.environ, **_OURS},
@@ -45,13 +50,15 @@ def started(*arguments: str | Path) -> Iterator[subprocess.Popen[str]]:
         text=True,
     ) as process:
         try:
-            yield process
+            with needed(process):
+                yield process
         finally:
             process.kill()
 
 
 def end(process: subprocess.Popen[str], number: int | None = None) -> tuple[int, str, str]:
     """Send a signal, wait for the end: exit code, stdout, stderr."""
+    over(process)
     if number is not None:
         process.send_signal(number)
     out, error = process.communicate(timeout=PATIENCE)

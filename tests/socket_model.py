@@ -8,6 +8,8 @@ import threading
 from abc import ABC, abstractmethod
 from pathlib import Path
 
+from tests.waiting import PATIENCE
+
 
 class SocketModel(ABC):
     """Serves from `serve` on until it is closed.
@@ -37,7 +39,7 @@ class SocketModel(ABC):
         self._listener.close()
         with self._lock:
             self._hang_up()
-        self._thread.join()
+        self._thread.join(PATIENCE)
 
     @abstractmethod
     def _greet(self) -> None:

@@ -9,11 +9,11 @@ stop is reported, later only those that a command waits for.
 from __future__ import annotations
 
 import socket
-import time
 from pathlib import Path
 
 from gprof.guest.rsp import packet
 from tests.socket_model import SocketModel
+from tests.waiting import wait_until
 
 TARGET = b"""<?xml version="1.0"?><!DOCTYPE target SYSTEM "gdb-target.dtd"><target>
 <architecture>i386:x86-64</architecture><xi:include href="core.xml"/></target>"""
@@ -23,9 +23,6 @@ CORE = b"""<?xml version="1.0"?><!-- a <reg name="lie" bitsize="64"/> of no acco
 <reg name="cr0" bitsize="32" regnum="24"/>
 <reg name="rsp" bitsize="64"/><reg name="rbp" bitsize="64"/>
 <reg name="gs_base" bitsize="64"/><reg name="k_gs_base" bitsize="64"/></feature>"""
-
-#: A loaded host may take this long to get to what was sent.
-_PATIENCE_S = 60
 
 
 class StubModel(SocketModel):
@@ -85,10 +82,8 @@ class StubModel(SocketModel):
 
     def soon_runs(self) -> bool:
         """Wait until the machine runs; what was sent last may not have been read yet."""
-        deadline = time.monotonic() + _PATIENCE_S
-        while not self.running and time.monotonic() < deadline:
-            time.sleep(0.002)
-        return self.running
+        wait_until(lambda: self.running, "a machine that runs", pause=0.002)
+        return True
 
     def _greet(self) -> None:
         self._stop()

@@ -21,6 +21,7 @@ from symbols.space import AddressSpace
 from symbols.table import Symbol
 from tests.command_line import end, started
 from tests.guests.linux import LinuxGuest
+from tests.waiting import wait_until
 
 #: Seconds after which gprof has noticed what was loaded, on a crowded machine too.
 _NOTICED_S = 120
@@ -41,7 +42,8 @@ def what_the_guest_says(guest: LinuxGuest) -> AddressSpace:
 def await_names(truth: AddressSpace, *paths: Path, boots: int = 1) -> None:
     """Wait until what the guest has now has a name in every recording, or for long enough.
 
-    Modules that it has loaded are noticed some moments later.
+    Modules that it has loaded are noticed some moments later. What is still without a name then
+    is for the test to judge.
 
     Args:
         truth: what the guest says.
@@ -50,8 +52,12 @@ def await_names(truth: AddressSpace, *paths: Path, boots: int = 1) -> None:
     """
     deadline = time.monotonic() + _NOTICED_S
     for path in paths:
-        while not _all_named(read(path), truth, boots) and time.monotonic() < deadline:
-            time.sleep(0.2)
+        wait_until(
+            lambda: _all_named(read(path), truth, boots) or time.monotonic() > deadline,  # noqa: B023 - called at once
+            f"{path.name}: names of what the guest has",
+            patience=2 * _NOTICED_S,
+            pause=0.2,
+        )
 
 
 def _all_named(profile: Profile, truth: AddressSpace, boots: int) -> bool:

@@ -21,6 +21,7 @@ from symbols.unwinding.stack import CapturedWords, Stack
 from symbols.unwinding.unwind import Way
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
+from tests.waiting import Deadline
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,7 +124,9 @@ def take(attached: Attached, expected: Expected) -> Taken:
     rng = random.Random(2)
     samples: list[Sampled] = []
     modes: Counter[Mode] = Counter()
+    deadline = Deadline(f"{expected.stacks} stacks", lambda: modes, patience=1200)
     while len(samples) < expected.stacks:
+        deadline.check()
         time.sleep(rng.uniform(0.001, 0.01))  # out of step with the guest's timer
         for one in reader.sample(machine.vcpus)[1]:
             assert one.state is not None

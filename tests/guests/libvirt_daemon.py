@@ -7,12 +7,12 @@ import os
 import shutil
 import subprocess
 import tempfile
-import time
 from pathlib import Path
 from typing import Self
 
 from gprof.guest.demo import demo_file
 from tests.guests.watched_demo import await_work
+from tests.waiting import needed, wait_until
 
 #: As root it would be the machine's own libvirtd; so it runs as somebody who owns nothing.
 _NOBODY = 65534
@@ -108,7 +108,11 @@ class LibvirtDaemon:
             start_new_session=True,
         )
         try:
-            self._await(where / "sockets/libvirt-sock")
+            with needed(self._process):
+                # A new socket announces itself to nobody.
+                wait_until(
+                    (where / "sockets/libvirt-sock").exists, "libvirtd", seen=lambda: self.log
+                )
             definition = where / "domain.xml"
             definition.write_text(
                 DOMAIN.format(
@@ -125,13 +129,6 @@ class LibvirtDaemon:
 
     def __exit__(self, *_: object) -> None:
         self.close()
-
-    def _await(self, path: Path) -> None:
-        deadline = time.monotonic() + 300
-        while not path.exists():
-            if self._process.poll() is not None or time.monotonic() > deadline:
-                raise OSError(f"libvirtd does not start: {self.log}")
-            time.sleep(0.02)  # a new socket announces itself to nobody
 
     @property
     def log(self) -> str:

@@ -1,34 +1,77 @@
-"""Recordings that gprof is still writing, read until they hold what a test waits for.
-
-Nothing here has a bound of its own: pytest's timeout is one.
-"""
+"""Profiles that grow, looked at until they hold what a test waits for."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from pathlib import Path
 
+from gprof.live import Live
 from gprof.profile.profile import Profile
+from gprof.profile.view import tabulate
 from gprof.recording.reader import read
+from tests.waiting import PATIENCE, patience_for, wait_until
 
 
-def await_recording(path: Path, condition: Callable[[Profile], bool]) -> Profile:
+def await_recording(
+    path: Path,
+    condition: Callable[[Profile], bool],
+    what: str = "what the test waits for",
+    patience: float = PATIENCE,
+) -> Profile:
     """Wait until what is on disk meets a condition; a file announces itself to nobody."""
-    while True:
-        if path.exists() and path.stat().st_size and condition(profile := read(path)):
-            return profile
-        time.sleep(0.1)
+    found: list[Profile] = []
+
+    def met() -> bool:
+        found[:] = [read(path)] if _begun(path) else []
+        return bool(found) and condition(found[0])
+
+    wait_until(
+        met, f"{path.name}: {what}", seen=lambda: _described(found), patience=patience, pause=0.1
+    )
+    return found[0]
+
+
+def await_session(
+    live: Live, condition: Callable[[Profile], object], what: str, patience: float = PATIENCE
+) -> None:
+    """Wait until a session of this process meets a condition; it must not end before."""
+
+    def met() -> object:
+        assert not live.ended, live.failure
+        return condition(live.snapshot())
+
+    wait_until(met, what, seen=lambda: _described([live.snapshot()]), patience=patience, pause=0.25)
+
+
+def _begun(path: Path) -> bool:
+    return path.exists() and path.stat().st_size > 0
+
+
+def _described(found: list[Profile]) -> str:
+    if not found:
+        return "It does not exist."
+    (profile,) = found
+    facts = profile.facts
+    rows = [f"{row.self_weight} {row.label}" for row in tabulate(profile).rows[:10]]
+    return (
+        f"It has {len(profile.samples)} samples in {facts.covered_ns / 1e9:.0f} s, held "
+        f"{facts.held_ns / 1e9:.0f} s, {len(profile.space(0).eras)} eras; {rows}; {facts.notes}"
+    )
 
 
 def recorded(path: Path) -> int:
     """How many samples are on disk."""
-    return len(read(path).samples) if path.exists() and path.stat().st_size else 0
+    return len(read(path).samples) if _begun(path) else 0
 
 
 def await_samples(path: Path, count: int) -> None:
     """Wait until so many samples are on disk."""
-    await_recording(path, lambda profile: len(profile.samples) >= count)
+    await_recording(
+        path,
+        lambda profile: len(profile.samples) >= count,
+        f"{count} samples",
+        patience_for(count),
+    )
 
 
 def await_more(*paths: Path, samples: int) -> None:
@@ -38,6 +81,11 @@ def await_more(*paths: Path, samples: int) -> None:
         await_samples(path, count)
 
 
+def says(profile: Profile, words: str) -> bool:
+    """Whether one of the notes of a recording has these words."""
+    return any(words in note for note in profile.facts.notes)
+
+
 def await_note(path: Path, words: str) -> None:
     """Wait until a recording says something."""
-    await_recording(path, lambda profile: any(words in note for note in profile.facts.notes))
+    await_recording(path, lambda profile: says(profile, words), f"the note {words!r}")

@@ -21,6 +21,7 @@ from symbols.disassembly import disassemble
 from tests.command_line import end, gprof, started
 from tests.guests.recordings import await_samples
 from tests.monitor import Monitor
+from tests.waiting import Deadline
 
 QEMU = "qemu-system-aarch64"
 
@@ -82,7 +83,9 @@ def test_both_vcpus_are_where_the_program_has_them() -> None:
         assert found.guest.vcpus == (0, 1)
         source = source_of(found, hz=499, max_halted=1.0)
         taken = []
+        deadline = Deadline("1000 samples", source.facts)
         for batch in source.batches():
+            deadline.check()
             taken.append(batch)
             if sum(map(len, taken)) >= 1000:
                 source.close()

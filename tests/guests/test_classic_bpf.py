@@ -25,6 +25,7 @@ from gprof.profile.places import nameless
 from gprof.sources import Sources
 from symbols.space import AddressSpace, ImageKind, Reason, Running
 from tests.guests.linux import LinuxGuest
+from tests.waiting import Deadline
 
 pytestmark = [pytest.mark.guest, pytest.mark.generations]
 
@@ -95,7 +96,9 @@ def without_names(attached: Attached) -> list[int]:
     assert isinstance(machine, Machine)
     rng = random.Random(3)
     found: list[int] = []
+    deadline = Deadline(f"{ENOUGH} samples without a name", lambda: found)
     while len(found) < ENOUGH:
+        deadline.check()
         time.sleep(rng.uniform(0.001, 0.01))  # out of step with the guest's timer
         states = [one.state for one in machine.sample(machine.vcpus)[1]]
         pcs = np.array([s.pc for s in states if s is not None and s.mode is Mode.KERNEL], np.uint64)

@@ -17,9 +17,10 @@ from gprof.sampling.source import Mode
 from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from tests.command_line import end, gprof, started
-from tests.guests.recordings import await_recording
+from tests.guests.recordings import await_recording, await_session
 from tests.guests.watched_demo import SHARES, WatchedDemo
 from tests.monitor import Monitor
+from tests.waiting import PATIENCE, patience_for
 
 #: One standard deviation of the largest share is then 0.8 points: 3 points are a wide margin.
 ENOUGH = 4000
@@ -42,11 +43,16 @@ def test_live_session_finds_the_shares(demo_guest: WatchedDemo) -> None:
     source = source_of(attached, hz=499, max_halted=1.0)
     live = Live(source, lambda: ({0: attached.guest}, {0: attached.space}))
     live.start()
-    while not live.wait(0.1):
-        samples = live.snapshot().samples
-        if (samples.mode == Mode.KERNEL).sum() >= ENOUGH:
-            live.stop()
-    assert live.ended
+    try:
+        await_session(
+            live,
+            lambda profile: (profile.samples.mode == Mode.KERNEL).sum() >= ENOUGH,
+            f"{ENOUGH} samples at work",
+            patience_for(ENOUGH),
+        )
+    finally:
+        live.stop()
+    assert live.wait(PATIENCE)
     assert live.failure is None
 
     profile = live.snapshot()
@@ -71,7 +77,12 @@ def test_record_and_report_find_the_shares(demo_guest: WatchedDemo, tmp_path: Pa
         Monitor(demo_guest.qmp_address) as monitor,
         started("record", "--gdb", demo_guest.gdb_address, *options, "-o", path) as process,
     ):
-        await_recording(path, lambda profile: tabulate(profile, BUSY).samples >= ENOUGH)
+        await_recording(
+            path,
+            lambda profile: tabulate(profile, BUSY).samples >= ENOUGH,
+            f"{ENOUGH} samples at work",
+            patience_for(ENOUGH),
+        )
         assert end(process, signal.SIGINT)[0] == 0
         assert monitor.is_running()
 

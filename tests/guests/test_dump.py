@@ -17,6 +17,7 @@ from symbols.kallsyms import Kallsyms
 from tests.command_line import gprof
 from tests.guests.linux import LinuxGuest
 from tests.monitor import Monitor
+from tests.waiting import Deadline
 
 #: A task in an endless wait that no signal ends: it writes to a file system that is frozen.
 #: Another one that waits for somebody to write into a pipe.
@@ -178,7 +179,9 @@ def test_two_vcpus_that_wait_for_each_others_locks_are_diagnosed(linux_guest: Li
     stacks: list[list[str]] = []
     with taken(linux_guest, lock + now - first):
         # Every birth and death of a process needs it, and who waits for it then holds others.
+        deadline = Deadline("two vcpus that wait for a lock", lambda: stacks)
         while not (stacks and all("lock_slowpath" in stack[0] for stack in stacks)):
+            deadline.check()
             found = dump(linux_guest, "--tasks", "--no-inline")
             stacks = [[f["symbol"] for f in vcpu["frames"]] for vcpu in found["vcpus"]]
     assert len(stacks) == 2

@@ -29,6 +29,8 @@ from gprof.sampling_way import source_of
 from gprof.sources import Sources
 from gprof.task_following import follow_tasks
 from tests.guests.linux import LinuxGuest
+from tests.guests.recordings import await_session
+from tests.waiting import PATIENCE
 
 SAMPLES = 600
 _KERNEL_THREAD = 0x0020_0000  # PF_KTHREAD
@@ -141,11 +143,14 @@ def sampled(
     )
     live.start()
     try:
-        while len((now := live.snapshot()).samples) < SAMPLES or not seen(now):
-            assert not live.wait(0.25), live.failure
+        await_session(
+            live,
+            lambda now: len(now.samples) >= SAMPLES and seen(now),
+            f"{SAMPLES} samples, and those that the test waits for",
+        )
     finally:
         live.stop()
-        live.wait()
+        assert live.wait(PATIENCE)
     return live.snapshot()
 
 

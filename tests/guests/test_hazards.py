@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import shutil
 import subprocess
-import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import pytest
 
 from gprof.guest.demo import DemoGuest
 from tests.command_line import gprof
+from tests.waiting import needed, wait_until
 
 
 class GuestWithDisks(DemoGuest):
@@ -76,8 +76,8 @@ def backend(tmp_path: Path) -> Iterator[Path]:
         [program, "--blockdev", f"driver=file,node-name=d,filename={disk}", "--export", export]
     ) as serving:
         try:
-            while not listening.exists() and serving.poll() is None:
-                time.sleep(0.01)
+            with needed(serving):
+                wait_until(listening.exists, "the socket of qemu-storage-daemon")
             yield listening
         finally:
             serving.terminate()

@@ -6,7 +6,6 @@ import random
 import signal
 import subprocess
 import sys
-import time
 from collections import Counter
 from pathlib import Path
 
@@ -17,6 +16,7 @@ from tests.command_line import PCS_ONLY, end, started
 from tests.guests.recordings import await_samples
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
+from tests.waiting import PATIENCE, killed_late, wait_until
 
 KILLS = 200
 
@@ -42,7 +42,9 @@ def test_killed_at_any_moment_the_guest_runs(demo_guest: WatchedDemo) -> None:
             # Connecting is over soon, and is where a guest stands still: half of them go there.
             killer.stdin.write(f"{rng.uniform(0, longest) * rng.choice([1, 1, 0.2, 0.05])}\n")
             killer.stdin.flush()
-            came = killer.stdout.readline().strip()
+            with killed_late(killer):
+                came = killer.stdout.readline().strip()
+            assert came, "the victim or its guard has not ended"
             ends[came] += 1
             # Nothing that could still resume the guest is alive: it must run by now.
             assert monitor.is_running(), ends
@@ -50,7 +52,7 @@ def test_killed_at_any_moment_the_guest_runs(demo_guest: WatchedDemo) -> None:
             if came != "sampling" and ends["sampling"] < sum(ends.values()) / 4:
                 longest = min(longest * 1.05, 3000)
         killer.stdin.close()
-        assert killer.wait() == 0
+        assert killer.wait(PATIENCE) == 0
         assert monitor.is_running()
     print(f"killed while {dict(ends)}; up to {longest:.0f} ms after the fork")  # noqa: T201 - evidence
     assert sum(ends.values()) == KILLS
@@ -88,8 +90,7 @@ def test_killed_a_recording_keeps_what_was_written(demo_guest: WatchedDemo, tmp_
         await_samples(path, 1)
         end(process, signal.SIGKILL)
         # The guard is nobody's child now, so its end cannot be awaited; but what it does can.
-        while not monitor.is_running():
-            time.sleep(0.02)
+        wait_until(monitor.is_running, "a guest that runs")
     profile = read(path)
     assert len(profile.samples)
     assert "no end" in profile.facts.notes[-1]

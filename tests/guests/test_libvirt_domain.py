@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -16,6 +15,7 @@ from gprof.recording.reader import read
 from tests.command_line import end, gprof, started
 from tests.guests.libvirt_daemon import LibvirtDaemon, find_libvirt
 from tests.guests.recordings import await_note, await_samples
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -86,6 +86,5 @@ def test_a_stub_is_opened_in_it_and_closed(daemon: LibvirtDaemon) -> None:
     machine.close()
     client = Libvirt(Domain(daemon.name))
     assert "gdb" not in {device["label"] for device in client.execute("query-chardev")}
-    while not client.execute("query-status")["running"]:
-        time.sleep(0.02)
+    wait_until(lambda: client.execute("query-status")["running"], "a guest that runs")
     client.close()

@@ -29,8 +29,9 @@ from symbols.idle import is_idle
 from symbols.slide import Method, Verified
 from tests.command_line import end, gprof, started
 from tests.guests.linux import LinuxGuest
-from tests.guests.recordings import await_samples
+from tests.guests.recordings import await_samples, await_session
 from tests.monitor import Monitor
+from tests.waiting import PATIENCE
 
 #: For each recording; half of them of either vcpu, most of them of its kernel.
 SAMPLES = 3000
@@ -238,13 +239,17 @@ def test_samples_agree_with_the_profile_of_the_guest_itself(linux_guest: LinuxGu
     try:
         linux_guest.reset_profile()
         began = time.monotonic_ns()
-        while (live.snapshot().samples.mode == Mode.KERNEL).sum() < 12_000:
-            assert not live.wait(0.25), live.failure
+        await_session(
+            live,
+            lambda profile: (profile.samples.mode == Mode.KERNEL).sum() >= 12_000,
+            "12000 samples of the kernel",
+            patience=900,  # of the 1200 s that pytest gives; most samples are of user space
+        )
         linux_guest.run("cat /proc/profile >/tmp/profile")
         ended = time.monotonic_ns()
     finally:
         live.stop()
-        live.wait()
+        assert live.wait(PATIENCE)
     ticks = shares_of_ticks(linux_guest, found)
     samples = live.snapshot().samples
     start, after = kernel_text(linux_guest)

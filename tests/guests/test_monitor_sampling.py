@@ -31,6 +31,7 @@ from tests.guests.recordings import await_recording
 from tests.guests.test_demo_shares import BUSY, ENOUGH, check_work
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
+from tests.waiting import patience_for
 
 
 def test_the_monitor_finds_the_shares(demo_guest: WatchedDemo, tmp_path: Path) -> None:
@@ -44,7 +45,7 @@ def test_the_monitor_finds_the_shares(demo_guest: WatchedDemo, tmp_path: Path) -
         return busy.samples >= ENOUGH and busy.weight >= 1000 * ENOUGH // 2
 
     with started("record", "--qmp", demo_guest.qmp_address, *options, "-o", path) as process:
-        await_recording(path, is_enough)
+        await_recording(path, is_enough, f"{ENOUGH} samples at work", patience_for(2 * ENOUGH))
         assert end(process, signal.SIGINT)[0] == 0
     report = json.loads(gprof("report", "-i", path, "--json", "--no-idle").stdout)
     assert report["samples"] >= ENOUGH

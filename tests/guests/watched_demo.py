@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import time
 from collections.abc import Callable, Sequence
 from typing import Any, Self
 
@@ -13,6 +12,7 @@ import numpy as np
 from gprof.guest.demo import DemoGuest, demo_file
 from symbols.elf import Image
 from tests.monitor import Monitor
+from tests.waiting import wait_until
 
 SHARES: dict[str, Any] = json.loads(demo_file("shares.json").read_text())
 _AT_WORK = frozenset({*SHARES["work_percent"], SHARES["idle_function"]})
@@ -58,16 +58,21 @@ class WatchedDemo(DemoGuest):
 def await_work(ask: Callable[[str], str], vcpus: int = 2) -> None:
     """Wait until every vcpu of a demo guest is where the program works or rests.
 
-    Until then it runs firmware, for as long as the host likes; pytest's timeout bounds this.
+    Until then it runs firmware, for as long as the host likes.
 
     Args:
         ask: gives what the monitor for people says to a command; that stops no guest.
         vcpus: how many it has.
     """
     table = Image.open(demo_file("demo.elf")).table
-    while True:
+    seen: list[str] = []
+
+    def at_work() -> bool:
         pcs = [int(pc, 16) for pc in re.findall(r"\bRIP=([0-9a-f]+)", ask("info registers -a"))]
         found = table.lookup(np.array(pcs, np.uint64)).tolist()
-        if len(pcs) == vcpus and all(at >= 0 and table[at].name in _AT_WORK for at in found):
-            return
-        time.sleep(0.05)  # nothing tells when
+        seen[:] = [
+            table[at].name if at >= 0 else f"{pc:#x}" for pc, at in zip(pcs, found, strict=True)
+        ]
+        return len(seen) == vcpus and _AT_WORK.issuperset(seen)
+
+    wait_until(at_work, f"{vcpus} vcpus at work", seen=lambda: f"They are at {seen}")

@@ -7,12 +7,13 @@ import shutil
 import subprocess
 import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Self
 
 import pytest
+
+from tests.waiting import wait_until
 
 _ROOT = Path(__file__).resolve().parents[2]
 
@@ -87,15 +88,21 @@ class Terminal:
 
     def wait(self, condition: Callable[[str], bool]) -> str:
         """Look at the screen until a condition holds; what it then shows."""
-        deadline = time.monotonic() + self._patience
-        while not condition(seen := self.screen()):
-            assert time.monotonic() < deadline, seen
-            time.sleep(0.05)  # a terminal announces a change to nobody
-        return seen
+        return self._wait(condition, "what the test waits for")
 
     def wait_for(self, *texts: str) -> str:
         """Wait until all texts are on the screen."""
-        return self.wait(lambda screen: all(text in screen for text in texts))
+        return self._wait(lambda screen: all(text in screen for text in texts), repr(texts))
+
+    def _wait(self, condition: Callable[[str], bool], what: str) -> str:
+        shown = [""]
+
+        def met() -> bool:
+            shown[0] = self.screen()
+            return condition(shown[0])
+
+        wait_until(met, f"{what} on the screen", seen=lambda: shown[0], patience=self._patience)
+        return shown[0]
 
     def _command(self, *arguments: str) -> list[str]:
         return [self._program, "-S", str(self.directory / "tmux"), *arguments]

@@ -29,6 +29,7 @@ from symbols.space import AddressSpace
 from symbols.unwinding.unwind import Way
 from tests.unit.symbols.kallsyms_tables import LAYOUTS, build
 from tests.unit.symbols.kernel_memory import AREA, HEAD, Mod, types, with_modules
+from tests.waiting import PATIENCE, wait_until
 
 FIRST, SECOND = 0xFFFF_FFFF_9C80_0000, 0xFFFF_FFFF_9E40_0000
 ZRAM = Mod("zram", AREA + 0x10000, symbols=(("zram_open", "t", AREA + 0x10010, 0x20),))
@@ -169,11 +170,17 @@ class Guesthouse:
 
     def await_(self, condition: Callable[[], bool], *pcs: int, mode: Mode = Mode.KERNEL) -> None:
         """Sample these addresses until something is so."""
-        deadline = time.monotonic() + 60
-        while not condition():
-            assert time.monotonic() < deadline
-            self.give(*pcs, mode=mode)
-            time.sleep(0.01)
+
+        def so() -> bool:
+            met = condition()
+            if not met:
+                self.give(*pcs, mode=mode)
+            return met
+
+        wait_until(
+            so, "what the test waits for",
+            seen=lambda: f"{len(self.space.eras)} eras; {self.source.notes}", pause=0.01,
+        )  # fmt: skip
 
     @contextmanager
     def followed(self) -> Iterator[Guesthouse]:
@@ -192,7 +199,8 @@ class Guesthouse:
             yield self
         finally:
             self.source.close()
-            ended.join()
+            ended.join(PATIENCE)
+            assert not ended.is_alive(), "what follows the guest does not end"
 
 
 def running(guest: Guesthouse, start: int, *mods: Mod) -> Guesthouse:

@@ -13,6 +13,7 @@ from gprof.given_symbols import GivenSymbols
 from gprof.profile.exit_table import ExitGroup, ExitSort
 from gprof.sampling.exit_events import ExitEvent
 from tests.perf_fixtures import FIXTURES, unpacked
+from tests.waiting import PATIENCE, Deadline
 
 REASON = (ExitGroup.REASON,)
 
@@ -23,7 +24,7 @@ def watch(path: Path, event: ExitEvent = ExitEvent.VMEXIT) -> ExitWatch:
 
 def test_a_file_is_counted_to_its_end(tmp_path: Path) -> None:
     watching = watch(unpacked("two-kvmstat", tmp_path))
-    assert watching.wait()
+    assert watching.wait(PATIENCE)
     assert watching.table(REASON, ExitSort.COUNT).events == 3834
     assert sorted(watching.names().values()) == ["pid 848", "pid 851"]
     assert watching.architecture == "x86_64"
@@ -34,8 +35,10 @@ def test_a_file_is_counted_to_its_end(tmp_path: Path) -> None:
 def test_a_table_can_be_had_at_any_time(tmp_path: Path) -> None:
     """Numbers of a part of the file are those of a part: each seen is at most the last."""
     watching = watch(unpacked("two-kvmstat", tmp_path))
-    seen = []
+    seen: list[int] = []
+    deadline = Deadline("the end of the file", lambda: seen[-10:])
     while not watching.wait(0):
+        deadline.check()
         seen.append(watching.table((ExitGroup.VM, ExitGroup.SYMBOL), ExitSort.TIME).events)
     seen.append(watching.table(REASON, ExitSort.TIME).events)
     assert seen == sorted(seen)
@@ -51,7 +54,7 @@ def test_a_stream_can_be_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -
         watching = watch(Path("-"))
         assert not watching.wait(0.01)
         watching.stop()
-        assert watching.wait(60)
+        assert watching.wait(PATIENCE)
 
 
 def test_damage_is_told_when_it_is_waited_for(tmp_path: Path) -> None:
@@ -63,4 +66,4 @@ def test_damage_is_told_when_it_is_waited_for(tmp_path: Path) -> None:
         watch(Path(__file__))
     watching = watch(unpacked("two-kvmstat", tmp_path), ExitEvent.HCALL)
     with pytest.raises(UsageError, match="no events hcall"):
-        watching.wait()
+        watching.wait(PATIENCE)

@@ -13,6 +13,7 @@ from gprof.given_symbols import GivenSymbols
 from gprof.profile.exit_table import ExitGroup
 from gprof.sampling.exit_events import ExitEvent
 from tests.perf_fixtures import unpacked
+from tests.waiting import PATIENCE
 
 REASON = (ExitGroup.REASON,)
 
@@ -22,7 +23,7 @@ def test_a_perf_of_our_own_begins_with_the_first_question(
 ) -> None:
     recording = unpacked("kvmstat-pipe", tmp_path)
     whole = ExitWatch(ExitEvent.VMEXIT, GivenSymbols(), recording)
-    assert whole.wait()
+    assert whole.wait(PATIENCE)
     begun: list[ExitWatch] = []
 
     def begin() -> ExitWatch:
@@ -33,7 +34,7 @@ def test_a_perf_of_our_own_begins_with_the_first_question(
     exits = ExitsOnDemand(begin)
     assert not begun
     assert exits.count(REASON).events <= whole.count(REASON).events
-    assert begun[0].wait(60)
+    assert begun[0].wait(PATIENCE)
     assert exits.count(REASON).events == whole.count(REASON).events > 0
     assert exits.names().keys() == whole.names().keys()
     assert len(begun) == 1

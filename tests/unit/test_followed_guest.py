@@ -152,11 +152,12 @@ def test_modules_come_and_go() -> None:
         guest.machine.now = kernel(FIRST, (LZO,))
         # Only a new address is a reason to look.
         unknown = iter(range(AREA + 0x100_0000, AREA + 0x200_0000, 0x1000))
-        deadline = time.monotonic() + 60
-        while len(guest.space.eras) < 3:
-            assert time.monotonic() < deadline
+
+        def new_address() -> bool:
             guest.give(next(unknown))
-            time.sleep(0.01)
+            return len(guest.space.eras) == 3
+
+        guest.await_(new_address)
         guest.give(ZRAM.start + 0x18)
         names = guest.names()
     assert both["zram_open"] == 1

@@ -12,11 +12,11 @@ from symbols.errors import SymbolsError
 from symbols.lines_of_space import SpaceLines
 from symbols.source_frames import Chain, SourceFrame
 from symbols.space import AddressSpace, ImageKind, LoadedImage
+from tests.waiting import PATIENCE
 
 IMAGE = LoadedImage("[kernel]", ImageKind.KERNEL, 0x1000, 0x9000, path="vmlinux")
 SPACE = AddressSpace([IMAGE])
 FRAME, OUTER = SourceFrame("read", "fs/read.c", 7), SourceFrame("all", "fs/all.c", 9)
-PATIENCE = 60
 
 
 class Slow(SpaceLines):

@@ -20,6 +20,7 @@ from symbols.memory import BytesMemory
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
 from tests.profiles import synthetic
+from tests.waiting import PATIENCE, wait_until
 
 TABLE = SymbolTable.of([Symbol("spin", 0x1000, 0x1010)])
 SPACE = AddressSpace([LoadedImage("[kernel]", ImageKind.KERNEL, 0x1000, 0x2000, TABLE)],
@@ -43,7 +44,7 @@ class Scripted:
         if isinstance(self._ending, GprofError):
             raise self._ending
         if self._ending == "wait":
-            self._closed.wait()
+            assert self._closed.wait(PATIENCE)
             yield SampleBatch.of([0x1008], time=99)
 
     def facts(self) -> SourceFacts:
@@ -61,10 +62,10 @@ def test_stop_keeps_what_came_until_the_source_has_ended() -> None:
     source = Scripted(10)
     live = Live(source, known)
     live.start()
-    source.given.wait()
+    assert source.given.wait(PATIENCE)
     assert not live.ended
     live.stop()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert live.failure is None
     profile = live.snapshot()
     assert len(profile.samples) == 21
@@ -80,7 +81,7 @@ def test_whoever_computes_gives_way_to_the_sampler() -> None:
             live = Live(Scripted(1, "end"), known)
             live.start()
             assert sys.getswitchinterval() == pytest.approx(expected, abs=2e-6)
-            assert live.wait(10)
+            assert live.wait(PATIENCE)
     finally:
         sys.setswitchinterval(before)
 
@@ -88,14 +89,14 @@ def test_whoever_computes_gives_way_to_the_sampler() -> None:
 def test_a_duration_ends_it() -> None:
     live = Live(Scripted(3), known, duration_s=0.05)
     live.start()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert len(live.snapshot().samples) == 7
 
 
 def test_a_source_that_ends_by_itself_ends_the_session() -> None:
     live = Live(Scripted(2, "end"), known)
     live.start()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert live.failure is None
 
 
@@ -104,7 +105,7 @@ def test_a_failure_is_kept_and_what_came_before_it_too(tmp_path: Path) -> None:
     path = tmp_path / "x.gprof"
     live = Live(Scripted(5, gone), known, recorder=Writer.open(path))
     live.start()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert live.failure is gone
     assert len(live.snapshot().samples) == 10
     assert len(read(path).samples) == 10
@@ -115,13 +116,12 @@ def test_reset_forgets_on_screen_and_not_on_disk(tmp_path: Path) -> None:
     source = Scripted(10)
     live = Live(source, known, recorder=Writer.open(path))
     live.start()
-    source.given.wait()
-    while len(live.snapshot().samples) < 20:
-        live.wait(0.01)
+    assert source.given.wait(PATIENCE)
+    wait_until(lambda: len(live.snapshot().samples) >= 20, "20 samples", pause=0.01)
     live.reset()
     assert len(live.snapshot().samples) == 0
     live.stop()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert live.snapshot().samples.pc.tolist() == [0x1008]
     assert len(read(path).samples) == 21
 
@@ -137,9 +137,9 @@ def test_the_code_of_hot_functions_is_recorded_while_the_guest_is_there(tmp_path
         memories={0: BytesMemory([(0x1000, code)])},
     )
     live.start()
-    source.given.wait()
+    assert source.given.wait(PATIENCE)
     live.stop()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert read(path).texts[0].read(0x1000, 16) == code
 
 
@@ -147,13 +147,12 @@ def test_a_snapshot_does_not_change() -> None:
     source = Scripted(1)
     live = Live(source, known)
     live.start()
-    source.given.wait()
-    while not len(live.snapshot().samples):
-        live.wait(0.01)
+    assert source.given.wait(PATIENCE)
+    wait_until(lambda: len(live.snapshot().samples), "samples", pause=0.01)
     before = live.snapshot()
     pcs = before.samples.pc.copy()
     live.stop()
-    assert live.wait(60)
+    assert live.wait(PATIENCE)
     assert np.array_equal(before.samples.pc, pcs)
     assert len(live.snapshot().samples) > len(pcs)
 

@@ -13,6 +13,7 @@ import pytest
 
 from gprof.errors import TargetError
 from gprof.guest.emulator import LONGEST_SOCKET_PATH, Emulator
+from tests.waiting import PATIENCE
 
 ANSWERING = """\
 import os, socket, sys
@@ -135,7 +136,7 @@ def test_program_and_folder_go_when_the_parent_is_killed(pretend: Path, tmp_path
         directory = Path(process.stdout.readline().decode().strip())
         assert directory.is_dir()
         process.send_signal(signal.SIGKILL)
-        process.wait()
+        process.wait(PATIENCE)
         # The program holds the fifo's other end: it reads as ended when the program has.
         with alive:
             assert alive.read() == b""

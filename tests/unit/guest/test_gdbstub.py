@@ -9,7 +9,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -23,6 +23,7 @@ from gprof.guest.machine import Machine
 from gprof.guest.mode import Mode
 from symbols.memory import MemoryFault
 from tests.stub_model import StubModel
+from tests.waiting import PATIENCE, wait_until
 
 VERSIONS = ["7.2.22", "10.1.0"]
 
@@ -36,13 +37,6 @@ def model(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[StubModel]
 
 def connect(model: StubModel) -> Stub:
     return Stub(Address.parse(str(model.path)))
-
-
-def eventually(condition: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 60
-    while not condition() and time.monotonic() < deadline:
-        time.sleep(0.005)
-    return condition()
 
 
 def test_greeting_learns_the_machine_and_lets_it_run(model: StubModel) -> None:
@@ -108,7 +102,7 @@ def test_a_vcpu_that_does_not_exist_is_named(model: StubModel) -> None:
 def test_a_guest_stopped_by_somebody_else_stays_stopped(model: StubModel) -> None:
     stub = connect(model)
     model.stop_by_other()
-    assert eventually(stub.other_stop)
+    wait_until(stub.other_stop, "the stop")
     assert not stub.released()
     assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]  # reading it as it is
     assert not model.running
@@ -125,7 +119,7 @@ def test_a_guest_stopped_by_somebody_else_stays_stopped(model: StubModel) -> Non
 def test_closing_leaves_a_guest_stopped_that_somebody_else_has_stopped(model: StubModel) -> None:
     stub = connect(model)
     model.stop_by_other()
-    assert eventually(stub.other_stop)
+    wait_until(stub.other_stop, "the stop")
     stub.close()
     assert not eventually_running(model)
 
@@ -212,7 +206,7 @@ def test_something_that_is_no_stub(tmp_path: Path) -> None:
         server.start()
         with pytest.raises(NotAStub, match="no gdbstub"):
             Stub(Address.parse(str(tmp_path / "qmp")))
-        server.join()
+        server.join(PATIENCE)
 
 
 def test_a_stub_that_goes_away(model: StubModel) -> None:
@@ -247,5 +241,5 @@ def test_the_guest_runs_when_we_are_killed(model: StubModel, moment: str) -> Non
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
     )
     assert killed.returncode == -signal.SIGKILL
-    assert eventually(lambda: model._client is None), "the guard still holds the connection"
+    wait_until(lambda: model._client is None, "the end of the guard's connection")
     assert model.soon_runs()

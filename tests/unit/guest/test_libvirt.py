@@ -26,6 +26,7 @@ from gprof.guest import virsh
 from gprof.guest.libvirt import Domain, Libvirt, read_event
 from gprof.guest.monitor import CommandRefused, Event
 from gprof.guest.virsh import quoted
+from tests.waiting import Deadline
 
 UUID = "0205b578-b77e-472c-9bb1-69bcf6afd95c"
 VERSION = {"return": {"qemu": {"major": 7, "minor": 2, "micro": 22}, "package": "Debian"}}
@@ -115,7 +116,9 @@ def test_events(pretender: Pretender) -> None:
     ]
     monitor = pretender.open()
     found = monitor.events(wait_s=60)
+    deadline = Deadline("2 events", lambda: found)
     while len(found) < 2:
+        deadline.check()
         found += monitor.events(wait_s=60)
     assert monitor.events() == []
     monitor.close()

@@ -21,6 +21,7 @@ from gprof.guest.qmp import Qmp
 from symbols.errors import GprofError
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
+from tests.waiting import PATIENCE, Deadline
 
 
 @pytest.fixture
@@ -63,7 +64,9 @@ def test_events_wait_until_they_are_fetched(model: QmpModel, client: Qmp) -> Non
     client.execute("query-status")
     model.report("RESUME", 2_000_000)
     found = client.events()
+    deadline = Deadline("3 events", lambda: found)
     while len(found) < 3:
+        deadline.check()
         found += client.events(wait_s=10)
     assert [(event.name, event.time_us) for event in found] == [
         ("STOP", 1_500_000), ("RESET", 1_700_001), ("RESUME", 2_000_000),
@@ -124,7 +127,7 @@ def test_silence_after_the_greeting_is_an_error(
         thread.start()
         with pytest.raises(ProtocolError, match="did not answer"):
             Qmp(Address.parse(str(tmp_path / "qmp")))
-        thread.join()
+        thread.join(PATIENCE)
 
 
 @pytest.mark.parametrize("version", ["7.2.22", "10.1.0"])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -13,6 +13,7 @@ from gprof.guest.address import Address
 from gprof.guest.qmp import Qmp
 from gprof.guest.run_state import MIGRATING, STOPPED, RunState
 from tests.qmp_model import QmpModel
+from tests.waiting import wait_until
 
 
 @pytest.fixture
@@ -27,6 +28,16 @@ def state(model: QmpModel) -> Iterator[RunState]:
     client = Qmp(Address.parse(str(model.path)))
     yield RunState(client)
     client.close()
+
+
+def follow_until(state: RunState, condition: Callable[[], object]) -> None:
+    """Take in what is reported until something is so."""
+
+    def so() -> object:
+        state.follow()
+        return condition()
+
+    wait_until(so, "events", seen=lambda: vars(state), pause=0.001)
 
 
 def test_stops_are_added_up_by_qemus_own_clock(model: QmpModel, state: RunState) -> None:
@@ -190,8 +201,7 @@ def test_a_guest_that_falls_asleep_runs_no_more(model: QmpModel, state: RunState
     with model._lock:
         model.status = "suspended"
         model.report("SUSPEND")
-    while state.running:
-        state.follow()
+    follow_until(state, lambda: not state.running)
     state.ask()
     assert "sleeps" in state.why()
     model.status = "running"
@@ -203,12 +213,10 @@ def test_a_guest_that_falls_asleep_runs_no_more(model: QmpModel, state: RunState
 def test_a_panic_is_told_whoever_stopped_it_since(model: QmpModel, state: RunState) -> None:
     model.report("GUEST_PANICKED", action="pause")
     model.stop("paused")
-    while state.running:
-        state.follow()
+    follow_until(state, lambda: not state.running)
     state.ask()
     assert "panicked" in state.why()
     model.report("RESET", guest=True)
     state.ask()
-    while not state.resets:
-        state.follow()
+    follow_until(state, lambda: state.resets)
     assert "Somebody else" in state.why()

@@ -21,6 +21,7 @@ from gprof.guest.qmp import Qmp
 from tests.qmp_model import QmpModel
 from tests.socket_model import SocketModel
 from tests.stub_model import StubModel
+from tests.waiting import PATIENCE
 
 #: What a crowded host does to a process now and then.
 AWAY_S = 2.5
@@ -38,12 +39,12 @@ def away(model: SocketModel) -> Iterator[None]:
 
     thread = threading.Thread(target=stay)
     thread.start()
-    gone.wait()
+    assert gone.wait(PATIENCE)
     try:
         yield
     finally:
         back.set()
-        thread.join()
+        thread.join(PATIENCE)
 
 
 def test_a_stub_is_waited_for(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from gprof.guest.address import Address
 from gprof.guest.vcpu_threads import VcpuThreads, VcpuTime
+from tests.waiting import wait_until
 
 HERE = Address.parse("/run/gdb")
 CPUS = "* CPU #0: thread_id=101\r\n  CPU #1: (halted) thread_id=102\r\n"
@@ -75,8 +76,10 @@ def test_this_kernel_counts() -> None:
         pytest.skip("this kernel does not count (CONFIG_SCHED_INFO)")
     threads = VcpuThreads.of_process(os.getpid(), {0: threading.get_native_id()})
     before = threads.read()[0]
-    while threads.read()[0].ran_ns == before.ran_ns:
-        sum(range(10000))
+    wait_until(
+        lambda: sum(range(10000)) and threads.read()[0].ran_ns > before.ran_ns,
+        "time on a processor",
+    )
     threads.close()
 
 

@@ -17,6 +17,7 @@ from gprof.perfdata import EventType, Feature, PerfData, SampleField
 from gprof.perfdata.cursor import Order
 from tests import perf_writer as write
 from tests.perf_reading import ips, read
+from tests.waiting import PATIENCE
 
 ORDERS: tuple[Order, ...] = ("<", ">")
 ALL_FIXED = write.GUEST_SAMPLE | SampleField.IDENTIFIER | SampleField.ADDR | SampleField.STREAM_ID
@@ -99,7 +100,7 @@ def test_a_file_that_comes_through_a_pipe_is_read_like_one_on_disk() -> None:
         with PerfData.from_file(source) as perf:
             assert ips([s for chunk in perf.chunks() for s in chunk]) == [7]
             assert perf.text(Feature.ARCH) == "s390x"
-        feeder.join()
+        feeder.join(PATIENCE)
 
 
 @pytest.mark.parametrize("order", ORDERS)

@@ -22,6 +22,7 @@ from gprof.sampling.source import SampleBatch
 from symbols.unwinding.frame_pointer import FramePointerUnwinder
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
+from tests.unit.sampling.taking import advance, rest, until
 
 
 class Guest:
@@ -55,21 +56,21 @@ def guest(tmp_path: Path) -> Iterator[Guest]:
     guest.close()
 
 
-def until_asked(guest: Guest, batches: Iterator[SampleBatch], count: int) -> None:
+def until_asked(
+    guest: Guest, batches: Iterator[SampleBatch], source: GentlerSource, count: int
+) -> None:
     """Go on until the monitor was asked for registers so many times."""
-    while guest.qmp.seen.count("info registers -a") < count:
-        next(batches)
+    until(lambda: guest.qmp.seen.count("info registers -a") >= count, batches, source)
 
 
 def test_where_the_budget_leaves_little_the_monitor_takes_over(guest: Guest) -> None:
     source = guest.source(HaltingOptions(hz=300, max_halted=0.01, may_hand_over=True))
     source.note("from outside")
     batches = source.batches()
-    while not source.facts().taken:
-        next(batches)
+    advance(source, batches, 1)
     assert source.facts().way == "gdbstub"
     guest.report_stops(*[1000] * 100)
-    until_asked(guest, batches, 10)
+    until_asked(guest, batches, source, 10)
     facts = source.facts()
     assert facts.way == "qmp"
     (said,) = [note for note in facts.notes if "the monitor samples from now on" in note]
@@ -79,12 +80,12 @@ def test_where_the_budget_leaves_little_the_monitor_takes_over(guest: Guest) -> 
     assert facts.halted_ns == 100_000_000
     assert facts.taken > 10
     stops = guest.stub.stops
-    until_asked(guest, batches, 20)
+    until_asked(guest, batches, source, 20)
     assert guest.stub.stops == stops
     assert guest.stub.soon_runs()
     source.note("and on")
     source.close()
-    list(batches)
+    rest(batches)
     assert source.facts().notes[-1] == "and on"
 
 
@@ -94,14 +95,13 @@ def test_a_long_stop_in_a_hundred_is_enough_where_latency_counts(guest: Guest) -
     batches = source.batches()
     next(batches)
     guest.report_stops(*[100] * 110)
-    while source.facts().halted_ns < 11_000_000:
-        next(batches)
+    until(lambda: source.facts().halted_ns >= 11_000_000, batches, source)
     assert source.facts().way == "gdbstub"
     guest.report_stops(*[3000] * 3)
-    until_asked(guest, batches, 5)
+    until_asked(guest, batches, source, 5)
     assert any("3.0 ms and longer, more than the 2 ms" in note for note in source.facts().notes)
     source.close()
-    list(batches)
+    rest(batches)
 
 
 @pytest.mark.parametrize("if_cheap", [True, False])
@@ -115,11 +115,10 @@ def test_stacks_go_first_unless_somebody_insists(guest: Guest, if_cheap: bool) -
     next(batches)
     guest.report_stops(*[1000] * 100)
     words = "Call stacks are given up" if if_cheap else "The rate is lowered"
-    while not any(note.startswith(words) for note in source.facts().notes):
-        next(batches)
+    until(lambda: any(note.startswith(words) for note in source.facts().notes), batches, source)
     assert source.facts().way == "gdbstub"
     source.close()
-    list(batches)
+    rest(batches)
 
 
 def test_closed_while_it_changes_it_ends(guest: Guest) -> None:
@@ -128,7 +127,7 @@ def test_closed_while_it_changes_it_ends(guest: Guest) -> None:
     next(batches)
     guest.report_stops(*[1000] * 100)
     source._closing = True  # as another thread does in close(), a moment before the change
-    list(batches)
+    rest(batches)
     assert guest.stub.soon_runs()
 
 
@@ -136,9 +135,8 @@ def test_without_need_the_stub_goes_on(guest: Guest) -> None:
     source = guest.source(HaltingOptions(hz=300, max_halted=1, may_hand_over=True))
     batches = source.batches()
     guest.report_stops(*[10] * 20)
-    while source.facts().taken < 30:
-        next(batches)
+    advance(source, batches, 30)
     source.close()
-    list(batches)
+    rest(batches)
     assert source.facts().way == "gdbstub"
     assert "info registers -a" not in guest.qmp.seen

@@ -22,7 +22,7 @@ from gprof.guest.run_state import RAN_ON, RESET
 from gprof.profile.tasks import GuestTask, TaskTable
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
-from gprof.sampling.source import SampleBatch, Source
+from gprof.sampling.source import SampleBatch
 from gprof.sampling.task_numbers import Following
 from symbols.btf import Btf
 from symbols.memory import BytesMemory
@@ -30,7 +30,7 @@ from symbols.structures import Structures
 from symbols.tasks import CurrentPlaces, Task, Tasks
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
-from tests.unit.sampling.taking import taken_until
+from tests.unit.sampling.taking import advance, rest, taken_until, until
 from tests.unit.symbols.btf_blob import ARRAY, INT, Blob
 
 
@@ -47,13 +47,6 @@ def machine(model: QmpModel) -> MonitoredMachine:
 
 def source(model: QmpModel, options: MonitorOptions) -> MonitorSource:
     return MonitorSource(machine(model), options, random.Random(1))
-
-
-def advance(source: Source, batches: Iterator[SampleBatch], samples: int) -> None:
-    """Go on until there are so many more samples."""
-    aim = source.facts().taken + samples
-    while source.facts().taken < aim:
-        next(batches)
 
 
 def test_samples_name_vcpu_mode_and_pc(model: QmpModel) -> None:
@@ -140,10 +133,9 @@ def test_text_without_registers_is_an_error_a_vcpu(model: QmpModel) -> None:
     advance(sampler, batches, 1)
     model.human["info registers -a"] = "\nCPU#0\nnothing\n"
     errors = sampler.facts().errors
-    while sampler.facts().errors < errors + 4:
-        assert next(batches) is not None
+    until(lambda: sampler.facts().errors >= errors + 4, batches, sampler)
     sampler.close()
-    list(batches)
+    rest(batches)
 
 
 def test_a_guest_that_stands_is_waited_for_and_never_resumed(model: QmpModel) -> None:
@@ -151,8 +143,7 @@ def test_a_guest_that_stands_is_waited_for_and_never_resumed(model: QmpModel) ->
     batches = sampler.batches()
     advance(sampler, batches, 3)
     model.stop()
-    while not sampler.facts().held_ns:
-        next(batches)
+    until(lambda: sampler.facts().held_ns, batches, sampler)
     taken = sampler.facts().taken
     next(batches)
     assert sampler.facts().taken == taken
@@ -161,7 +152,7 @@ def test_a_guest_that_stands_is_waited_for_and_never_resumed(model: QmpModel) ->
     advance(sampler, batches, 3)
     assert sampler.facts().notes[-1] == "The guest runs again."
     sampler.close()
-    list(batches)
+    rest(batches)
     assert not {"cont", "stop"} & set(model.seen)
 
 
@@ -175,7 +166,7 @@ def test_a_migration_is_waited_for(model: QmpModel) -> None:
     model.migration = "completed"
     model.stop("postmigrate")
     sampler.close()
-    list(batches)
+    rest(batches)
     assert sampler.facts().taken == 0
 
 
@@ -187,7 +178,7 @@ def test_a_reset_is_told(model: QmpModel) -> None:
     advance(sampler, batches, 3)
     assert sampler.facts().notes[-1] == RESET
     sampler.close()
-    list(batches)
+    rest(batches)
 
 
 @pytest.mark.parametrize(("event", "said"), [("SHUTDOWN", "has shut down"), ("", "QEMU closed")])
@@ -199,7 +190,7 @@ def test_a_guest_that_goes_away_is_told(model: QmpModel, event: str, said: str) 
         model.report(event, guest=True)
     model.close()
     with pytest.raises(TargetGone, match=said):
-        list(batches)
+        rest(batches)
 
 
 def test_a_guest_that_shuts_down_and_runs_on_is_told_and_its_end_is_another_matter(
@@ -210,12 +201,11 @@ def test_a_guest_that_shuts_down_and_runs_on_is_told_and_its_end_is_another_matt
     batches = sampler.batches()
     model.report("SHUTDOWN", guest=True)
     advance(sampler, batches, 3)
-    while sampler.facts().notes[-1] != RAN_ON:
-        next(batches)
+    until(lambda: RAN_ON in sampler.facts().notes, batches, sampler)
     advance(sampler, batches, 3)
     model.close()
     with pytest.raises(TargetGone, match="QEMU closed"):
-        list(batches)
+        rest(batches)
     assert sampler.facts().notes.count(RAN_ON) == 1
 
 
@@ -229,14 +219,14 @@ def test_of_a_qemu_that_is_ending_nothing_else_is_said(
     # From its shutdown on it answers nothing; it may take its time to flush what it holds.
     model.shut_down()
     with pytest.raises(TargetGone, match="has shut down"):
-        list(batches)
+        rest(batches)
     assert RAN_ON not in sampler.facts().notes
 
 
 def test_close_ends_a_long_wait_at_once(model: QmpModel) -> None:
-    sampler = source(model, MonitorOptions(hz=0.01))
+    sampler = source(model, MonitorOptions(hz=0.0001))
     threading.Timer(0.1, sampler.close).start()
-    assert len(SampleBatch.concatenate(list(sampler.batches()))) == 0
+    assert len(SampleBatch.concatenate(rest(sampler.batches()))) == 0
 
 
 def test_a_source_that_never_began_lets_go_too(model: QmpModel) -> None:
@@ -282,11 +272,10 @@ def test_with_both_the_halted_time_is_the_monitors(pair: Pair) -> None:
     for n in range(30):
         pair.qmp.stop(time_us=n * 1000)
         pair.qmp.resume(time_us=n * 1000 + 100)
-    while sampler.facts().halted_ns < 3_000_000:
-        next(batches)
+    until(lambda: sampler.facts().halted_ns >= 3_000_000, batches, sampler)
     assert sampler.facts().halted_ns == 3_000_000
     sampler.close()
-    list(batches)
+    rest(batches)
     assert pair.stub.soon_runs()
 
 
@@ -295,12 +284,11 @@ def test_with_both_a_paused_guest_is_recognised_before_connecting(pair: Pair) ->
     pair.qmp.status = "paused"
     sampler = pair.source()
     batches = sampler.batches()
-    while not sampler.facts().held_ns:
-        next(batches)
+    until(lambda: sampler.facts().held_ns, batches, sampler)
     assert "Somebody else" in sampler.facts().notes[-1]
     assert sampler.facts().taken == 0
     sampler.close()
-    list(batches)
+    rest(batches)
     assert not pair.stub.running
 
 
@@ -310,8 +298,7 @@ def test_with_both_a_stop_by_the_monitor_is_held_and_goes_on(pair: Pair) -> None
     advance(sampler, batches, 3)
     pair.stub.stop_by_other()
     pair.qmp.stop(time_us=1)
-    while not sampler.facts().held_ns:
-        next(batches)
+    until(lambda: sampler.facts().held_ns, batches, sampler)
     next(batches)
     assert not pair.stub.running
     pair.stub.resume_by_other()
@@ -319,7 +306,7 @@ def test_with_both_a_stop_by_the_monitor_is_held_and_goes_on(pair: Pair) -> None
     advance(sampler, batches, 3)
     assert sampler.facts().halted_ns == 0
     sampler.close()
-    list(batches)
+    rest(batches)
     assert pair.stub.soon_runs()
 
 
@@ -328,10 +315,9 @@ def test_with_both_a_reset_is_told(pair: Pair) -> None:
     batches = sampler.batches()
     advance(sampler, batches, 3)
     pair.qmp.report("RESET", guest=True)
-    while RESET not in sampler.facts().notes:
-        next(batches)
+    until(lambda: RESET in sampler.facts().notes, batches, sampler)
     sampler.close()
-    list(batches)
+    rest(batches)
 
 
 def test_with_both_nothing_is_written_to_a_guest_on_its_way(pair: Pair) -> None:
@@ -344,4 +330,4 @@ def test_with_both_nothing_is_written_to_a_guest_on_its_way(pair: Pair) -> None:
     assert pair.stub.stops == stops
     assert "is being migrated" in sampler.facts().notes[-1]
     sampler.close()
-    list(batches)
+    rest(batches)

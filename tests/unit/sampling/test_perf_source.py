@@ -19,6 +19,7 @@ from gprof.sampling.perf_guests import hypervisor_name
 from gprof.sampling.perf_live import PerfLive, RunningPerf, exit_command, sample_command
 from gprof.sampling.source import Mode, SampleBatch
 from tests import perf_writer as write
+from tests.waiting import PATIENCE
 
 KERNEL, USER = 0xFFFF_FFFF_8100_0000, 0x40_0000
 
@@ -241,7 +242,7 @@ def test_close_sends_a_reader_of_a_stream_home() -> None:
         closer = threading.Timer(0.05, source.close)
         closer.start()
         assert list(batches) == []
-        closer.join()
+        closer.join(PATIENCE)
 
 
 def test_an_interrupted_pipe_stays_at_its_end() -> None:

@@ -13,6 +13,7 @@ from gprof.guest.vcpu_threads import VcpuTime
 from gprof.sampling.replay import Replay
 from gprof.sampling.source import SampleBatch, Source, SourceFacts
 from tests.profiles import synthetic
+from tests.waiting import PATIENCE
 
 
 class Time:
@@ -115,13 +116,13 @@ def test_close_ends_a_wait_at_once() -> None:
 
     def wait(closed: Event, seconds: float) -> bool:
         waiting.set()
-        return closed.wait()  # for ever, but for close
+        return closed.wait(PATIENCE)  # for ever, but for close
 
     source = Replay(synthetic(50), wait=wait)
     got: list[SampleBatch] = []
     thread = Thread(target=lambda: got.extend(source.batches()))
     thread.start()
-    assert waiting.wait(60)
+    assert waiting.wait(PATIENCE)
     source.close()
     thread.join(60)
     assert not thread.is_alive()

@@ -26,6 +26,7 @@ from symbols.lines_of_space import SpaceLines
 from symbols.source_frames import Chain, Finder, FinderFailed
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import SymbolTable
+from tests.waiting import wait_until
 
 SOURCE = """\
 static inline __attribute__((always_inline)) int square(int x)
@@ -359,9 +360,10 @@ def test_closing_does_not_wait_for_an_answer(
     found: list[dict[int, Chain]] = []
     waiting = threading.Thread(target=lambda: found.append(source.find([5])))
     waiting.start()
-    while not asked.exists():
-        waiting.join(0.02)
-        assert waiting.is_alive()
+    wait_until(
+        asked.exists, "the question", seen=lambda: f"asked: {waiting.is_alive()}", pause=0.02
+    )
+    assert waiting.is_alive()
     source.close()
     waiting.join(30)
     assert found == [{5: ()}]

@@ -7,7 +7,7 @@ from textual.pilot import Pilot
 
 from gprof.errors import GprofError
 from gprof.profile.view import Group
-from tests.screen_text import screen_text, settled
+from tests.screen_text import eventually, screen_text, settled
 from tests.screens import labels, with_app
 from tui.app import GprofApp
 from tui.glyphs import BLOCKS
@@ -40,11 +40,8 @@ def test_a_filter_that_comes_in_one_burst_of_keys() -> None:
     async def scenario(app: GprofApp, top: MainScreen, pilot: Pilot[GprofError]) -> None:
         for key in ("slash", *"ext4"):
             app.post_message(Key(key, "/" if key == "slash" else key))
-        for _ in range(200):  # each key travels to the table and back before it finds the line
-            if typed(top) == "ext4":
-                break
-            await pilot.pause()
-        assert typed(top) == "ext4"
+        # Each key travels to the table and back before it finds the line.
+        await eventually(pilot, lambda: typed(top) == "ext4", "ext4")
         assert top.choice.group is Group.SYMBOL
 
     with_app(scenario)

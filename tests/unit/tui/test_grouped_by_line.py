@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import threading
 from collections.abc import Iterable
 from dataclasses import replace
@@ -18,15 +17,15 @@ from symbols.lines_of_space import SpaceLines
 from symbols.source_frames import Chain, SourceFrame
 from symbols.source_tree import SourceTree
 from symbols.space import AddressSpace, ImageKind, LoadedImage
-from tests.screen_text import assert_golden, screen_text, settled
+from tests.screen_text import assert_golden, screen_text, settled, shows
 from tests.screens import GOLDENS, press, with_app
 from tests.sessions import FrozenSession, frozen
+from tests.waiting import PATIENCE
 from tui.app import GprofApp
 from tui.editor import SourcePlace
 from tui.screens.annotate import AnnotateScreen
 from tui.screens.main import MainScreen
 
-PATIENCE = 60
 OTHERS = "lib/modules/6.1.0-56-cloud-amd64/some/where.ko has no debugging information"
 
 
@@ -53,14 +52,6 @@ class Gated(SpaceLines):
         return (SourceFrame(at.symbol.name, f"mm/{at.symbol.name[:6]}.c", 10 + (offset >> 6)),)
 
 
-async def until(app: GprofApp, pilot: Pilot[GprofError], text: str) -> None:
-    """Wait for a text that a thread of its own brings."""
-    async with asyncio.timeout(PATIENCE):
-        while text not in screen_text(app):
-            await pilot.pause(0.01)
-    await settled(pilot)
-
-
 async def to_lines(main: MainScreen, pilot: Pilot[GprofError]) -> None:
     while main.choice.group is not Group.LINE:
         await press(pilot, "m")
@@ -73,7 +64,8 @@ def test_lines_come_while_one_looks() -> None:
         await to_lines(main, pilot)
         assert "its line is looked for" in screen_text(app)
         lines.may.set()
-        await until(app, pilot, "mm/copy_u.c:10")
+        await shows(app, pilot, "mm/copy_u.c:10")
+        await settled(pilot)
         assert_golden(screen_text(app), GOLDENS / "top-lines-100x30.txt")
         assert "looked for" not in screen_text(app)
         main.table.move_to([row.label for row in main.table.rows.items].index(OTHERS))
@@ -103,7 +95,8 @@ def test_a_line_leads_to_its_function_and_to_its_source(
 
     async def scenario(app: GprofApp, main: MainScreen, pilot: Pilot[GprofError]) -> None:
         await to_lines(main, pilot)
-        await until(app, pilot, "mm/copy_u.c:10")
+        await shows(app, pilot, "mm/copy_u.c:10")
+        await settled(pilot)
         rows = [row.label for row in main.table.rows.items]
         main.table.move_to(rows.index("mm/copy_u.c:10"))
         await press(pilot, "o")

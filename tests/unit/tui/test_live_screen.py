@@ -11,7 +11,7 @@ from textual.pilot import Pilot
 from gprof.errors import GprofError, TargetGone
 from gprof.profile.profile import Profile
 from gprof.sampling.source import Mode, SampleBatch
-from tests.screen_text import screen_text, settled
+from tests.screen_text import screen_text, settled, shows
 from tests.screens import with_app
 from tests.sessions import FrozenSession, frozen, grown
 from tui.app import GprofApp, make_app
@@ -86,11 +86,9 @@ def test_the_screen_looks_again_by_itself() -> None:
         async with app.run_test() as pilot:
             await settled(pilot)
             session.profile = more(session.profile, 500)
-            while "2,500 samples" not in screen_text(app):  # pytest's timeout bounds this
-                await pilot.pause(0.01)
+            await shows(app, pilot, "2,500 samples")
             session.ended = True
-            while " ENDED\n" not in screen_text(app):
-                await pilot.pause(0.01)
+            await shows(app, pilot, " ENDED\n")
 
     asyncio.run(run())
 

@@ -3,29 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
 
 from textual.command import CommandList, Hit
 from textual.pilot import Pilot
 
 from gprof.errors import GprofError
 from tests.profiles import HOSTILE, hostile
-from tests.screen_text import screen_text, settled
+from tests.screen_text import eventually, screen_text, settled
 from tests.screens import under_cursor, with_app
 from tests.sessions import FrozenSession, frozen
 from tui.app import GprofApp
 from tui.palette import ActionProvider, SymbolProvider
 from tui.screens.main import MainScreen
 from tui.view import View
-
-
-async def eventually(pilot: Pilot[GprofError], condition: Callable[[], bool]) -> None:
-    """Wait for something that comes in its own time."""
-    for _ in range(1000):
-        if condition():
-            return
-        await pilot.pause(0.02)
-    raise AssertionError(screen_text(pilot.app))
 
 
 async def choose(app: GprofApp, pilot: Pilot[GprofError], text: str, first: str) -> None:
@@ -39,9 +29,9 @@ async def choose(app: GprofApp, pilot: Pilot[GprofError], text: str, first: str)
             str(option.prompt).startswith(first) for option in lists.first().options[:1]
         )
 
-    await eventually(pilot, found)
+    await eventually(pilot, found, first)
     await pilot.press("down", "enter")
-    await eventually(pilot, lambda: len(app.screen_stack) == 1)
+    await eventually(pilot, lambda: len(app.screen_stack) == 1, "the end of the palette")
     await settled(pilot)
 
 
