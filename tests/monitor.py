@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import socket
-import time
 from dataclasses import dataclass
 from typing import Any, Self
+
+from tests.waiting import PATIENCE, Deadline, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,14 +30,15 @@ class Monitor:
 
     Args:
         address: path of the socket.
-        patience: seconds to wait for an answer or an event.
+        patience: seconds to wait for an answer, an event or a state.
 
     Attributes:
         events: all that were seen, oldest first.
     """
 
-    def __init__(self, address: str, patience: float = 300.0) -> None:
+    def __init__(self, address: str, patience: float = PATIENCE) -> None:
         self.events: list[Event] = []
+        self._patience = patience
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.settimeout(patience)
         self._socket.connect(address)
@@ -74,33 +76,41 @@ class Monitor:
         """What the monitor for people says to a command."""
         return str(self.execute("human-monitor-command", **{"command-line": command}))
 
-    def stands(self) -> bool:
-        """Whether the vcpus stand, and not just for the moment in which a debugger looks."""
-        return not any(self.is_running() for _ in range(20))
-
-    def stop(self) -> None:
-        """Stop the vcpus.
-
-        QEMU does nothing for a `stop` that comes while a debugger has them stopped, and the
-        debugger, who cannot know, lets them run again. So it is asked until it was heard.
-        """
-        while not self.stands():
-            self.execute("stop")
-
     def await_status(self, *names: str) -> None:
-        """Wait until the machine is in one of some states; pytest's timeout bounds this."""
-        while self.execute("query-status")["status"] not in names:
-            time.sleep(0.02)
+        """Wait until the machine is in one of some states."""
+        said = [""]
 
-    def await_event(self, name: str, count: int = 1) -> None:
-        """Wait until an event was reported so many times from now on.
+        def reached() -> bool:
+            said[0] = self.execute("query-status")["status"]
+            return said[0] in names
+
+        wait_until(
+            reached,
+            f"a machine that is {' or '.join(names)}",
+            seen=lambda: f"It is {said[0]}; {self._described()}",
+            patience=self._patience,
+        )
+
+    def await_event(self, name: str, count: int = 1, *, since: int | None = None) -> None:
+        """Wait until an event was reported so many times.
+
+        Args:
+            name: of the event.
+            count: how many times.
+            since: how many events had been seen when counting begins; those seen by now if None.
 
         Raises:
-            OSError: it was not, or QEMU is gone.
+            OSError: QEMU is gone, or reports nothing at all.
         """
-        seen = len(self.events)
+        seen = len(self.events) if since is None else since
+        deadline = Deadline(f"{count} events {name}", self._described, self._patience)
         while sum(event.name == name for event in self.events[seen:]) < count:
+            deadline.check()
             self._next()
+
+    def _described(self) -> str:
+        last = [event.name for event in self.events[-20:]]
+        return f"of {len(self.events)} events the last ones are {last}"
 
     def _next(self) -> dict[str, Any]:
         line = self._lines.readline()

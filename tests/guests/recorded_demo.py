@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import signal
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
+from gprof.profile.profile import Profile
 from gprof.recording.reader import read
 from tests.command_line import PCS_ONLY, end, started
-from tests.guests.recordings import await_note, await_samples, recorded
+from tests.guests.recordings import await_note, await_recording, await_samples, recorded, says
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
 
@@ -40,6 +41,35 @@ class RecordedDemo:
 
     def await_note(self, words: str) -> None:
         await_note(self.path, words)
+
+    def have_it_stand(self, order: Callable[[], object], words: str) -> None:
+        """Have the guest stopped, and wait until gprof says why.
+
+        QEMU does nothing to stop a guest that a debugger has stopped just then, be it for a
+        `stop`, a shutdown or a panic, and the debugger, who cannot know, lets it run again. So
+        whenever it runs the order is given anew.
+
+        Args:
+            order: what stops it.
+            words: of gprof.
+        """
+
+        def told(profile: Profile) -> bool:
+            if self.monitor.is_running():
+                order()
+            return says(profile, words)
+
+        await_recording(self.path, told, f"the note {words!r}")
+
+    def watch_it_stand(self) -> None:
+        """See that the guest stands while gprof looks for a while whether it still does."""
+        looked_ns = read(self.path).facts.held_ns + 1_000_000_000
+
+        def looked(profile: Profile) -> bool:
+            assert not any(self.monitor.is_running() for _ in range(100))
+            return profile.facts.held_ns > looked_ns
+
+        await_recording(self.path, looked, "a second for which gprof waits")
 
     def ended(self, number: int | None = signal.SIGINT) -> tuple[int, str]:
         """Exit code and what was said, after a signal (None: by itself)."""

@@ -71,8 +71,10 @@ def test_the_guest_shuts_down_and_qemu_ends(tmp_path: Path, way: str) -> None:
 def test_the_guest_shuts_down_and_qemu_stays(tmp_path: Path, way: str) -> None:
     stays = ("-no-reboot", "-no-shutdown")
     with recorded_demo(tmp_path / "x.gprof", way, qemu=stays) as run:
-        run.monitor.execute("system_reset")
-        run.await_note(_BY_SOMEBODY if way == "stub" else "has shut down, and its QEMU stays")
+        run.have_it_stand(
+            lambda: run.monitor.execute("system_reset"),
+            _BY_SOMEBODY if way == "stub" else "has shut down, and its QEMU stays",
+        )
         assert run.ended()[0] == 0
         assert run.monitor.execute("query-status")["status"] == "shutdown"
     assert run.is_whole()
@@ -82,10 +84,11 @@ def test_the_guest_shuts_down_and_qemu_stays(tmp_path: Path, way: str) -> None:
 def test_the_kernel_panics(tmp_path: Path, way: str) -> None:
     device = ("-device", "pvpanic,ioport=1285", "-action", "panic=pause")
     with recorded_demo(tmp_path / "x.gprof", way, qemu=device) as run:
-        # As a `stop`, it comes to nothing in the moment in which a debugger has the guest stopped.
-        while not run.monitor.stands():
-            order(run.monitor, "o /b 1285 1")  # what a panicking kernel does (docs/specs/pvpanic)
-        run.await_note(_BY_SOMEBODY if way == "stub" else "kernel has panicked")
+        run.have_it_stand(
+            # What a panicking kernel does (docs/specs/pvpanic).
+            lambda: order(run.monitor, "o /b 1285 1"),
+            _BY_SOMEBODY if way == "stub" else "kernel has panicked",
+        )
         assert run.ended()[0] == 0
         # In the moment of a sample the stub has let it go, seen that, and stopped it again.
         assert run.monitor.execute("query-status")["status"] in {"guest-panicked", "paused"}
@@ -104,18 +107,12 @@ def test_the_guest_sleeps(tmp_path: Path) -> None:
     assert run.is_whole()
 
 
-def stays_stopped(monitor: Monitor) -> bool:
-    """Whether gprof, which asks a held guest four times a second, leaves it as it is."""
-    return not any(monitor.is_running() for _ in range(1000))
-
-
 @pytest.mark.parametrize("way", WAYS)
 def test_somebody_stops_it_and_lets_it_go(tmp_path: Path, way: str) -> None:
     with recorded_demo(tmp_path / "x.gprof", way) as run:
-        run.monitor.stop()
-        # Only now: a sample that was on its way may have let it go for a moment.
-        run.await_note(_BY_SOMEBODY)
-        assert stays_stopped(run.monitor)
+        # A sample that is on its way lets it go for a moment, which gprof's word ends.
+        run.have_it_stand(lambda: run.monitor.execute("stop"), _BY_SOMEBODY)
+        run.watch_it_stand()
         run.monitor.execute("cont")
         run.await_note("The guest runs again")
         run.await_more(100)
@@ -133,10 +130,9 @@ def test_somebody_stops_it_and_lets_it_go(tmp_path: Path, way: str) -> None:
 @pytest.mark.parametrize("way", WAYS)
 def test_ended_while_it_stands_it_stays_so(tmp_path: Path, way: str) -> None:
     with recorded_demo(tmp_path / "x.gprof", way) as run:
-        run.monitor.stop()
-        run.await_note(_BY_SOMEBODY)
+        run.have_it_stand(lambda: run.monitor.execute("stop"), _BY_SOMEBODY)
         assert run.ended(signal.SIGTERM)[0] == 0
-        assert stays_stopped(run.monitor)
+        assert not any(run.monitor.is_running() for _ in range(1000))
     assert run.is_whole()
 
 
@@ -154,7 +150,12 @@ def test_a_reset_is_told(tmp_path: Path, way: str) -> None:
 @pytest.mark.parametrize("way", ["monitor", "both"])
 def test_what_has_moved_elsewhere_is_not_woken(tmp_path: Path, way: str) -> None:
     with recorded_demo(tmp_path / "x.gprof", way) as run:
+        # No sample may be on its way when it leaves: a guest as small as this one takes
+        # milliseconds, a process that gets no processor longer.
+        run.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 100_000})
         run.monitor.execute("migrate", uri=f"exec:cat >{tmp_path}/moved")
+        run.await_note("is being migrated")
+        run.monitor.execute("migrate-set-parameters", **{"max-bandwidth": 1 << 30})
         run.await_note("runs elsewhere")
         # A second copy that ran here would be the worst that we could do.
         for _ in range(200):
@@ -166,8 +167,8 @@ def test_what_has_moved_elsewhere_is_not_woken(tmp_path: Path, way: str) -> None
 
 def test_a_stub_alone_does_not_wake_what_has_moved(tmp_path: Path) -> None:
     with recorded_demo(tmp_path / "x.gprof", "stub") as run:
-        run.monitor.stop()  # as whoever migrates without a break in service would not
-        run.await_note(_BY_SOMEBODY)
+        # As whoever migrates without a break in service would not.
+        run.have_it_stand(lambda: run.monitor.execute("stop"), _BY_SOMEBODY)
         run.monitor.execute("migrate", uri=f"exec:cat >{tmp_path}/moved")
         run.monitor.await_status("postmigrate")
         assert run.ended()[0] == 0

@@ -21,6 +21,7 @@ from tests.guests.recorded_demo import recorded_demo
 from tests.guests.recordings import await_recording, await_samples
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
+from tests.waiting import killed_late
 
 
 @contextmanager
@@ -39,9 +40,10 @@ def gdb_attached(address: str) -> Iterator[subprocess.Popen[str]]:
         try:
             assert gdb.stdout is not None
             said = []
-            while "attached" not in (line := gdb.stdout.readline()):
-                said.append(line)
-                assert line, "".join(said)
+            with killed_late(gdb):
+                while "attached" not in (line := gdb.stdout.readline()):
+                    said.append(line)
+                    assert line, "".join(said)
             yield gdb
         finally:
             gdb.kill()
@@ -80,8 +82,9 @@ def test_after_a_reset_the_program_has_its_names(demo_guest: WatchedDemo, tmp_pa
         started("record", *demo_guest.addresses("stub"), *options) as process,
     ):
         await_samples(path, 100)
+        before = len(monitor.events)
         monitor.execute("system_reset")
-        monitor.await_event("RESET")
+        monitor.await_event("RESET", since=before)
         reset_ns = time.monotonic_ns()
         await_recording(path, works_again)
         assert end(process, signal.SIGINT)[0] == 0
@@ -94,8 +97,7 @@ def test_a_guest_that_was_not_started_is_waited_for(tmp_path: Path) -> None:
     vmlinux = ("--guestvmlinux", demo_file("demo.elf"))
     with recorded_demo(path, "stub", *vmlinux, qemu=("-S",)) as run:
         run.await_note(held)
-        for _ in range(1000):
-            assert not run.monitor.is_running()
+        run.watch_it_stand()
         assert "RESUME" not in {event.name for event in run.monitor.events}
         run.monitor.execute("cont")
         await_recording(

@@ -28,6 +28,7 @@ from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
 from tests.guests.watched_demo import SHARES, WatchedDemo
 from tests.monitor import Monitor
+from tests.waiting import Deadline
 
 #: Of the demo guest: by the caller, the function and its share of all work.
 PATHS: dict[str, tuple[str, float]] = {
@@ -41,7 +42,9 @@ def sampled(attached: Attached, stops: int) -> Profile:
     unstacking, _ = unstacking_of(attached, Way.AUTO, stacks)
     source = source_of(attached, hz=200, max_halted=1, unstacking=unstacking)
     batches = []
+    deadline = Deadline(f"{stops} samples", source.facts)
     for batch in source.batches():
+        deadline.check()
         batches.append(batch)
         if source.facts().taken >= stops:
             source.close()
@@ -122,7 +125,7 @@ def test_a_dump_shows_each_vcpu_and_leaves_a_stopped_guest_stopped(demo_guest: W
     for running in (True, False):
         with Monitor(demo_guest.qmp_address) as monitor:
             if not running:
-                monitor.stop()
+                monitor.execute("stop")
         attached = attach(Address.parse(demo_guest.gdb_address), sources)
         try:
             dump = take(attached)
