@@ -10,6 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from gprof.guest.address import Address
+from gprof.guest.gdbstub import Stub
 from gprof.recording.reader import read
 from tests.guests.recorded_demo import WAYS, recorded_demo
 from tests.monitor import Monitor
@@ -77,6 +79,27 @@ def test_the_guest_shuts_down_and_qemu_stays(tmp_path: Path, way: str) -> None:
         )
         assert run.ended()[0] == 0
         assert run.monitor.execute("query-status")["status"] == "shutdown"
+    assert run.is_whole()
+
+
+def test_a_shutdown_of_which_nothing_comes_is_told(tmp_path: Path) -> None:
+    stays = ("-no-reboot", "-no-shutdown")
+    with recorded_demo(tmp_path / "x.gprof", "monitor", qemu=stays) as run:
+        before = len(run.monitor.events)
+        stub = Stub(Address.parse(run.guest.gdb_address))
+        with stub.stopped() as stop:
+            stop.ask([b"qC"])
+            run.monitor.execute("system_reset")
+            run.monitor.await_event("SHUTDOWN", since=before)
+        stub.close()
+        run.await_note("The guest has shut down and runs on")
+        assert run.monitor.is_running()
+        run.await_more(50)
+        os.kill(process_of(run.monitor), signal.SIGKILL)
+        code, said = run.ended(None)
+    assert code == 4
+    assert "ended" in said
+    assert "the guest has shut down, and QEMU ended" not in said
     assert run.is_whole()
 
 
