@@ -7,7 +7,7 @@ import socket
 from dataclasses import dataclass
 from typing import Any, Self
 
-from tests.waiting import PATIENCE, Deadline, wait_until
+from tests.waiting import Deadline, wait_until
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +30,14 @@ class Monitor:
 
     Args:
         address: path of the socket.
-        patience: seconds to wait for an answer, an event or a state.
+        patience: seconds to wait for an answer, an event or a state; to write a guest's memory
+            into a file takes long.
 
     Attributes:
         events: all that were seen, oldest first.
     """
 
-    def __init__(self, address: str, patience: float = PATIENCE) -> None:
+    def __init__(self, address: str, patience: float = 300.0) -> None:
         self.events: list[Event] = []
         self._patience = patience
         self._socket = socket.socket(socket.AF_UNIX)

@@ -36,7 +36,7 @@ def wait_until(
 
     Args:
         condition: looks.
-        what: is waited for, as in "there is no ...".
+        what: is waited for.
         seen: what there is instead, asked for at the end.
         patience: seconds until it will not come.
         pause: seconds between two looks.
