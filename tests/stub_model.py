@@ -38,6 +38,7 @@ class StubModel(SocketModel):
         physical: by page number, zeros elsewhere; None where the stub cannot read it.
         stops: how often the machine was stopped.
         stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
+        needs_reset: the machine has shut down: nobody but a reset lets it run.
         seen: every packet that arrived, in order.
     """
 
@@ -62,6 +63,7 @@ class StubModel(SocketModel):
         self.silent = False
         self.stops = 0
         self.stop_on_arrival = False
+        self.needs_reset = False
         self.seen: list[bytes] = []
         self._pending = b""
         self._awaited = False  # a command waits for a stop to be reported
@@ -138,9 +140,9 @@ class StubModel(SocketModel):
     def _command(self, body: bytes) -> None:
         if body == b"c":
             self._awaited = True
-            self.running = True
+            self.running = not self.needs_reset
         elif body.startswith(b"D"):
-            self.running = True
+            self.running = not self.needs_reset
             self._reply(b"OK")
         elif body.startswith(b"qSupported"):
             self._reply(b"PacketSize=1000;qXfer:features:read+;multiprocess+")

@@ -173,12 +173,21 @@ class Dialogue:
         return self.held
 
     def put_back(self) -> None:
-        """Stop a guest once more that somebody else had stopped and we have resumed."""
-        self._connection.send(INTERRUPT)
-        self._hold(self._connection.receive(ANSWER_LIMIT))
+        """Stop a guest once more that somebody else had stopped and we have resumed.
 
-    def _hold(self, stop: bytes | None) -> None:
-        if stop is None or not is_stop(stop):
+        One that has shut down still stands: QEMU does nothing for the `continue` (gdb_continue in
+        gdbstub/gdbstub.c of 7.2) and nothing for the interrupt; the question has an answer anyway.
+        """
+        self._connection.send(INTERRUPT + _PROBE)
+        while is_stop(reply := self._reply()):
+            pass
+        if reply != _STOOD:
+            raise ProtocolError(f"the stub sent {reply!r} where a guest that stands was expected")
+        self.acknowledge()
+        self.set_held(True)
+
+    def _hold(self, stop: bytes) -> None:
+        if not is_stop(stop):
             raise ProtocolError(f"the stub sent {stop!r} where a stop was expected")
         self.acknowledge()
         self.set_held(True)

@@ -14,6 +14,7 @@ from gprof.guest.address import Address
 from gprof.guest.gdbstub import Stub
 from gprof.recording.reader import read
 from tests.guests.recorded_demo import WAYS, recorded_demo
+from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
 
 pytestmark = pytest.mark.usefixtures("qemu")
@@ -80,6 +81,22 @@ def test_the_guest_shuts_down_and_qemu_stays(tmp_path: Path, way: str) -> None:
         assert run.ended()[0] == 0
         assert run.monitor.execute("query-status")["status"] == "shutdown"
     assert run.is_whole()
+
+
+def test_a_sample_that_was_on_its_way_when_the_guest_shut_down(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    with WatchedDemo("-no-reboot", "-no-shutdown") as guest, Monitor(guest.other_address) as other:
+        stub = Stub(Address.parse(guest.gdb_address))
+        with monkeypatch.context() as patch:
+            patch.setattr(stub._dialogue, "other_stop", lambda: False)  # it has looked before
+            other.execute("system_reset")
+            other.await_status("shutdown")
+            assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
+        assert stub.held
+        assert not stub.released()
+        stub.close()
+        assert other.execute("query-status")["status"] == "shutdown"
 
 
 def test_a_shutdown_of_which_nothing_comes_is_told(tmp_path: Path) -> None:

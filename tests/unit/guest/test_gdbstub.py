@@ -191,6 +191,22 @@ def test_a_busy_stub_is_left_running(model: StubModel, monkeypatch: pytest.Monke
     assert model.soon_runs()
 
 
+def test_a_guest_that_shut_down_after_our_look_stands(model: StubModel) -> None:
+    stub = connect(model)
+    assert model.soon_runs()
+    model.stop_on_arrival = model.needs_reset = True
+    assert stub.exchange([b"qC"]).replies == [b"QCp01.01"]
+    assert stub.held
+    assert not stub.released()
+    model.needs_reset = False
+    model.resume_by_other()
+    assert stub.released()
+    assert model.soon_runs()
+    model.stop_on_arrival = model.needs_reset = True
+    stub.close()
+    assert not eventually_running(model)
+
+
 def test_something_that_is_no_stub(tmp_path: Path) -> None:
     with socket.socket(socket.AF_UNIX) as listener:
         listener.bind(str(tmp_path / "qmp"))
