@@ -31,7 +31,7 @@ from tests.guests.recordings import await_recording
 from tests.guests.test_demo_shares import BUSY, ENOUGH, check_work
 from tests.guests.watched_demo import WatchedDemo
 from tests.monitor import Monitor
-from tests.waiting import patience_for
+from tests.waiting import Deadline, patience_for
 
 
 def test_the_monitor_finds_the_shares(demo_guest: WatchedDemo, tmp_path: Path) -> None:
@@ -185,10 +185,11 @@ def test_registers_in_qemus_memory_are_those_that_it_prints() -> None:
         def ask() -> dict[int, Reading]:
             return readings(monitor.human("info registers -a"), "x86_64")
 
+        deadline = Deadline("the registers in QEMU's memory")
         while (vcpus := EmulatedVcpus.find(memory, ask)) is None:
-            pass  # now they may all have moved each time; pytest's timeout bounds this
+            deadline.check()  # all vcpus may have moved each time
         for _ in range(20):
-            monitor.stop()
+            monitor.execute("stop")
             said, found = ask(), vcpus.read()
             assert found.keys() == said.keys() == {0, 1}
             for vcpu, read in found.items():
@@ -204,7 +205,9 @@ def test_registers_in_qemus_memory_are_those_that_it_prints() -> None:
 def test_an_emulated_guest_is_sampled_without_asking_qemu() -> None:
     with WatchedDemo() as guest:
         machine = MonitoredMachine(Qmp(Address.parse(guest.qmp_address)))
+        deadline = Deadline("the registers in QEMU's memory")
         while not machine.registers_from_memory:
+            deadline.check()
             machine.sample((0, 1))
         modes = {one.state.mode for _ in range(2000) for one in machine.sample((0, 1)).sampled
                  if one.state is not None}  # fmt: skip
