@@ -36,6 +36,8 @@ class StubModel(SocketModel):
         gs_bases: of each vcpu, where the kernel has its own data; exchanged in user space.
         memory: by page number.
         physical: by page number, zeros elsewhere; None where the stub cannot read it.
+        described: the documents that say which registers there are.
+        further: of each vcpu, registers that are not in the reply to `g`, by number.
         stops: how often the machine was stopped.
         stop_on_arrival: somebody stops the machine in the moment before the next bytes are read.
         needs_reset: the machine has shut down: nobody but a reset lets it run.
@@ -57,6 +59,8 @@ class StubModel(SocketModel):
         self.memory: dict[int, bytes] = {}
         self.physical: dict[int, bytes] | None = None
         self.reads_physical = False
+        self.described = {b"target.xml": TARGET, b"core.xml": CORE}
+        self.further: list[dict[int, int]] = [{} for _ in range(vcpus)]
         self.unmapped_for: dict[int, set[int]] = {}  # pages that a vcpu does not see
         self.refused_threads: set[int] = set()
         self.status = "paused"
@@ -157,7 +161,7 @@ class StubModel(SocketModel):
             self._reply(b"mp01.%02x" % self._listed if more else b"l")
         elif body.startswith(b"qXfer:features:read:"):
             name, span = body.removeprefix(b"qXfer:features:read:").split(b":")
-            document = {b"target.xml": TARGET, b"core.xml": CORE}[name]
+            document = self.described[name]
             at, size = (int(part, 16) for part in span.split(b","))
             end = b"l" if at + size >= len(document) else b"m"
             self._reply(end + document[at : at + size])
@@ -176,6 +180,9 @@ class StubModel(SocketModel):
                 *((base, 8) for base in self._bases(which)),
             )
             self._reply(b"".join(v.to_bytes(n, "little").hex().encode() for v, n in registers))
+        elif body.startswith(b"p"):
+            value = self.further[self._chosen].get(int(body[1:], 16))
+            self._reply(b"E14" if value is None else value.to_bytes(8, "little").hex().encode())
         elif body.startswith(b"qThreadExtraInfo,"):
             state = "halted " if self._chosen in self.halted else "running"
             self._reply(f"CPU#{self._chosen} [{state}]".encode().hex().encode())

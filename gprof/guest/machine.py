@@ -17,9 +17,9 @@ from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
 from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
-from gprof.guest.translated_memory import PhysicalMemory, TranslatedMemory
+from gprof.guest.translated_memory import HideableMemory, PhysicalMemory, TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
-from symbols.paging import NoTables, PageTables, S390xTables
+from symbols.paging import NoTables, PageTables, RiscV64Tables, S390xTables
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -73,6 +73,8 @@ class Machine:
         """The same memory for reading what changes: it knows of no read before."""
         if self.architecture.name == "s390x":
             return TranslatedMemory(self.stub, self._tables)
+        if self.architecture.name == "riscv64":
+            return HideableMemory(self.stub, self._tables)
         return StubMemory(self.stub)
 
     @property
@@ -80,10 +82,17 @@ class Machine:
         """The guest's physical memory as it is now."""
         return PhysicalMemory(self.stub)
 
-    def _tables(self) -> PageTables:
-        """The page tables of an s390x kernel: it runs in the home address space."""
-        root = self.register("cr13")
-        return S390xTables(root) if root else NoTables()
+    def _tables(self) -> PageTables | None:
+        """The page tables that the kernel runs on; None where no register tells.
+
+        On s390x they are those of the home address space. On riscv64 they are a process's, which
+        has all of the kernel; a vcpu that was not started yet has none.
+        """
+        if self.architecture.name == "s390x":
+            home = self.register("cr13")
+            return S390xTables(home) if home else NoTables()
+        roots = (self._register_of(vcpu, "satp") for vcpu in self.vcpus)
+        return next((RiscV64Tables(root) for root in roots if root), None)
 
     def _learn_registers(self) -> Architecture:
         """Read the registers of each cluster's vcpus; the first known architecture is ours."""
@@ -258,7 +267,9 @@ class Machine:
 
     def register(self, name: str) -> int | None:
         """A register of the first vcpu by name; None where it has none of that name."""
-        vcpu = self.vcpus[0]
+        return self._register_of(self.vcpus[0], name)
+
+    def _register_of(self, vcpu: Vcpu, name: str) -> int | None:
         registers = self._registers[vcpu.cluster]
         if (register := registers.by_name.get(name)) is None:
             return None

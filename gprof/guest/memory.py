@@ -113,15 +113,21 @@ class StubMemory:
         found = [False] * len(addresses)
         for attempt in range(_ATTEMPTS):
             _pause(attempt)
-            for vcpu in self._stub.vcpus:
-                asked = [b"Hg" + vcpu.thread, *(b"m%x,1" % address for address in addresses)]
-                replies = self._stub.exchange(asked).replies[1:]
-                found = [
-                    known or (len(reply) == 2 and not is_error(reply))
-                    for known, reply in zip(found, replies, strict=True)
-                ]
+            found = self._readable_now(addresses)
             if any(found):
                 break
+        return found
+
+    def _readable_now(self, addresses: Sequence[int]) -> list[bool]:
+        """Which addresses some vcpu sees now."""
+        found = [False] * len(addresses)
+        for vcpu in self._stub.vcpus:
+            asked = [b"Hg" + vcpu.thread, *(b"m%x,1" % address for address in addresses)]
+            replies = self._stub.exchange(asked).replies[1:]
+            found = [
+                known or (len(reply) == 2 and not is_error(reply))
+                for known, reply in zip(found, replies, strict=True)
+            ]
         return found
 
     def forget(self) -> None:
@@ -166,30 +172,42 @@ class StubMemory:
         found: list[bytes | None] = [None] * len(parts)
         for attempt in range(_ATTEMPTS):
             _pause(attempt)
-            sees = False
-            # A vcpu in user mode may still map the kernel's entry: where it says no, ask another.
-            for number, vcpu in enumerate(self._stub.vcpus, 1):
-                missing = [i for i, data in enumerate(found) if data is None]
-                # What could be read before tells a vcpu that does not see the kernel from a hole.
-                known = [] if self._seen is None else [(self._seen, 1)]
-                asked = [*(parts[i] for i in missing), *known]
-                requests = [b"Hg" + vcpu.thread, *(b"m%x,%x" % part for part in asked)]
-                exchange = self._stub.exchange(requests)
-                self._count(exchange.answered_ns - exchange.stopped_ns)
-                chosen, *replies = exchange.replies
-                if chosen != b"OK":
-                    continue
-                read = [decoded(r, size) for r, (_, size) in zip(replies, asked, strict=True)]
-                sees = sees or any(data is not None for data in read)
-                for i, data in zip(missing, read, strict=False):  # the last is no part
-                    if data is not None:
-                        found[i], self._seen = data, parts[i][0]
-                        self.cost.size += len(data)
-                if None not in found or (sees and number >= _ENOUGH_VCPUS):
-                    return found
-            if sees:
-                return found
+            if self._ask_vcpus(parts, found) or self._ask_otherwise(parts, found):
+                break
         return found
+
+    def _ask_vcpus(self, parts: Sequence[tuple[int, int]], found: list[bytes | None]) -> bool:
+        """Fill in what some vcpu sees now; whether what is still missing is a hole."""
+        sees = False
+        # A vcpu in user mode may still map the kernel's entry: where it says no, ask another.
+        for number, vcpu in enumerate(self._stub.vcpus, 1):
+            missing = [i for i, data in enumerate(found) if data is None]
+            # What could be read before tells a vcpu that does not see the kernel from a hole.
+            known = [] if self._seen is None else [(self._seen, 1)]
+            asked = [*(parts[i] for i in missing), *known]
+            requests = [b"Hg" + vcpu.thread, *(b"m%x,%x" % part for part in asked)]
+            exchange = self._stub.exchange(requests)
+            self._count(exchange.answered_ns - exchange.stopped_ns)
+            chosen, *replies = exchange.replies
+            if chosen != b"OK":
+                continue
+            read = [decoded(r, size) for r, (_, size) in zip(replies, asked, strict=True)]
+            sees = sees or any(data is not None for data in read)
+            for i, data in zip(missing, read, strict=False):  # the last is no part
+                if data is not None:
+                    found[i], self._seen = data, parts[i][0]
+                    self.cost.size += len(data)
+            if None not in found or (sees and number >= _ENOUGH_VCPUS):
+                return True
+        return sees
+
+    def _ask_otherwise(
+        self,
+        parts: Sequence[tuple[int, int]],  # noqa: ARG002
+        found: list[bytes | None],  # noqa: ARG002
+    ) -> bool:
+        """Fill in what no vcpu sees; whether the kernel's memory was seen. There is no way here."""
+        return False
 
     def _count(self, halted_ns: int) -> None:
         """Take in what a stop cost, and ask for more or less in the next one."""

@@ -1,8 +1,10 @@
 """The guest kernel's memory, read through the stub whatever the vcpus run.
 
 The stub reads as a vcpu does. On s390x one that runs a program has another space of addresses
-altogether: what the kernel has at an address, the program has something else at. So the kernel's
-page tables are walked here, and the stub is asked for physical memory.
+altogether: what the kernel has at an address, the program has something else at. On riscv64 one
+that runs firmware does without the kernel's tables (OpenSBI, in machine mode) and sees nothing of
+it, and all vcpus may do so for long. So the kernel's page tables are walked here, and the stub is
+asked for physical memory.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ import time
 from collections.abc import Callable, Sequence
 
 from gprof.guest.gdbstub import Stub
-from gprof.guest.memory import StubMemory, decoded
+from gprof.guest.memory import ReadingCost, StubMemory, decoded
 from symbols.memory import MemoryFault
 from symbols.paging import Mapped, NoTables, PageTables
 
@@ -41,11 +43,18 @@ class TranslatedMemory(StubMemory):
 
     Args:
         stub: of the guest.
-        root: tells the kernel's page tables.
+        root: tells the kernel's page tables; None where there are none to be known.
+        cost: what reading is added to; by itself where none is given.
     """
 
-    def __init__(self, stub: Stub, root: Callable[[], PageTables]) -> None:
+    def __init__(
+        self,
+        stub: Stub,
+        root: Callable[[], PageTables | None],
+        cost: ReadingCost | None = None,
+    ) -> None:
         super().__init__(stub)
+        self.cost = cost or self.cost
         self._root = root
         self._tables: PageTables | None = None
         self._root_end = 0.0
@@ -108,3 +117,33 @@ class TranslatedMemory(StubMemory):
             return self._tables.walk(self._physical, address)
         except MemoryFault:
             return None
+
+
+class HideableMemory(StubMemory):
+    """The kernel's virtual memory where a vcpu sees it, else by the kernel's page tables.
+
+    Args:
+        stub: of the guest.
+        root: tells the kernel's page tables; None where there are none to be known.
+    """
+
+    def __init__(self, stub: Stub, root: Callable[[], PageTables | None]) -> None:
+        super().__init__(stub)
+        self._root = root
+
+    def _readable_now(self, addresses: Sequence[int]) -> list[bool]:
+        found = super()._readable_now(addresses)
+        return found if any(found) else self._walked().readable(addresses)
+
+    def _ask_otherwise(self, parts: Sequence[tuple[int, int]], found: list[bytes | None]) -> bool:
+        missing = [i for i, data in enumerate(found) if data is None]
+        walked = self._walked()
+        for i, data in zip(missing, walked.ask([parts[i] for i in missing]), strict=True):
+            if data is not None:
+                found[i], self._seen = data, parts[i][0]
+        # Tables that lead where something was read before are those of the kernel, with holes.
+        return self._seen is not None and walked.physical_address(self._seen) is not None
+
+    def _walked(self) -> TranslatedMemory:
+        """The same memory by tables as they are now: a process's end with it."""
+        return TranslatedMemory(self._stub, self._root, self.cost)

@@ -11,7 +11,7 @@ import pytest
 
 from gprof.guest import translated_memory
 from gprof.guest.gdbstub import Stub
-from gprof.guest.translated_memory import TranslatedMemory
+from gprof.guest.translated_memory import HideableMemory, TranslatedMemory
 from symbols.memory import Memory, MemoryFault, gather
 from symbols.paging import Mapped, NoTables, PageTables
 from tests.stub_model import StubModel
@@ -99,3 +99,41 @@ def test_a_stub_without_physical_memory_reads_nothing(model: StubModel, stub: St
     model.physical = None
     with pytest.raises(MemoryFault):
         kernel(stub).read(START, 8)
+
+
+def test_what_a_vcpu_sees_is_read_as_it_sees_it(model: StubModel, stub: Stub) -> None:
+    memory = HideableMemory(stub, lambda: OneLevel(ROOT))
+    assert memory.read(START, 8192) == model.memory[START // 4096] + model.memory[START // 4096 + 1]
+    assert memory.readable([START, 0]) == [True, False]
+    assert not any(packet.startswith(b"Qqemu") for packet in model.seen)
+
+
+def test_what_no_vcpu_sees_is_read_by_tables(model: StubModel, stub: Stub) -> None:
+    model.memory.clear()
+    memory = HideableMemory(stub, lambda: OneLevel(ROOT))
+    assert memory.readable([START, START + 0x2000]) == [True, False]
+    assert memory.read(START + 100, 8000) == (PAGES[0] + PAGES[1])[100:8100]
+    assert gather(memory, [(START + 0x2000, 8), (START + 0x3000, 8)]) == [None, PAGES[3][:8]]
+    assert memory.cost.size > 8192
+
+
+def test_tables_that_change_while_the_kernel_is_hidden_are_read_anew(
+    model: StubModel, stub: Stub
+) -> None:
+    model.memory.clear()
+    memory = HideableMemory(stub, lambda: OneLevel(ROOT))
+    memory.read(START, 4096)
+    second = (5).to_bytes(8, "big").rjust(16, b"\0")
+    model.physical = {5: PAGES[0], ROOT // 4096: second.ljust(4096, b"\0")}
+    assert memory.read(START + 4096, 4096) == PAGES[0]
+
+
+def test_where_nothing_tells_of_tables_the_vcpus_are_asked_again(
+    model: StubModel, stub: Stub
+) -> None:
+    memory = HideableMemory(stub, lambda: None)
+    model.unmapped_for = {0: {START // 4096}, 1: {START // 4096}}
+    with pytest.raises(MemoryFault):
+        memory.read(START, 8)
+    model.unmapped_for.clear()
+    assert memory.read(START, 8) == bytes(8)
