@@ -8,7 +8,7 @@ from pathlib import Path
 
 from gprof.errors import UsageError
 from gprof.guest.address import Address
-from gprof.guest.architectures import BY_NAME
+from gprof.guest.architectures import BY_NAME, FIRMWARE_BESIDE_KERNEL
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.gdbstub import Stub
 from gprof.guest.libvirt import Domain, Libvirt
@@ -351,8 +351,9 @@ def _before_kernel(machine: Machine | MonitoredMachine | CoreMachine) -> bool:
     states = [one.state for one in sampled]
     if not all(s is not None and s.mode in bare and not low <= s.pc <= high for s in states):
         return False
-    # That of riscv64 runs beside the kernel, too, for which a vcpu keeps where its traps go.
-    anchor = machine.anchor() if machine.architecture.name == "riscv64" else None
+    if machine.architecture.name not in FIRMWARE_BESIDE_KERNEL:
+        return True
+    anchor = machine.anchor()  # where a vcpu keeps for the kernel that its traps go
     return anchor is None or not low <= anchor.address <= high
 
 

@@ -20,6 +20,7 @@ import numpy as np
 from gprof.attach import Attached
 from gprof.code_now import CodeNow
 from gprof.errors import TargetError
+from gprof.guest.architectures import FIRMWARE_BESIDE_KERNEL
 from gprof.guest.memory import StubMemory
 from gprof.guest_stacks import said_of, unstacking_of
 from gprof.kernel_signs import KernelSigns, Seen, has_signs
@@ -359,6 +360,8 @@ class FollowedGuest:
     def _doubtful(self, batch: SampleBatch) -> Int64s:
         """The times of samples that show that something is not as it is known."""
         bare = batch.mode == Mode.FIRMWARE
+        if self._attached.guest.architecture in FIRMWARE_BESIDE_KERNEL:
+            bare[:] = False
         kernel = np.isin(batch.mode, (Mode.KERNEL, Mode.IDLE))
         times = [batch.time[bare]]
         here = np.flatnonzero(kernel)

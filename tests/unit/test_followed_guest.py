@@ -12,10 +12,11 @@ import pytest
 from gprof import followed_guest as module
 from gprof.attach import Attached
 from gprof.guest.architectures import BY_NAME
+from gprof.kernel_signs import KernelSigns, Seen
 from gprof.sampling.source import Mode
 from gprof.sources import Sources
 from symbols.kallsyms import Kallsyms
-from symbols.memory import BytesMemory, MemoryFault
+from symbols.memory import BytesMemory, Memory, MemoryFault
 from symbols.slide import Method, Slide, Verified
 from tests.unit.guesthouse import (
     BIOS,
@@ -109,6 +110,30 @@ def test_the_firmware_of_a_running_guest_is_no_reason_to_lose_its_kernel() -> No
             time.sleep(0.002)
     assert len(guest.space.eras) == 1
     assert not guest.space.starting
+
+
+def test_firmware_that_runs_beside_the_kernel_is_no_reason_to_look(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    guest = running(Guesthouse(), FIRST)
+    guest.attached = replace(
+        guest.attached, guest=replace(guest.attached.guest, architecture="riscv64")
+    )
+    looked: list[KernelSigns] = []
+    look = KernelSigns.look
+
+    def counted(signs: KernelSigns, memory: Memory) -> Seen:
+        looked.append(signs)
+        return look(signs, memory)
+
+    monkeypatch.setattr(KernelSigns, "look", counted)
+    with guest.followed():
+        for _ in range(20):
+            guest.give(BIOS, mode=Mode.FIRMWARE)
+            time.sleep(0.002)
+        # This is one, and comes behind all of the firmware.
+        guest.await_(lambda: bool(looked), function(FIRST, 7) - (1 << 30))
+    assert len(looked) == 1
 
 
 def test_a_kernel_that_is_out_of_sight_is_not_lost() -> None:

@@ -22,6 +22,11 @@ BY_DESCRIPTION: dict[str, Architecture] = {
 #: By the name that an ELF file and the kernel give.
 BY_NAME: dict[str, Architecture] = {known.name: known for known in BY_DESCRIPTION.values()}
 
+#: By name: where a vcpu of a running kernel is in firmware again and again, beside the kernel and
+#: without its page tables. Of riscv64 that is machine mode, which sends interrupts and flushes TLBs
+#: for the kernel (SBI).
+FIRMWARE_BESIDE_KERNEL = frozenset({"riscv64"})
+
 
 def described(name: str) -> Architecture:
     """The architecture of a target description, or of that name.
@@ -38,4 +43,6 @@ def described(name: str) -> Architecture:
     return known
 
 
-__all__ = ["BY_DESCRIPTION", "BY_NAME", "Architecture", "VcpuState", "described"]
+__all__ = [
+    "BY_DESCRIPTION", "BY_NAME", "FIRMWARE_BESIDE_KERNEL", "Architecture", "VcpuState", "described",
+]  # fmt: skip
