@@ -76,9 +76,10 @@ class LoadedModules:
         images: each with its functions, by name.
         symbols: what the kernel knows of the symbols of each one that was read, where it does.
         complete: the list was walked to its end.
-        settled: so it was, and nothing was being loaded or unloaded.
+        settled: so it was, nothing was being loaded or unloaded, and nothing out of sight.
         generated: functions of text that the kernel made at run time, by the name of its kind.
         programs: ranges of memory for BPF programs, not all of which have names.
+        hidden: modules whose symbols could not be read.
     """
 
     listed: tuple[ListedModule, ...] = ()
@@ -88,6 +89,7 @@ class LoadedModules:
     settled: bool = True
     generated: dict[str, SymbolTable] = field(default_factory=dict)
     programs: tuple[tuple[int, int], ...] = ()
+    hidden: frozenset[str] = frozenset()
 
 
 def kernel_symbols(memory: Memory, known: KnownKernel) -> tuple[KallsymsTables, SymbolLines]:
@@ -194,16 +196,22 @@ def loaded_modules(
     found = list_modules(structures, head)
     images: dict[str, LoadedImage] = {}
     symbols: list[ModuleSymbols] = []
+    hidden: set[str] = set()
+    before = before or LoadedModules()
     known = {
         (module.name, module.address, module.text)
-        for module in (before.listed if before is not None else ())
-        if module.state is not ModuleState.COMING
+        for module in before.listed
+        if module.state is not ModuleState.COMING and module.name not in before.hidden
     }
     for module in found.modules:
-        if before is not None and (module.name, module.address, module.text) in known:
+        if (module.name, module.address, module.text) in known:
             images[module.name] = before.images[module.name]
             continue
-        own = module_symbols(structures, module)
+        own = None
+        try:
+            own = module_symbols(structures, module)
+        except MemoryFault:
+            hidden.add(module.name)
         if own is not None:
             symbols.append(own)
         build_id = module_build_id(structures, module.address)
@@ -215,9 +223,10 @@ def loaded_modules(
         images,
         tuple(symbols),
         found.complete,
-        found.settled,
+        found.settled and not hidden,
         generated_text(structures, address_of),
         program_memory(structures, address_of),
+        frozenset(hidden),
     )
 
 

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 from symbols.aliases import IGNORED_PREFIXES, best_aliases, starts_with
 from symbols.elf_symbols import ENTRY_SIZE, entry_type
 from symbols.errors import BtfError, IntrospectionError
-from symbols.memory import MemoryFault
 from symbols.module_list import ListedModule
 from symbols.names import Names
 from symbols.space import ImageKind, LoadedImage
@@ -72,11 +71,14 @@ class ModuleSymbols:
 
 
 def module_symbols(structures: Structures, module: ListedModule) -> ModuleSymbols | None:
-    """The symbols of a loaded module; None where the kernel keeps none, or they cannot be read.
+    """The symbols of a loaded module; None where the kernel keeps none, or they are none.
 
     Args:
         structures: the guest's memory and types.
         module: from `list_modules`.
+
+    Raises:
+        MemoryFault: they cannot be read, perhaps only now: a vcpu in user mode may not see them.
     """
     try:
         place, _ = structures.member("module", "kallsyms")
@@ -95,7 +97,7 @@ def module_symbols(structures: Structures, module: ListedModule) -> ModuleSymbol
             kind = np.frombuffer(letters, np.uint8)
         strings = _strings(structures, record.number("strtab"), int(rows["name"].max()))
         exported = _exported(structures, module)
-    except (MemoryFault, BtfError, IntrospectionError):
+    except (BtfError, IntrospectionError):
         return None
     zeros = np.append(np.flatnonzero(np.frombuffer(strings, np.uint8) == 0), len(strings))
     start = np.minimum(rows["name"].astype(np.int64), len(strings))

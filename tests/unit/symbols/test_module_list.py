@@ -10,8 +10,9 @@ from hypothesis import strategies as st
 
 from symbols.btf import Btf
 from symbols.errors import IntrospectionError
+from symbols.introspection import loaded_modules
 from symbols.kernel_space import kernel_space
-from symbols.memory import BytesMemory
+from symbols.memory import BytesMemory, MemoryFault
 from symbols.module_list import ModuleState, list_modules
 from symbols.module_sections import module_build_id, module_sections
 from symbols.module_symbols import loaded_image, module_symbols
@@ -177,9 +178,32 @@ def test_any_memory_ends_in_an_answer(generation: str, data: st.DataObject) -> N
     walk(kernel)
 
 
+def test_symbols_that_are_out_of_sight_are_read_later() -> None:
+    seen = with_modules([ZRAM], "6.12").structures()
+    zram = list_modules(seen, HEAD).modules[0]
+    kept = seen.at(zram.address, "module").number("kallsyms")
+    table = seen.at(kept, "mod_kallsyms").number("symtab")
+
+    class WithoutTable:
+        """The same memory while no vcpu sees the table of symbols."""
+
+        def read(self, address: int, size: int) -> bytes:
+            if address <= table < address + size:
+                raise MemoryFault(address, size)
+            return seen.memory.read(address, size)
+
+    addresses = {"modules": HEAD}.get
+    first = loaded_modules(Structures(WithoutTable(), seen.btf), addresses)
+    assert (first.complete, first.settled) == (True, False)
+    assert first.images["zram"].table is None
+    again = loaded_modules(seen, addresses, before=first)
+    assert again.settled
+    assert again.images["zram"].table is not None
+
+
 def walk(kernel: KernelMemory) -> None:
     structures = kernel.structures()
-    with contextlib.suppress(IntrospectionError):
+    with contextlib.suppress(IntrospectionError, MemoryFault):
         for module in list_modules(structures, HEAD).modules:
             module_sections(structures, module.address)
             module_build_id(structures, module.address)
