@@ -85,6 +85,11 @@ class RiscVFrames:
         return Made.WHOLE if linked else Made.WITHOUT_LINK
 
 
+def keeps_frame(code: bytes) -> bool:
+    """Whether a function that begins so keeps a frame pointer."""
+    return any(_points_frame(one) for one in _instructions(code))
+
+
 def _instructions(code: bytes) -> Iterator[int]:
     """Instructions of two and four bytes (RISC-V unprivileged specification, 1.5)."""
     at = 0

@@ -23,7 +23,7 @@ from symbols.unwinding.frame_pointer import (
 from symbols.unwinding.module_orc import ModuleLayout, module_tables
 from symbols.unwinding.orc import OrcUnwinder
 from symbols.unwinding.orc_table import OrcTable
-from symbols.unwinding.riscv64 import RiscV64Unwinder, RiscVFrames
+from symbols.unwinding.riscv64 import RiscV64Unwinder, RiscVFrames, keeps_frame
 from symbols.unwinding.roots import Roots
 from symbols.unwinding.stack import Unwinder
 from symbols.unwinding.thunks import Thunks
@@ -152,7 +152,7 @@ def _by_frames(
     code: Memory = SlidMemory(image, slide) if image is not None else _Unknown()
     start_of = function_starts(space)
     if architecture == "x86_64":
-        kept, looked_at = frames_kept(image) if image is not None else (0, 0)
+        kept, looked_at = frames_kept(image, _sets_frame) if image is not None else (0, 0)
         if way is Way.AUTO and 2 * kept <= looked_at:
             raise UnwindError(
                 f"{kept} of {looked_at} functions of the kernel keep a frame pointer, and it has "
@@ -176,6 +176,13 @@ def _by_frames(
         )
         return Unwinding(unwinder, "fp", "the kernel of aarch64 always keeps frame pointers")
     if architecture == "riscv64":
+        if image is not None and way is Way.AUTO:
+            kept, looked_at = frames_kept(image, keeps_frame)
+            if looked_at and 2 * kept <= looked_at:
+                raise UnwindError(
+                    f"{kept} of {looked_at} functions of the kernel keep a frame pointer",
+                    "Build it with CONFIG_FRAME_POINTER.",
+                )
         unwinder = RiscV64Unwinder.of(space, RiscVFrames(start_of, code), text)
         return Unwinding(unwinder, "fp", "the kernel of riscv64 keeps frame pointers")
     if architecture in {"s390x", "ppc64"}:
@@ -188,12 +195,23 @@ def _by_frames(
     raise UnwindError(f"no way is known to unwind the stacks of {architecture}")
 
 
-def frames_kept(image: Image) -> tuple[int, int]:
-    """How many functions of x86-64 begin with making a frame, and how many were looked at.
+def _sets_frame(head: bytes) -> bool:
+    """Whether a function of x86-64 that begins so keeps a frame pointer.
 
     Compilers put other instructions between `push %rbp` and `mov %rsp, %rbp`: the second one
-    counts, among the first bytes of a function. Code without frame pointers has it in one
-    function of twenty, to align its stack. Functions too short for a frame do not count.
+    counts. Code without frame pointers has it in one function of twenty, to align its stack.
+    """
+    return b"\x48\x89\xe5" in head
+
+
+def frames_kept(image: Image, kept_by: Callable[[bytes], bool]) -> tuple[int, int]:
+    """How many functions begin with making a frame, and how many were looked at.
+
+    Functions too short for a frame do not count.
+
+    Args:
+        image: the kernel's.
+        kept_by: whether the first bytes of a function make a frame.
     """
     table = image.table
     long = np.flatnonzero(table.end - table.start >= np.uint64(48))
@@ -205,7 +223,7 @@ def frames_kept(image: Image) -> tuple[int, int]:
         except MemoryFault:
             continue
         looked_at += 1
-        kept += b"\x48\x89\xe5" in head
+        kept += kept_by(head)
     return kept, looked_at
 
 

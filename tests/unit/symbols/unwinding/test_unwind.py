@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
@@ -12,7 +13,8 @@ from symbols.errors import UnwindError
 from symbols.kernel_space import kernel_space
 from symbols.space import AddressSpace, ImageKind, LoadedImage
 from symbols.table import Symbol, SymbolTable
-from symbols.unwinding.unwind import Way, choose, frames_kept
+from symbols.unwinding.unwind import Way, choose
+from tests.unit.symbols.elf_files import CODE, STEP, TEXT, ElfFile, Sec, Sym
 
 ARM_KERNEL = LoadedImage(
     "[kernel]",
@@ -29,11 +31,22 @@ def demo() -> Image:
 
 
 def test_code_that_keeps_frame_pointers_is_recognised(demo: Image) -> None:
-    kept, looked_at = frames_kept(demo)
-    assert kept > looked_at / 2 > 5
     chosen = choose(Way.AUTO, "x86_64", kernel_space(image=demo), image=demo)
     assert chosen.way == "fp"
     assert "frame pointer" in chosen.why
+
+
+@pytest.mark.parametrize(("sets_frame", "kept"), [(0x1000, True), (0x842A, False)])
+def test_a_kernel_of_riscv64_may_keep_none(tmp_path: Path, sets_frame: int, kept: bool) -> None:
+    # addi sp,sp,-32; sd ra,24(sp); sd s0,16(sp); then addi s0,sp,32 or mv s0,a0
+    head = struct.pack("<4H", 0x1101, 0xEC06, 0xE822, sets_frame) + b"\1\0" * 28
+    text = Sec(".text", head * 20, address=TEXT, flags=CODE)
+    functions = [Sym(f"function_{n}", TEXT + n * STEP, STEP) for n in range(20)]
+    image = ElfFile([text], functions, machine=243).write(tmp_path / "vmlinux")
+    chosen = choose(Way.AUTO, "riscv64", kernel_space(image=image), image=image)
+    assert (chosen.unwinder is not None) is kept
+    assert kept or chosen.why == "0 of 20 functions of the kernel keep a frame pointer"
+    assert choose(Way.FP, "riscv64", kernel_space(image=image), image=image).unwinder is not None
 
 
 def test_nothing_is_taken_where_nothing_was_asked_for(demo: Image) -> None:
