@@ -34,6 +34,7 @@ class Expected:
         described: the kernel describes its types (BTF), without which its memory alone does not
             tell what modules export.
         drgn: drgn can unwind this architecture.
+        way: of unwinding.
         moved: it never runs where it was linked. Of amd64 and arm64 one boot in five hundred
             does.
         patience: seconds that it may take to boot.
@@ -43,6 +44,7 @@ class Expected:
     same: float = 0.995
     described: bool = True
     drgn: bool = True
+    way: Way = Way.AUTO
     moved: bool = False
     patience: float = 240.0
 
@@ -117,7 +119,7 @@ def take(attached: Attached, expected: Expected) -> Taken:
     """Sample a guest until there is enough to compare."""
     machine = attached.machine
     assert isinstance(machine, Machine)
-    chosen = unwinding_of(attached, Way.AUTO)
+    chosen = unwinding_of(attached, expected.way)
     assert chosen.unwinder is not None, chosen.why
     assert not chosen.missing
     reader = StackReader(machine, patient=True)

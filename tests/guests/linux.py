@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 
 from gprof.guest.emulator import Emulator
 from tests.guests.debian_kernel import DebianKernel
+from tests.guests.device_tree import tree_with_seed
 from tests.guests.initramfs import write_initramfs
 from tests.guests.kaslr import moving_kernel
 
@@ -194,7 +195,14 @@ class LinuxGuest(Emulator):
             "-device", f"virtio-serial-{bus}",
             "-chardev", f"socket,id=line,path={self.directory / 'line'},server=on,wait=off",
             "-device", "virtserialport,chardev=line,name=gprof",
+            *self._tree(),
         )  # fmt: skip
+
+    def _tree(self) -> Sequence[str]:
+        if self.kernel.architecture != "riscv64":
+            return ()
+        tree = tree_with_seed(self.platform.program, self._arguments, self.directory)
+        return "-dtb", str(tree)
 
     def close(self) -> None:
         if self._answers is not None:

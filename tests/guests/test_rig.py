@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import struct
 from pathlib import Path
 
 import pytest
 
+from tests.guests.device_tree import SEED, with_seed
 from tests.guests.initramfs import load_order
 from tests.guests.kaslr import without_test_of_kmc
 from tests.guests.linux import LinuxGuest
@@ -102,3 +104,22 @@ def test_a_kernel_of_s390x_asks_for_random_numbers_that_it_gets() -> None:
     assert moving == others + asks.replace(b"\x91\x10\xf1\x28", b"\x91\x80\xf1\x20") + others
     with pytest.raises(AssertionError, match="in another way"):
         without_test_of_kmc(others)
+
+
+def test_a_tree_of_devices_gets_a_seed_and_keeps_what_it_has() -> None:
+    names = b"model\0"
+    chosen = b"\0\0\0\1chosen\0\0"
+    model = struct.pack(">3I", 3, 4, 0) + b"abc\0"
+    nodes = b"\0\0\0\1\0\0\0\0" + chosen + model + b"\0\0\0\2" * 2 + b"\0\0\0\x09"
+    reserved = bytes(16)
+    places = 56, 56 + len(nodes), 40
+    size = places[1] + len(names)
+    head = struct.pack(">10I", 0xD00DFEED, size, *places, 17, 16, 0, len(names), len(nodes))
+    tree = with_seed(head + reserved + nodes + names)
+    _, size, at, names_at, _, version, *_, names_size, nodes_size = struct.unpack(">10I", tree[:40])
+    assert (size, version) == (len(tree), 17)
+    seed = struct.pack(">3IQ", 3, 8, len(names), SEED)
+    assert tree[at:][:nodes_size] == nodes.replace(chosen, chosen + seed)
+    assert tree[names_at:][:names_size] == names + b"kaslr-seed\0"
+    assert tree[40:56] == reserved
+    assert at % 4 == 0
