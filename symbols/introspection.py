@@ -9,6 +9,7 @@ from symbols.btf import Btf, btf_size
 from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import IntrospectionError, SymbolsError
+from symbols.first_task import first_task_contradicts
 from symbols.generated_text import generated_text, program_memory
 from symbols.image_types import types_in
 from symbols.kallsyms import Kallsyms
@@ -130,7 +131,8 @@ def kernel_symbols(memory: Memory, known: KnownKernel) -> tuple[KallsymsTables, 
 def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> Btf:
     """The kernel's description of its types: of its vmlinux, else of its memory.
 
-    Of a kernel that has none, what its modules tell: enough to read their list.
+    Of a kernel that has none, or none that is true, what its modules tell: enough to read their
+    list.
 
     Args:
         memory: the guest's.
@@ -140,25 +142,39 @@ def kernel_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> B
     Raises:
         IntrospectionError, BtfError: it has none, or it is not to be found.
     """
+    types = _described_types(memory, known, address_of)
+    if types is not None and not first_task_contradicts(types, memory, address_of):
+        return types
+    head = address_of("modules")
+    told = types_of_modules(memory, head) if head is not None else None
+    if told is not None:
+        return told
+    if types is not None:
+        raise IntrospectionError(
+            "the kernel shuffles its structures (CONFIG_RANDSTRUCT), and its types are described "
+            "as if it did not",
+            "Build it with clang, or give --guestmodules with a copy of /proc/modules.",
+        )
+    raise IntrospectionError(
+        "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
+        "or has loaded no modules that would tell them",
+        "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
+    )
+
+
+def _described_types(memory: Memory, known: KnownKernel, address_of: AddressOf) -> Btf | None:
+    """The types as the kernel's vmlinux describes them, else its memory; None where neither does.
+
+    Raises:
+        IntrospectionError, BtfError: the description is damaged, or cannot be read.
+    """
     if known.image is not None:
         types = types_in(known.image)
         if types is not None:
             return types
     start = address_of("__start_BTF")
-    if start is None and known.image is not None:
-        described = types_of_debugging(known.image)
-        if described is not None:
-            return described
     if start is None:
-        head = address_of("modules")
-        told = types_of_modules(memory, head) if head is not None else None
-        if told is not None:
-            return told
-        raise IntrospectionError(
-            "the kernel's types are not to be found: it is built without CONFIG_DEBUG_INFO_BTF, "
-            "or has loaded no modules that would tell them",
-            "Give --guestvmlinux, or --guestmodules with a copy of /proc/modules.",
-        )
+        return types_of_debugging(known.image) if known.image is not None else None
     try:
         size = btf_size(memory.read(start, _BTF_HEAD))
         if size is None:

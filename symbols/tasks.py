@@ -65,6 +65,12 @@ class Tasks:
 
     def __init__(self, structures: Structures) -> None:
         self._structures = structures
+        if not structures.has("task_struct", "comm"):
+            raise BtfError(
+                "how tasks are kept is described nowhere, or as if the kernel did not shuffle its "
+                "structures (CONFIG_RANDSTRUCT, with GCC)",
+                "Give the kernel's vmlinux; one that shuffles its structures is built with clang.",
+            )
         places = sorted(
             (member.offset, member.offset + length)
             for member, length in (structures.member("task_struct", name) for name in _MEMBERS)

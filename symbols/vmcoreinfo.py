@@ -16,7 +16,7 @@ from symbols.errors import IntrospectionError
 from symbols.memory import Memory, MemoryFault
 from symbols.names import printable
 
-#: VMCOREINFO_BYTES is a page of 4 KiB, less the note's head; 64 KiB on no kernel that exists.
+#: A note is a page at most (VMCOREINFO_BYTES), and no page is larger.
 _LARGEST = 64 << 10
 _OWNER = b"VMCOREINFO\0"
 _HEAD = 24  # three words, and the owner padded to a word

@@ -94,7 +94,7 @@ def test_members_far_apart_are_read_in_pieces() -> None:
 def test_types_without_tasks_say_so() -> None:
     blob = Blob()
     blob.add(INT, "int", 4, 32)
-    with pytest.raises(BtfError, match="no member pid in task_struct"):
+    with pytest.raises(BtfError, match="how tasks are kept"):
         Tasks(Structures(BytesMemory([]), Btf.parse(blob.bytes())))
 
 
