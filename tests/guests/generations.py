@@ -6,6 +6,7 @@ import random
 import time
 from collections import Counter
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +20,10 @@ from gprof.guest_stacks import unwinding_of
 from gprof.sources import Sources
 from symbols.unwinding.stack import CapturedWords, Stack
 from symbols.unwinding.unwind import Way
+from tests.guests.debian_kernel import KERNELS, DebianKernel, fetch_kernel
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
+from tests.guests.own_kernel import DESCRIBED, Variant, build_kernel
 from tests.waiting import Deadline
 
 
@@ -60,7 +63,43 @@ EXPECTED = {
     "s390x-6.1": Expected(stacks=1000, same=0.99, described=False, moved=True, patience=600),
     "s390x-6.12": Expected(stacks=1000, same=0.99, moved=True, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
+    "arm64-64k-6.12": Expected(stacks=1000, same=0.98, patience=900),
 }
+
+#: What no distribution has is built, by the same names.
+OWN = {
+    # Of everything a distribution's kernel has what tells of itself: only the pages are larger.
+    "arm64-64k-6.12": Variant(
+        "6.12-64k",
+        "64k",
+        (
+            "CONFIG_ARM64_64K_PAGES=y",
+            "CONFIG_ARM64_VA_BITS_52=y",
+            "CONFIG_KALLSYMS_ALL=y",
+            *DESCRIBED,
+        ),
+        "arm64",
+        packages="pahole",
+    ),
+}
+
+
+def kernel_of(key: str, busybox: Path) -> DebianKernel:
+    """A generation's kernel, downloaded or built where the cache does not have it.
+
+    Args:
+        key: of `EXPECTED`.
+        busybox: a statically linked busybox that runs here.
+
+    Raises:
+        KernelUnavailable: it is not to be had here.
+    """
+    if key not in OWN:
+        return fetch_kernel(KERNELS[key])
+    variant = OWN[key]
+    if variant.architecture != "amd64":
+        busybox = fetch_kernel(KERNELS[f"{variant.architecture}-6.1"]).busybox
+    return build_kernel(variant, busybox)
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,7 +107,7 @@ class Generation:
     """A guest at work.
 
     Attributes:
-        key: of `KERNELS`.
+        key: of `EXPECTED`.
         guest: booted; it sleeps until `LinuxGuest.awake`.
         expected: of it.
     """

@@ -27,8 +27,8 @@ from symbols.modules import open_modules
 from symbols.space import AddressSpace
 from symbols.unwinding.stack import Ending, Stack
 from tests.command_line import gprof
-from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
-from tests.guests.generations import EXPECTED, Generation, Taken, take
+from tests.guests.debian_kernel import KernelUnavailable
+from tests.guests.generations import EXPECTED, Generation, Taken, kernel_of, take
 from tests.guests.linux import PLATFORMS, LinuxGuest, boot, find_busybox
 from tests.guests.test_guest_tasks import (
     both_seen,
@@ -41,7 +41,7 @@ from tests.guests.test_guest_tasks import (
 )
 from tests.monitor import Monitor
 
-pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(4 * 3600)]
 
 #: Text that the kernel makes at run time is in no table.
 GENERATED = (b"\t[bpf]", b"\t[__builtin__ftrace]", b"\t[__builtin__kprobes]")
@@ -54,14 +54,14 @@ def generation(request: pytest.FixtureRequest) -> Iterator[Generation]:
     """One kernel after the other."""
     key: str = request.param
     expected = EXPECTED[key]
-    platform = PLATFORMS[KERNELS[key].architecture]
+    platform = PLATFORMS[key.partition("-")[0]]
     if find_qemu(platform.program) is None:
         pytest.skip(f"{platform.program} is not installed")
     busybox = find_busybox()
     if busybox is None:
         pytest.skip("no static busybox is installed (apt-get install busybox-static)")
     try:
-        kernel = fetch_kernel(KERNELS[key])
+        kernel = kernel_of(key, busybox)
     except KernelUnavailable as reason:
         pytest.skip(str(reason))
     guest = boot(kernel, busybox, steady=True, patience=expected.patience)
