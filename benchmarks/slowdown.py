@@ -1,7 +1,7 @@
 """How much slower a guest works while gprof samples it.
 
-    python -m benchmarks.slowdown [--short] [--seconds 30] [--hz 99] [--hz 499] [--precedence]
-                                 [--no-ioeventfd]
+    python -m benchmarks.slowdown [--short] [--seconds 30] [--hz 99] [--hz 499] [--way monitor]
+                                 [--precedence] [--no-ioeventfd]
 
 A Linux guest with two vcpus under TCG works on one of them, the other one is idle: on sums (the
 processor alone), on reading and writing a byte (system calls), on writes to its disk past its page
@@ -233,11 +233,11 @@ def told(row: Row, pairs: Pairs) -> str:
     ).rstrip()
 
 
-def rows_of(rates: Sequence[float]) -> list[Row]:
+def rows_of(rates: Sequence[float], ways: Sequence[str]) -> list[Row]:
     """All comparisons, those of the targets first."""
-    rows = [Row(work, 1, way, hz) for hz in rates for work in WORKS for way in LOOKED_AT_BY]
-    rows += [Row("processor", 2, way, hz) for hz in rates[:1] for way in LOOKED_AT_BY]
-    return rows + [Row("processor", 1, way, 0) for way in LOOKED_AT_BY]
+    rows = [Row(work, 1, way, hz) for hz in rates for work in WORKS for way in ways]
+    rows += [Row("processor", 2, way, hz) for hz in rates[:1] for way in ways]
+    return rows + [Row("processor", 1, way, 0) for way in ways]
 
 
 def started(*, ioeventfd: bool) -> WorkingGuest:
@@ -274,6 +274,7 @@ def main() -> None:
     parser.add_argument("--short", action="store_true")
     parser.add_argument("--seconds", type=float, default=30.0)
     parser.add_argument("--hz", type=float, action="append")
+    parser.add_argument("--way", choices=LOOKED_AT_BY, action="append")
     parser.add_argument("--precedence", action="store_true")
     parser.add_argument("--no-ioeventfd", action="store_true")
     given = parser.parse_args()
@@ -287,7 +288,12 @@ def main() -> None:
         print(HEADING)
         seconds = 0.0 if given.short else given.seconds
         rates = given.hz or RATES[: 1 if given.short else None]
-        measure(guest, rows_of(rates), seconds, precedence=given.precedence)
+        measure(
+            guest,
+            rows_of(rates, given.way or list(LOOKED_AT_BY)),
+            seconds,
+            precedence=given.precedence,
+        )
     finally:
         guest.close()
 
