@@ -195,7 +195,7 @@ def tabulate(
         rows = _rows_of_lines(profile, chosen, known, lines or _NO_LINES)
     else:
         rows = _rows_of_groups(profile, alike, group)
-    rows.sort(key=lambda row: (-row.self_weight, -row.total_weight, row.label, row.address))
+    rows.sort(key=_rank)
     unresolved_of = _unresolved(alike)
     unresolved: dict[Reason, int] = {}
     for (_, reason), count in unresolved_of.items():
@@ -207,6 +207,15 @@ def tabulate(
         unresolved=dict(sorted(unresolved.items())),
         unresolved_of=unresolved_of,
         left_out=left_out,
+    )
+
+
+def _rank(row: Row) -> tuple[Any, ...]:
+    """The order of rows, to the last: it must not tell what was looked at before."""
+    return (
+        *(-row.self_weight, -row.total_weight, row.label, row.address),
+        *(row.guest, row.vcpu, row.module, row.mode, row.reason, row.era, row.symbol or ""),
+        (row.task.pid, row.task.name) if row.task is not None else (-1, ""),
     )
 
 

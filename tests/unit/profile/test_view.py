@@ -144,6 +144,17 @@ def test_a_module_is_told_by_its_lowest_address_whatever_came_first() -> None:
         assert (row.module, row.address) == ("[unknown]", min(pcs))
 
 
+def test_rows_alike_but_for_guest_and_mode_keep_their_order_whatever_came_first() -> None:
+    whole, known = synthetic(0), Resolution()
+    both = SampleBatch.of([0xFFFFFFFF81000000] * 2)
+    both.guest[:], both.mode[:] = (1, 0), (0, 1)
+    for samples in (both.select(both.guest == 1), both):
+        profile = replace(whole, samples=samples)
+        table = tabulate(profile, group=Group.LINE, known=known)
+    assert table == tabulate(profile, group=Group.LINE)
+    assert [row.guest for row in table.rows] == [0, 1]
+
+
 @settings(max_examples=40)
 @given(profiles(), st.integers(0, 16), st.sampled_from(Group))
 def test_a_kept_resolution_changes_nothing(profile: Profile, cut: int, group: Group) -> None:
