@@ -203,8 +203,8 @@ class StubMemory:
 
     def _ask_otherwise(
         self,
-        parts: Sequence[tuple[int, int]],  # noqa: ARG002
-        found: list[bytes | None],  # noqa: ARG002
+        parts: Sequence[tuple[int, int]],  # noqa: ARG002 - for those who have a way
+        found: list[bytes | None],  # noqa: ARG002 - the same
     ) -> bool:
         """Fill in what no vcpu sees; whether the kernel's memory was seen. There is no way here."""
         return False
