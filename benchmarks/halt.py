@@ -12,7 +12,8 @@ vcpus, at the same mean rates:
   the usual scripts do, as fast as it can.
 
 `slowdown` is how much longer the guest needs for the same work, by the time that it stood. `own`
-is the mean cost of a stop as gprof itself reports it (`SourceFacts`), to be held against `mean`.
+is the mean time that the guest stood for one as gprof itself reports it (`SourceFacts`), to be
+held against `mean`; what QEMU computes before and after that is in neither (see slowdown.py).
 `--short` samples for two seconds each time instead of eight.
 """
 
@@ -123,7 +124,7 @@ def gprof(guest: DemoGuest, monitor: Monitor, hz: float, seconds: float) -> Halt
     facts = source.facts()
     # The last stop is the one that detaches.
     halts = halts_between(monitor.events[first:])[: facts.taken]
-    own = (facts.halted_ns - greeting) / facts.taken / 1000
+    own = (facts.halted_ns - facts.stop_work_ns - greeting) / facts.taken / 1000
     return Halts("gprof", hz, facts.covered_ns / 1e9, halts, own)
 
 

@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
+from contextlib import closing, nullcontext
 from dataclasses import replace
 
 import numpy as np
 
 from gprof.attach import Attached
 from gprof.checkup.check import Check, Verdict
+from gprof.guest.dialogue import Exchange
 from gprof.guest.machine import Machine
+from gprof.guest.main_thread import MainThread
 from gprof.guest.monitored import MonitoredMachine
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.stop_work import SETTLED_NS, StopWork
 from gprof.sampling_way import source_of
 from symbols.space import Reason
 
@@ -20,6 +25,8 @@ from symbols.space import Reason
 _TRIAL_S = 1.0
 #: How many stops are timed for their cost.
 _TIMED_STOPS = 40
+#: Between two of them, when nothing of the first is left to do.
+_REST_S = 0.003
 #: The same where a monitor counts: enough to know what one in a hundred costs.
 _COUNTED_STOPS = 120
 
@@ -65,11 +72,8 @@ def look_at_cost(
         checks.extend((stops, _way(stops, looks)))
     else:
         cost = StopCost()
-        for _ in range(_TIMED_STOPS):
-            exchange, _ = machine.sample(machine.vcpus, timed=True)
-            cost.add(exchange)
-            time.sleep(0.005)
-        checks.append(_cost_of(cost.ns, hz, max_halted, known=cost.known))
+        work_ns = _stop(machine, _TIMED_STOPS, cost.add)
+        checks.append(_cost_of(cost.ns, work_ns, hz, max_halted, known=cost.known))
     if attached.stub_samples and (besides := attached.hazards()):
         checks.append(
             Check(
@@ -89,6 +93,29 @@ def look_at_cost(
     _trial(checks, attached, SampleBatch.concatenate(batches))
 
 
+def _stop(machine: Machine, times: int, timed: Callable[[Exchange], None] | None = None) -> float:
+    """Stop a guest as samples do; what QEMU does around a stop, in ns, 0 where that is not known.
+
+    Args:
+        machine: the guest.
+        times: how often.
+        timed: takes how long each stop took; None where that is known otherwise.
+    """
+    with closing(machine.threads()) as threads:
+        thread = MainThread.of_process(threads.process)
+    with closing(thread) if thread is not None else nullcontext():
+        work = StopWork(thread)
+        for _ in range(times):
+            work.before_stop(time.monotonic_ns())
+            exchange, _ = machine.sample(machine.vcpus, timed=timed is not None)
+            if timed is not None:
+                timed(exchange)
+            time.sleep(SETTLED_NS / 1e9)
+            work.settle(time.monotonic_ns())
+            time.sleep(_REST_S)
+    return work.ns
+
+
 def _cost_by_events(
     machine: Machine, monitored: MonitoredMachine, hz: float, max_halted: float
 ) -> Check:
@@ -96,12 +123,10 @@ def _cost_by_events(
     state = monitored.run_state
     state.ask()
     state.forget_costs()
-    for _ in range(_COUNTED_STOPS):
-        machine.sample(machine.vcpus)
-        time.sleep(0.005)
+    work_ns = _stop(machine, _COUNTED_STOPS)
     state.ask()
     latency = state.latency_ns
-    check = _cost_of(state.cost_ns, hz, max_halted, known=state.cost_known)
+    check = _cost_of(state.cost_ns, work_ns, hz, max_halted, known=state.cost_known)
     if latency is None:
         return check
     return replace(check, seen=f"{check.seen}, one in a hundred {latency / 1000:.0f} µs and longer")
@@ -144,17 +169,22 @@ def _cost_of_looks(machine: MonitoredMachine, hz: float) -> Check:
     return Check("cost", Verdict.NOTICE, seen, f"It can do {1e9 / typical:.0f} Hz.")
 
 
-def _cost_of(stop_ns: float, hz: float, max_halted: float, *, known: bool) -> Check:
+def _cost_of(
+    stood_ns: float, work_ns: float, hz: float, max_halted: float, *, known: bool
+) -> Check:
+    besides = f", and what QEMU does before and after it takes {work_ns / 1000:.0f}"
+    besides = besides if work_ns else ""
     if not known:
         return Check(
             "cost",
             Verdict.NOTICE,
-            f"a stop halts the guest for less than {stop_ns / 1000:.0f} µs; this host is too busy "
-            "to measure it better",
+            f"a stop halts the guest for less than {stood_ns / 1000:.0f} µs; this host is too busy "
+            f"to measure it better{besides}",
             "Try again when it is less so.",
         )
+    stop_ns = stood_ns + work_ns
     affordable = max_halted * 1e9 / stop_ns
-    seen = f"a stop halts the guest for {stop_ns / 1000:.0f} µs"
+    seen = f"a stop halts the guest for {stood_ns / 1000:.0f} µs{besides}"
     share = f"{100 * hz * stop_ns / 1e9:.2f} % of the time at {hz:g} Hz"
     if affordable >= hz:
         return Check("cost", Verdict.FINE, f"{seen}: {share}")

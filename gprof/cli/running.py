@@ -153,8 +153,11 @@ def tell_end(profile: Profile, path: Path | None) -> None:
     if facts.halted_ns:
         taken += (
             f"; the guest was halted {facts.halted_ns / 1e6:.1f} ms "
-            f"({facts.halted_percent:.2f} % of the time)"
+            f"({facts.halted_percent:.2f} % of the time"
         )
+        if facts.stop_work_ns:
+            taken += f", {facts.stop_work_ns / 1e6:.1f} ms of it in what QEMU does around stops"
+        taken += ")"
     click.echo(f"{taken}.", err=True)
     if path is not None:
         click.echo(f"Wrote {path}. Look at it with: gprof report -i {path}", err=True)

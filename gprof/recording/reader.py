@@ -285,6 +285,7 @@ class _Recording:
             covered_ns=fields.integer("covered_ns"),
             taken=fields.integer("taken"),
             halted_ns=fields.integer("halted_ns"),
+            stop_work_ns=fields.integer("stop_work_ns") if fields.has("stop_work_ns") else 0,
             held_ns=fields.integer("held_ns"),
             late=fields.integer("late"),
             errors=fields.integer("errors"),

@@ -78,8 +78,9 @@ class GentlerSource:
             reached_hz=taken * 1e9 / sampled_ns if sampled_ns > 0 else 0.0,
             covered_ns=covered,
             taken=taken,
-            # The monitor has counted on.
-            halted_ns=max(first.halted_ns, then.halted_ns),
+            # The monitor has counted on, but what QEMU did for stops it does not know.
+            halted_ns=max(first.halted_ns, then.halted_ns + first.stop_work_ns),
+            stop_work_ns=first.stop_work_ns,
             held_ns=held,
             late=first.late + then.late,
             errors=first.errors + then.errors,

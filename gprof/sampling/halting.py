@@ -3,23 +3,29 @@
 from __future__ import annotations
 
 import random
+import time
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import partial
 
 from gprof.guest.machine import Machine
+from gprof.guest.main_thread import MainThread
 from gprof.guest.monitored import MonitoredMachine
 from gprof.guest.stack_reader import StackReader
 from gprof.sampling.gathering import Gathered, Unstacking
 from gprof.sampling.sampler import Sampler
 from gprof.sampling.schedule import affordable_hz
-from gprof.sampling.source import SourceFacts
+from gprof.sampling.source import SampleBatch, SourceFacts
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.stop_work import StopWork
 from gprof.sampling.task_numbers import Following, TaskNumbers
 from gprof.sampling.weighing import Weighing
 
 #: How many samples at the start, and one in how many later, are timed for the cost of a stop.
 _TIMED_FIRST = 30
 _TIMED_EVERY = 20
+#: Work of a stop that is less than this is not told apart.
+_WORTH_TELLING_NS = 20_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +69,8 @@ class HaltingSource(Sampler):
         rng: chance of the spacing.
         monitored: the same guest through its monitor, where there is one: then the cost of
             stops is known and not estimated, and so is why it stands; closed with this.
-        weighing: see `Sampler`.
+        weighing: see `Sampler`; where it knows QEMU's process, what that computes for a stop is
+            known too, and counts as time that the guest is kept from running.
 
     Attributes:
         hands_over: it ended since stops cost too much; the stub is closed then, and `monitored`
@@ -82,6 +89,8 @@ class HaltingSource(Sampler):
         weighing: Weighing | None = None,
     ) -> None:
         self._machine = machine
+        self._main_thread = MainThread.of_process(weighing.process if weighing is not None else 0)
+        self._work = StopWork(self._main_thread)
         self._monitored = monitored
         self._options = options
         self._vcpus = machine.choose(options.vcpus)
@@ -123,6 +132,8 @@ class HaltingSource(Sampler):
 
     def _let_go(self) -> None:
         self._machine.stub.close()
+        if self._main_thread is not None:
+            self._main_thread.close()
         if self._monitored is not None:
             self._monitored.run_state.unwatch_migration()
             if self.hands_over:
@@ -164,12 +175,23 @@ class HaltingSource(Sampler):
         """See `Sampler.count_halted`."""
         self._halted_ns += halted_ns
 
+    def _postponed(self, due_ns: int) -> int:
+        return max(due_ns, self._work.next_stop_from(self._now_ns))
+
+    def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
+        settles = self._work.settles_at(self._now_ns)
+        if settles is not None and settles < due_ns:
+            yield from super()._sleep_until(settles)
+            self._work.settle(time.monotonic_ns())
+        yield from super()._sleep_until(due_ns)
+
     def _take(self, due_ns: int, mean_interval_ns: float) -> None:
         if self._state is not None and self._must_wait():
             return
         timed = self._state is None and (
             self._taken < _TIMED_FIRST or self._taken % _TIMED_EVERY == 0
         )
+        self._work.before_stop(time.monotonic_ns())
         exchange, sampled = self._ask(self._vcpus, timed=timed)
         self._now_ns = exchange.answered_ns
         if self._machine.stub.held:
@@ -188,16 +210,29 @@ class HaltingSource(Sampler):
             self._keep_budget(self._cost.ns, known=self._cost.known)
         self._halted_ns += self._cost.ns
 
-    def _keep_budget(self, cost_ns: float, *, known: bool) -> None:
-        if not known:
-            return  # an upper bound is no reason to sample less
-        hz = affordable_hz(self._options.hz, cost_ns, self._options.max_halted)
-        if self._stacks_may_go and hz < self._options.hz / 2:
-            self._give_up_stacks(cost_ns)
+    def _keep_budget(self, stood_ns: float, *, known: bool) -> None:
+        """Sample as often as the cost of a stop allows.
+
+        Args:
+            stood_ns: how long the guest stands for a sample, as far as QEMU tells.
+            known: that is measured, and no upper bound, which is no reason to sample less.
+        """
+        if known and self._stacks_may_go and self._affordable(stood_ns) < self._options.hz / 2:
+            self._give_up_stacks(stood_ns)
             return
-        self._trying_stacks = False
+        if not known and not self._work.known:
+            return
+        self._trying_stacks &= not known
+        cost_ns = (stood_ns if known else 0.0) + self._work.ns
+        hz = self._affordable(cost_ns)
         takes_stacks = self._ask != self._machine.sample  # then somebody insists on them
+        # A burst of long stops is no rule; the work of a stop is a median.
         certain = self._state is not None and self._state.cost_certain
+        certain |= self._affordable(self._work.ns) < self._options.hz / 2
+        budget = f"{100 * self._options.max_halted:g} % of the time (--max-halted)"
+        cost = f"a stop costs this guest {'' if known else 'at least '}{cost_ns / 1000:.0f} µs"
+        if self._work.ns >= _WORTH_TELLING_NS:
+            cost += f", {self._work.ns / 1000:.0f} of them in what QEMU does before and after it"
         if (
             hz < self._options.hz / 2
             and self._options.may_hand_over
@@ -205,20 +240,27 @@ class HaltingSource(Sampler):
             and not takes_stacks
         ):
             self._hand_over(
-                f"a stop costs this guest {cost_ns / 1000:.0f} µs, and within "
-                f"{100 * self._options.max_halted:g} % of the time (--max-halted) that leaves "
-                f"{hz:.0f} Hz of {self._options.hz:g}"
+                f"{cost}, and within {budget} that leaves {hz:.0f} Hz of {self._options.hz:g}"
             )
             return
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
             self.note(
-                f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: a stop costs this "
-                f"guest {cost_ns / 1000:.0f} µs, and it may be halted for "
-                f"{100 * self._options.max_halted:g} % of the time (--max-halted)."
+                f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: {cost}, and it "
+                f"may be halted for {budget}.{self._remedy(takes_stacks=takes_stacks)}"
             )
         self._hz = hz
+
+    def _remedy(self, *, takes_stacks: bool) -> str:
+        if self._work.ns < _WORTH_TELLING_NS:
+            return ""
+        if self._options.may_hand_over and takes_stacks:
+            return " Without call stacks (--call-graph none) the monitor samples, without stops."
+        return " A monitor (--qmp) samples without stops." if self._monitored is None else ""
+
+    def _affordable(self, stop_ns: float) -> float:
+        return affordable_hz(self._options.hz, stop_ns, self._options.max_halted)
 
     def _keep_latency(self, latency_ns: int | None) -> None:
         most = self._options.max_latency_ns
@@ -249,6 +291,7 @@ class HaltingSource(Sampler):
         self._stacks_given_up = True
         self._ask = self._machine.sample
         self._cost = StopCost()
+        self._work.forget()
         if self._state is not None:
             self._state.forget_costs()
 
@@ -265,6 +308,7 @@ class HaltingSource(Sampler):
             "gdbstub",
             self._machine.stub.address.text,
             halted_ns=self._stood_ns(),
+            stop_work_ns=int(self._work.total_ns),
             block_starts=self._machine.stub.accelerated is False,
             unwound_by=self._unwound_by,
         )

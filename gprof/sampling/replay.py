@@ -106,6 +106,7 @@ class Replay:
             covered_ns=int(facts.covered_ns * played),
             taken=int(facts.taken * played),
             halted_ns=int(facts.halted_ns * played),
+            stop_work_ns=int(facts.stop_work_ns * played),
             held_ns=int(facts.held_ns * played),
             late=int(facts.late * played),
             errors=int(facts.errors * played),

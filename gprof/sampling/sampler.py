@@ -133,7 +133,7 @@ class Sampler(ABC):
             if self._must_wait():
                 yield from self._wait()
                 schedule = Schedule(self._hz, time.monotonic_ns(), self._rng)
-            due = schedule.following(time.monotonic_ns())
+            due = self._postponed(schedule.following(time.monotonic_ns()))
             yield from self._sleep_until(due)
             if self._closing.is_set():
                 break
@@ -164,6 +164,10 @@ class Sampler(ABC):
                 # A continue of ours would let it run here while it runs there.
                 return True
         return self._stopped_by_other()
+
+    def _postponed(self, due_ns: int) -> int:
+        """When to take the sample that is due at an instant: then, or for a reason later."""
+        return due_ns
 
     def _sleep_until(self, due_ns: int) -> Iterator[SampleBatch]:
         """Wait for an instant, and hand on what was gathered when it is time for that."""
@@ -230,7 +234,14 @@ class Sampler(ABC):
             self._notes.append(sentence)
 
     def _facts(
-        self, way: str, target: str, *, halted_ns: int, block_starts: bool, unwound_by: str = ""
+        self,
+        way: str,
+        target: str,
+        *,
+        halted_ns: int,
+        stop_work_ns: int = 0,
+        block_starts: bool,
+        unwound_by: str = "",
     ) -> SourceFacts:
         covered = self._now_ns - self._started_ns
         sampled_s = (covered - self._held_ns) / _SECOND
@@ -241,7 +252,8 @@ class Sampler(ABC):
             reached_hz=self._taken / sampled_s if sampled_s > 0 else 0.0,
             covered_ns=covered,
             taken=self._taken,
-            halted_ns=halted_ns,
+            halted_ns=halted_ns + stop_work_ns,
+            stop_work_ns=stop_work_ns,
             held_ns=self._held_ns,
             late=self._late,
             errors=self._errors,

@@ -122,6 +122,8 @@ class SourceFacts:
         covered_ns: how long sampling has gone on, holds included.
         taken: how many times the guest was sampled (one time gives a sample a vcpu).
         halted_ns: how long the guest was kept from running, all in all.
+        stop_work_ns: the part of it in which QEMU did for stops what it tells nobody of, by an
+            estimate (`gprof.sampling.stop_work`); 0 where that is not known.
         held_ns: how long sampling waited because somebody else had stopped the guest.
         late: how many samples were taken more than one mean interval after their time.
         errors: how many attempts gave no sample.
@@ -143,6 +145,7 @@ class SourceFacts:
     covered_ns: int = 0
     taken: int = 0
     halted_ns: int = 0
+    stop_work_ns: int = 0
     held_ns: int = 0
     late: int = 0
     errors: int = 0

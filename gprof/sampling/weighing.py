@@ -28,10 +28,14 @@ class Weighing:
     Args:
         threads: of the vcpus; closed with this.
         by_running: weigh by running time; else every sample weighs 1.
+
+    Attributes:
+        process: whose threads they are; 0 where that is not known.
     """
 
     def __init__(self, threads: VcpuThreads, *, by_running: bool = False) -> None:
         self._threads = threads
+        self.process = threads.process
         self._by_running = by_running
         self._first = self._last = threads.read()
 

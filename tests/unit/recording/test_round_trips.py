@@ -25,7 +25,22 @@ from tests.profiles import synthetic
 from tests.unit.recording.read_again import FACTS, assert_alike, stacks_of
 
 EVERY_FACT = SourceFacts(
-    *("qmp", "/run/vm.sock", 499.0, 480.5, 10**10, 4990, 10**8, 7, 3, 2, 1, ("a note",), True),
+    *(
+        "qmp",
+        "/run/vm.sock",
+        499.0,
+        480.5,
+        10**10,
+        4990,
+        10**8,
+        10**7,
+        7,
+        3,
+        2,
+        1,
+        ("a note",),
+        True,
+    ),
     *("orc", {"user": 12, "no_rule": 3}, {0: VcpuTime(10**9, 10**8), 2: VcpuTime(5, 0)}),
 )
 

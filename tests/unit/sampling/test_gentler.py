@@ -19,6 +19,7 @@ from gprof.sampling.gentler import GentlerSource
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.monitor import MonitorOptions, MonitorSource
 from gprof.sampling.source import SampleBatch
+from gprof.sampling.stop_work import StopWork
 from symbols.unwinding.frame_pointer import FramePointerUnwinder
 from tests.qmp_model import QmpModel
 from tests.stub_model import StubModel
@@ -100,6 +101,25 @@ def test_a_long_stop_in_a_hundred_is_enough_where_latency_counts(guest: Guest) -
     guest.report_stops(*[3000] * 3)
     until_asked(guest, batches, source, 5)
     assert any("3.0 ms and longer, more than the 2 ms" in note for note in source.facts().notes)
+    source.close()
+    rest(batches)
+
+
+def test_what_qemu_does_around_stops_is_enough(
+    guest: Guest, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopWork, "known", True)
+    source = guest.source(HaltingOptions(hz=300, max_halted=0.01, may_hand_over=True))
+    source._halting._work.ns = 900_000.0
+    batches = source.batches()
+    next(batches)
+    guest.report_stops(*[100] * 20)  # which are too few to be the rule
+    until_asked(guest, batches, source, 10)
+    facts = source.facts()
+    assert any("900 of them in what QEMU does" in note for note in facts.notes)
+    stops = source._halting.facts().taken
+    assert facts.stop_work_ns == 900_000 * stops
+    assert facts.halted_ns >= facts.stop_work_ns
     source.close()
     rest(batches)
 

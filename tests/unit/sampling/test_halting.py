@@ -20,6 +20,7 @@ from gprof.sampling.gathering import Unstacking
 from gprof.sampling.halting import HaltingOptions, HaltingSource
 from gprof.sampling.source import SampleBatch
 from gprof.sampling.stop_cost import StopCost
+from gprof.sampling.stop_work import StopWork
 from symbols.unwinding.frame_pointer import FramePointerUnwinder
 from symbols.unwinding.stack import Ending, Registers, Stack, Word
 from tests.stub_model import StubModel
@@ -84,6 +85,26 @@ def test_the_budget_lowers_the_rate_and_says_so(
     )
     assert facts.reached_hz < 500
     assert facts.halted_ns >= 100_000 * facts.taken
+
+
+def test_what_qemu_does_around_stops_counts(
+    model: StubModel, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(StopCost, "known", True)
+    monkeypatch.setattr(StopCost, "ns", 100_000.0)
+    monkeypatch.setattr(StopWork, "known", True)
+    sampler = source(model, HaltingOptions(hz=1_000, max_halted=0.1))
+    sampler._work.ns = 900_000.0  # whose thread it is, nobody knows here
+    taken_until(sampler, 40)
+    facts = sampler.facts()
+    (said,) = [note for note in facts.notes if "rate" in note]
+    assert said.endswith(
+        "lowered from 1000 to 100 Hz: a stop costs this guest 1000 µs, 900 of them in what QEMU "
+        "does before and after it, and it may be halted for 10 % of the time (--max-halted). "
+        "A monitor (--qmp) samples without stops."
+    )
+    assert facts.stop_work_ns == 900_000 * facts.taken
+    assert facts.halted_ns >= 1_000_000 * facts.taken
 
 
 @pytest.mark.parametrize("if_cheap", [True, False])
