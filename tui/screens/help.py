@@ -24,7 +24,7 @@ itself. Percentages are of what is shown; the header states what is hidden. Bars
 rows with each other: the largest fills its own.
 "late" samples were taken more than one interval after their time, "errors" gave no sample, \
 "lost" ones were dropped by their source. "halted" is the share of time in which the guest was \
-kept from running."""
+kept from running, with what QEMU does around stops where that is known."""
 
 
 class HelpScreen(ModalScreen[None]):
