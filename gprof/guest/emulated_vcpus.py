@@ -16,24 +16,39 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Protocol, Self
 
 from gprof.guest.monitor_registers import Reading
 from gprof.guest.monitor_registers.x86_64 import GENERAL
 
-#: Registers, pc, flags, three words and two numbers of lazy flags, two words of hidden flags.
-_HEAD = struct.Struct("<16Q Q 4Q 2I 2I")
-#: es, cs, ss, ds, fs, gs, ldt, tr, gdt, idt; each: selector, base, limit, flags.
-_SEGMENTS, _CS, _GS, _GDT, _IDT = 10, 1, 5, 8, 9
-_SEGMENT = struct.Struct("<I4xQII")
-_CONTROL = struct.Struct("<5Q")
-_SIZE = _HEAD.size + _SEGMENTS * _SEGMENT.size + _CONTROL.size
-#: From its beginning to base and limit of the interrupt table.
-_TABLE_AT = _HEAD.size + _IDT * _SEGMENT.size + 8
+#: Offset and size of each register. Sixteen of 8 bytes, pc, flags and three words of lazy ones; two
+#: numbers of 4 bytes, then the hidden flags; ten segments and tables (es, cs, ss, ds, fs, gs, ldt,
+#: tr, gdt, idt) of selector, padding, base, limit and flags; cr0 to cr4.
+_SEGMENTS, _SEGMENT = 184, 24
+_CONTROL = _SEGMENTS + 10 * _SEGMENT
+_PLACES: Mapping[str, tuple[int, int]] = {
+    **{name: (8 * number, 8) for number, name in enumerate((*GENERAL, "pc"))},
+    "code base": (_SEGMENTS + 1 * _SEGMENT + 8, 8),
+    "gs base": (_SEGMENTS + 5 * _SEGMENT + 8, 8),
+    "gdt base": (_SEGMENTS + 8 * _SEGMENT + 8, 8),
+    "gdt limit": (_SEGMENTS + 8 * _SEGMENT + 16, 4),
+    "idt base": (_SEGMENTS + 9 * _SEGMENT + 8, 8),
+    "idt limit": (_SEGMENTS + 9 * _SEGMENT + 16, 4),
+    "cr0": (_CONTROL, 8),
+    "cr3": (_CONTROL + 3 * 8, 8),
+    "cr4": (_CONTROL + 4 * 8, 8),
+}
+_SIZE = _CONTROL + 5 * 8
+#: Lowest bit and mask of what is in the hidden flags: HF_CPL, HF_PE, HF_SMM (target/i386/cpu.h).
+_HIDDEN_AT = 176
+_HIDDEN: Mapping[str, tuple[int, int]] = {
+    "level": (0, 3),
+    "protected": (7, 1),
+    "management": (19, 1),
+}
+#: Base and limit of the interrupt table, by which it is looked for.
+_TABLE_AT, _ = _PLACES["idt base"]
 _TABLE = struct.Struct("<QI")
-#: Bits of the hidden flags: HF_PE, HF_SMM (target/i386/cpu.h).
-_PROTECTED, _MANAGEMENT = 7, 19
 
 _CHUNK = 1 << 20
 _MOST_HEAP = 1 << 28
@@ -62,49 +77,20 @@ class OwnMemory(Protocol):
 class State:
     """The registers of a vcpu at one moment; see `Reading`."""
 
-    __slots__ = ("_control", "_data", "_head")
+    __slots__ = ("_data",)
 
     def __init__(self, data: bytes) -> None:
         self._data = data
-        self._head = _HEAD.unpack_from(data)
-        self._control = _CONTROL.unpack_from(data, _SIZE - _CONTROL.size)
 
     def __call__(self, name: str) -> int | None:
         """See `Reading`. Whether it is halted is not among them."""
-        read = _READ.get(name)
-        return read(self) if read is not None else None
+        if name in _HIDDEN:
+            shift, mask = _HIDDEN[name]
+            return self._number(_HIDDEN_AT, 4) >> shift & mask
+        return self._number(*_PLACES[name]) if name in _PLACES else None
 
-    def general(self, number: int) -> int:
-        """A word of the beginning."""
-        return int(self._head[number])
-
-    def hidden(self) -> int:
-        """The flags that tell how code is translated."""
-        return int(self._head[-2])
-
-    def control(self, number: int) -> int:
-        """A control register."""
-        return int(self._control[number])
-
-    def segment(self, number: int, part: int) -> int:
-        """Selector, base, limit or flags of a segment or table."""
-        return int(_SEGMENT.unpack_from(self._data, _HEAD.size + number * _SEGMENT.size)[part])
-
-
-def _readers() -> Iterator[tuple[str, Callable[[State], int]]]:
-    for number, name in enumerate((*GENERAL, "pc")):
-        yield name, partial(State.general, number=number)
-    for number in (0, 3, 4):
-        yield f"cr{number}", partial(State.control, number=number)
-    for name, number in (("code", _CS), ("gs", _GS), ("gdt", _GDT), ("idt", _IDT)):
-        yield f"{name} base", partial(State.segment, number=number, part=1)
-        yield f"{name} limit", partial(State.segment, number=number, part=2)
-    yield "level", lambda state: state.hidden() & 3
-    yield "protected", lambda state: state.hidden() >> _PROTECTED & 1
-    yield "management", lambda state: state.hidden() >> _MANAGEMENT & 1
-
-
-_READ: Mapping[str, Callable[[State], int]] = dict(_readers())
+    def _number(self, at: int, size: int) -> int:
+        return int.from_bytes(self._data[at : at + size], "little")
 
 
 class EmulatedVcpus:
