@@ -12,13 +12,12 @@ import click
 from gprof.cli.options import (
     PATH_OR_DASH,
     VcpuList,
-    exits_option,
     given_symbols,
-    host_option,
     mount_option,
     symbol_options,
     task_option,
 )
+from gprof.cli.perf_options import exits_option, host_option
 
 GROUPS = ("symbol", "module", "mode", "vcpu", "guest", "task", "process", "comm")
 

@@ -15,13 +15,11 @@ from gprof.cli.options import (
     live_choice,
     live_options,
     mount_option,
-    open_perf,
-    perf_choice,
-    perf_option,
     refuse_several,
     refuse_unheeded,
     symbol_options,
 )
+from gprof.cli.perf_options import open_perf, perf_choice, perf_option
 from gprof.cli.source_options import source_options, source_tree
 
 if TYPE_CHECKING:
