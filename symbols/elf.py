@@ -8,7 +8,6 @@ import re
 import stat
 import struct
 import weakref
-from dataclasses import dataclass
 from functools import cached_property
 from typing import IO, Any
 
@@ -17,6 +16,7 @@ from elftools.common.exceptions import ELFError
 from elftools.common.utils import struct_parse
 from elftools.elf.elffile import ELFFile
 
+from symbols.elf_sections import Section, laid_out, text_ranges
 from symbols.elf_symbols import ENTRY_SIZE, ElfSymbols, SectionColumns
 from symbols.errors import ImageError
 from symbols.file_kinds import HEAD, looks_like
@@ -25,13 +25,8 @@ from symbols.names import printable
 from symbols.notes import gnu_build_id
 from symbols.table import SymbolTable
 
-_WRAP = 1 << 64
-_ALLOC, _EXECUTE = 2, 4  # SHF_*
-_SEGMENT_EXECUTE = 1  # PF_X
 #: A kernel has under a hundred sections; e_shnum alone can claim 2^64.
 _MOST_HEADERS = 1 << 16
-#: Text in one piece; a boot stub at low addresses is further from the kernel than this.
-_SAME_TEXT = 256 << 20
 _LARGEST_READ = 64 << 20
 _LARGEST_NOTES = 1 << 20
 #: As the kernel names them.
@@ -53,36 +48,6 @@ _WITH_SYMBOLS = (
     "Give the file before it was stripped: for a distribution's kernel the vmlinux of its -dbg "
     "or debuginfo package, for a module its .ko.debug."
 )
-
-
-@dataclass(frozen=True, slots=True)
-class Section:
-    """A section, at its link address.
-
-    Attributes:
-        name: text that is safe to show.
-        kind: SHT_* as pyelftools names it, or its number.
-        address: link address; of a relocatable file the one given by the layout.
-        size: bytes in memory.
-        offset: where its bytes start in the file.
-        loaded: part of the running program.
-        executable: holds instructions.
-        link: number of the section it refers to.
-    """
-
-    name: str
-    kind: str
-    address: int
-    size: int
-    offset: int
-    loaded: bool
-    executable: bool
-    link: int
-
-    @property
-    def in_file(self) -> bool:
-        """Its bytes are in the file; .bss has none."""
-        return self.kind not in {"SHT_NOBITS", "SHT_NULL"}
 
 
 class Image:
@@ -232,9 +197,9 @@ class Image:
         self.relocatable = elf["e_type"] == "ET_REL"
         self.entry: int = elf["e_entry"]
         sections = self._read_sections(elf)
-        self.sections = _laid_out(sections) if self.relocatable else tuple(s for s, _ in sections)
+        self.sections = laid_out(sections) if self.relocatable else tuple(s for s, _ in sections)
         segments = self._read_segments(elf)
-        self.text_ranges = _text_ranges(self.sections, segments)
+        self.text_ranges = text_ranges(self.sections, segments)
         self._find_pieces(segments)
         self.notes: tuple[int, int] | None = None
         self.build_id = b""
@@ -260,7 +225,7 @@ class Image:
         if elf.get_shstrndx() < count:
             strings = headers[elf.get_shstrndx()]
             names = self._bytes(strings["sh_offset"], strings["sh_size"], "section names")
-        return [(_section(header, names), int(header["sh_addralign"])) for header in headers]
+        return [(Section.of(header, names), int(header["sh_addralign"])) for header in headers]
 
     def _read_segments(self, elf: ELFFile) -> list[Any]:
         count = elf["e_phnum"]
@@ -359,59 +324,3 @@ def _check_file(shown: str, fd: int) -> None:
     if not head.startswith(b"\x7fELF"):
         noun, advice = looks_like(head)
         raise ImageError(f"{shown} is no ELF file but {noun}", advice)
-
-
-def _section(header: Any, names: bytes) -> Section:
-    start = header["sh_name"]
-    end = names.find(b"\0", start)
-    flags = header["sh_flags"]
-    return Section(
-        printable(names[start : end if end >= 0 else len(names)]),
-        str(header["sh_type"]),
-        header["sh_addr"],
-        header["sh_size"],
-        header["sh_offset"],
-        bool(flags & _ALLOC),
-        bool(flags & _EXECUTE) and bool(flags & _ALLOC),
-        header["sh_link"],
-    )
-
-
-def _laid_out(sections: list[tuple[Section, int]]) -> tuple[Section, ...]:
-    """The sections of a relocatable file at addresses from 0, as the kernel lays them out."""
-
-    def rank(section: Section) -> tuple[bool, bool]:
-        return section.name.startswith(".init"), not section.executable
-
-    addresses = [0] * len(sections)
-    at = 0
-    for i in sorted(range(len(sections)), key=lambda i: rank(sections[i][0])):
-        section, alignment = sections[i]
-        if section.loaded and section.size < _WRAP and alignment < _LARGEST_READ:
-            at = -(-at // max(alignment, 1)) * max(alignment, 1)
-            addresses[i] = at
-            at += section.size
-    if at >= _WRAP:
-        raise ELFError("its sections do not fit an address space")
-    return tuple(
-        Section(s.name, s.kind, address, s.size, s.offset, s.loaded, s.executable, s.link)
-        for (s, _), address in zip(sections, addresses, strict=True)
-    )
-
-
-def _text_ranges(sections: tuple[Section, ...], segments: list[Any]) -> tuple[tuple[int, int], ...]:
-    """Where instructions are, joined where little lies between."""
-    pieces = [(s.address, s.address + s.size) for s in sections if s.executable and s.size] or [
-        (segment["p_vaddr"], segment["p_vaddr"] + segment["p_memsz"])
-        for segment in segments
-        if segment["p_type"] == "PT_LOAD" and segment["p_flags"] & _SEGMENT_EXECUTE
-    ]
-    joined: list[tuple[int, int]] = []
-    for start, end in sorted(pieces):
-        if start >= end or end > _WRAP:
-            continue
-        if joined and start - joined[-1][1] <= _SAME_TEXT:
-            joined[-1] = (joined[-1][0], max(end, joined[-1][1]))
-        else:
-            joined.append((start, end))
-    return tuple(joined)

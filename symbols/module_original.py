@@ -13,7 +13,8 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from symbols.elf import Image, Section
+from symbols.elf import Image
+from symbols.elf_sections import Section
 from symbols.elf_symbols import entry_type
 from symbols.memory import MemoryFault
 from symbols.original import Original
