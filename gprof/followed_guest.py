@@ -23,6 +23,7 @@ from gprof.errors import TargetError
 from gprof.guest.architectures import FIRMWARE_BESIDE_KERNEL
 from gprof.guest.memory import StubMemory
 from gprof.guest_stacks import said_of, unstacking_of
+from gprof.kernel_search import KernelSearch
 from gprof.kernel_signs import KernelSigns, Seen, has_signs
 from gprof.present_images import PresentImages
 from gprof.profile.profile import Guest
@@ -35,19 +36,13 @@ from gprof.sampling.halting import HaltingSource
 from gprof.sampling.monitor import MonitorSource
 from gprof.sampling.source import Int64s, Mode, SampleBatch, SourceFacts
 from gprof.task_following import follow_tasks
-from symbols.errors import GprofError, MismatchError, SymbolsError
+from symbols.errors import GprofError
 from symbols.memory import Memory
 from symbols.space import AddressSpace, ImageKind, LoadedImage, Reason, Running
 from symbols.unwinding.unwind import Way
 
 _SECOND = 1_000_000_000
 
-#: How often a guest whose kernel is not found yet is searched, at first and at last; and how much
-#: longer than a search took is waited for the next one.
-_SEARCH_FIRST_NS, _SEARCH_LAST_NS = _SECOND // 5, 2 * _SECOND
-_SEARCH_PAUSE = 4
-#: So long files of another kernel are tried before the guest's own memory must do.
-_MISMATCH_NS = 5 * _SECOND
 #: How often it is looked whether the kernel is where it was: without reason, where each look stops
 #: the guest and where it costs nothing; and where samples give reason to.
 _LOOK_STOPPING_NS, _LOOK_FREE_NS, _LOOK_AGAIN_NS = 10 * _SECOND, 2 * _SECOND, _SECOND // 4
@@ -103,14 +98,9 @@ class FollowedGuest:
         with contextlib.suppress(TargetError):  # who samples it will see that too
             self._signs = KernelSigns.of(attached, self._fresh_memory())
         self._present = PresentImages(attached.given.extras, seeks_lists=attached.reads_ram_alone)
-        self._sought_ns = self._began_ns = time.monotonic_ns()
-        self._search_pause_ns = _SEARCH_FIRST_NS
-        self._search_due_ns = 0
-        self._sampled = False
-        self._evidence = False  # samples show that a kernel runs
-        self._mismatch: MismatchError | None = None
-        self._looked_ns = self._began_ns  # when the kernel was seen last
-        self._look_due_ns = self._began_ns + self._look_every_ns
+        self._looked_ns = time.monotonic_ns()  # when the kernel was seen last
+        self._look_due_ns = self._looked_ns + self._look_every_ns
+        self._search = KernelSearch(self._looked_ns, running=False)
         self._misses = 0
         self._unsettled_looks = 0  # in a row
         self._modules_due_ns = 0  # where their list is still sought
@@ -191,7 +181,9 @@ class FollowedGuest:
         if changed_ns is not None:
             self._publish(self._attached, changed_ns or None)
         if self._attached.starting:
-            self._search(batch)
+            found = self._search.look(batch, self._attached, self._space.kernel_half)
+            if found is not None:
+                self._found(found)
         else:
             self._look(batch)
 
@@ -210,10 +202,7 @@ class FollowedGuest:
         since = None if attached.starting else since_ns
         self._present.forget()
         self._publish(attached.lost(), since)
-        self._sought_ns, self._sampled = since_ns, True
-        self._search_pause_ns, self._search_due_ns = _SEARCH_FIRST_NS, 0
-        self._evidence = False
-        self._mismatch = None
+        self._search = KernelSearch(since_ns, running=True)
 
     def _publish(self, attached: Attached, since_ns: int | None = None) -> None:
         """Make known what is loaded, since a time, or for the whole era that goes on."""
@@ -224,44 +213,6 @@ class FollowedGuest:
             space = found.following((*now.earlier, now), max(since_ns, now.since_ns))
         self._attached, self._space = attached, space
 
-    def _search(self, batch: SampleBatch) -> None:
-        """Look for the kernel of a guest that is starting, once samples show that one runs."""
-        if len(batch) and not self._sampled:
-            # Until then nobody had started it.
-            self._sampled, self._sought_ns = True, int(batch.time.min())
-        low, high = self._space.kernel_half
-        inside = (batch.pc >= np.uint64(low)) & (batch.pc <= np.uint64(high))
-        inside &= np.isin(batch.mode, (Mode.KERNEL, Mode.IDLE))
-        self._evidence = self._evidence or bool((inside | (batch.mode == Mode.USER)).any())
-        began = time.monotonic_ns()
-        if not self._evidence or began < self._search_due_ns:
-            return
-        found = self._searched(began)
-        took = time.monotonic_ns() - began
-        if found is not None:
-            self._found(found)
-            return
-        pause = max(self._search_pause_ns, _SEARCH_PAUSE * took)
-        self._search_due_ns = time.monotonic_ns() + pause
-        self._search_pause_ns = min(2 * self._search_pause_ns, _SEARCH_LAST_NS)
-
-    def _searched(self, now_ns: int) -> Attached | None:
-        """The guest with its kernel; None where that is not found yet."""
-        try:
-            found = self._attached.again()
-        except MismatchError as mismatch:
-            # While a kernel unpacks itself its memory tells anything.
-            if now_ns - self._sought_ns < _MISMATCH_NS:
-                return None
-            self._mismatch = mismatch
-            try:
-                found = self._attached.again(self._attached.given.without_kernel())
-            except SymbolsError:
-                return None
-        except SymbolsError:
-            return None
-        return found if found.slide is not None else None
-
     def _found(self, found: Attached) -> None:
         self._publish(found)
         self._signs = KernelSigns.of(found, self._fresh_memory())
@@ -270,10 +221,10 @@ class FollowedGuest:
         self._misses = self._doubt_ns = 0
         self._unnamed.clear()
         name = f" of Linux {found.guest.kernel}" if found.guest.kernel else ""
-        waited = (self._looked_ns - self._sought_ns) / _SECOND
+        waited = (self._looked_ns - self._search.began_ns) / _SECOND
         self.note(f"The kernel{name} was found {waited:.1f} s after the guest began to start.")
-        if self._mismatch is not None:
-            self.note(f"Its symbols are read from its memory: {self._mismatch.problem}.")
+        if self._search.mismatch is not None:
+            self.note(f"Its symbols are read from its memory: {self._search.mismatch.problem}.")
         self._count_halted(found)
         self._restore_stacks()
         following, no_tasks = follow_tasks(found, self._tasks, self._user_spaces)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from gprof import followed_guest as module
+from gprof import kernel_search
 from gprof.attach import Attached
 from gprof.guest.architectures import BY_NAME
 from gprof.kernel_signs import KernelSigns, Seen
@@ -38,8 +39,9 @@ from tests.unit.symbols.kernel_memory import AREA, HEAD
 @pytest.fixture(autouse=True)
 def _at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     """Nothing waits for its time; only what samples give reason for is done."""
-    for name in ("_SEARCH_FIRST_NS", "_SEARCH_LAST_NS", "_SEARCH_PAUSE", "_LOOK_AGAIN_NS"):
-        monkeypatch.setattr(module, name, 0)
+    for name in ("_FIRST_NS", "_LAST_NS", "_PAUSE"):
+        monkeypatch.setattr(kernel_search, name, 0)
+    monkeypatch.setattr(module, "_LOOK_AGAIN_NS", 0)
 
 
 def test_a_kernel_is_found_as_soon_as_it_runs_and_names_what_came_before() -> None:
@@ -251,7 +253,7 @@ def test_a_module_that_is_being_loaded_gets_its_names_when_it_has_them() -> None
 
 
 def test_files_of_another_kernel_give_way_to_memory(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(module, "_MISMATCH_NS", 0)
+    monkeypatch.setattr(kernel_search, "_MISMATCH_NS", 0)
     text = "".join(f"{FIRST + n * 64:x} t other_{n}\n" for n in range(1, 100))
     text += f"{FIRST + (9 << 20):x} D linux_banner\n"
     given = Sources(kallsyms=Kallsyms.parse(text.encode()))
