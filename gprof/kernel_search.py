@@ -71,6 +71,7 @@ class KernelSearch:
         return found
 
     def _searched(self, attached: Attached, now_ns: int) -> Attached | None:
+        self.mismatch = None
         try:
             found = attached.again()
         except MismatchError as mismatch:

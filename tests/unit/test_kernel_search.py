@@ -136,3 +136,14 @@ def test_files_of_another_kernel_are_tried_for_a_while(clock: Clock) -> None:
     assert sampled(search, guest, KERNEL) is there
     assert guest.asked == [FILES, FILES, MEMORY]
     assert search.mismatch is OTHER
+
+
+def test_a_mismatch_that_passed_is_none(clock: Clock) -> None:
+    guest = Guest(OTHER, NOT_YET, there := found())
+    search = KernelSearch(clock.now, running=True)
+    clock.now += 5_000_000_000
+    assert sampled(search, guest, KERNEL) is None
+    assert search.mismatch is OTHER
+    clock.now += 5_000_000_000
+    assert sampled(search, guest, KERNEL) is there
+    assert search.mismatch is None
