@@ -21,6 +21,8 @@ from symbols.paging import Mapped, NoTables, PageTables
 PHYSICAL, VIRTUAL = b"Qqemu.PhyMemMode:1", b"Qqemu.PhyMemMode:0"
 #: Where the tables have no place for an address, their root is asked for again, but no sooner.
 _ROOT_LIFETIME_S = 0.05
+#: So long what was read of tables holds, while they are those that the kernel runs on.
+_TABLES_LIFETIME_S = 0.05
 
 
 class PhysicalMemory(StubMemory):
@@ -130,6 +132,14 @@ class HideableMemory(StubMemory):
     def __init__(self, stub: Stub, root: Callable[[], PageTables | None]) -> None:
         super().__init__(stub)
         self._root = root
+        self._kept: TranslatedMemory | None = None
+        self._tables: PageTables | None = None
+        self._kept_end = 0.0
+
+    def forget(self) -> None:
+        """Drop what was kept, as after a reset."""
+        super().forget()
+        self._kept = None
 
     def _readable_now(self, addresses: Sequence[int]) -> list[bool]:
         found = super()._readable_now(addresses)
@@ -145,5 +155,14 @@ class HideableMemory(StubMemory):
         return self._seen is not None and walked.physical_address(self._seen) is not None
 
     def _walked(self) -> TranslatedMemory:
-        """The same memory by tables as they are now: a process's end with it."""
-        return TranslatedMemory(self._stub, self._root, self.cost)
+        """The same memory by the kernel's tables, learned anew when they are others or old.
+
+        They are a process's and end with it: so a vcpu must have them still. That is asked in one
+        stop, where to learn them takes one for each level.
+        """
+        tables = self._root()
+        kept, now = self._kept, time.monotonic()
+        if kept is None or tables != self._tables or now >= self._kept_end:
+            kept = TranslatedMemory(self._stub, lambda: tables, self.cost)
+            self._kept, self._tables, self._kept_end = kept, tables, now + _TABLES_LIFETIME_S
+        return kept

@@ -118,14 +118,54 @@ def test_what_no_vcpu_sees_is_read_by_tables(model: StubModel, stub: Stub) -> No
 
 
 def test_tables_that_change_while_the_kernel_is_hidden_are_read_anew(
-    model: StubModel, stub: Stub
+    model: StubModel, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(translated_memory, "_TABLES_LIFETIME_S", 0.0)
     model.memory.clear()
     memory = HideableMemory(stub, lambda: OneLevel(ROOT))
     memory.read(START, 4096)
     second = (5).to_bytes(8, "big").rjust(16, b"\0")
     model.physical = {5: PAGES[0], ROOT // 4096: second.ljust(4096, b"\0")}
     assert memory.read(START + 4096, 4096) == PAGES[0]
+
+
+def test_tables_that_stay_are_learned_once_in_a_while(
+    model: StubModel, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translated_memory, "_TABLES_LIFETIME_S", 1e9)
+    model.memory.clear()
+    asked = 0
+
+    def root() -> PageTables:
+        nonlocal asked
+        asked += 1
+        return OneLevel(ROOT)
+
+    memory = HideableMemory(stub, root)
+    table = b"m%x," % ROOT
+    for number in range(1, 20):
+        assert gather(memory, [(START + number, 8)]) == [PAGES[0][number : number + 8]]
+    assert asked == 19  # that they are the same
+    assert len([packet for packet in model.seen if packet.startswith(table)]) == 1
+    memory.forget()
+    gather(memory, [(START, 8)])
+    assert len([packet for packet in model.seen if packet.startswith(table)]) == 2
+
+
+def test_tables_of_a_process_that_ended_are_believed_no_more(
+    model: StubModel, stub: Stub, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(translated_memory, "_TABLES_LIFETIME_S", 1e9)
+    model.memory.clear()
+    assert model.physical is not None
+    roots = [ROOT, ROOT + 0x1000]
+    memory = HideableMemory(stub, lambda: OneLevel(roots[0]))
+    assert gather(memory, [(START, 8)]) == [PAGES[0][:8]]
+    # Its table has become something else's page, and another process has one.
+    model.physical[roots[1] // 4096] = model.physical[ROOT // 4096]
+    model.physical[ROOT // 4096] = (7).to_bytes(8, "big") * 512
+    del roots[0]
+    assert gather(memory, [(START, 8)]) == [PAGES[0][:8]]
 
 
 def test_where_nothing_tells_of_tables_the_vcpus_are_asked_again(
