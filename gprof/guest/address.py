@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from dataclasses import dataclass
+from pathlib import Path
 
 from gprof.errors import ConnectionRefused, PermissionProblem, TargetError, UsageError
 
@@ -83,8 +84,11 @@ class Address:
         try:
             connection.connect(self.path or (self.host, self.port))
         except (ConnectionRefusedError, FileNotFoundError) as error:
-            missing = isinstance(error, FileNotFoundError)
-            why = "there is no socket" if missing else "nothing accepts connections"
+            why = "nothing accepts connections"
+            if isinstance(error, FileNotFoundError):
+                why = "there is no socket"
+            elif self.path and not Path(self.path).is_socket():
+                why = "that is no socket"
             raise ConnectionRefused(
                 f"cannot connect to {what} at {self.text}: {why}", remedy
             ) from None

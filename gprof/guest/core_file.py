@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import bisect
 import os
+import stat
 import struct
 import weakref
 from collections.abc import Iterator
@@ -18,7 +19,7 @@ from typing import Any, Literal
 
 from elftools.elf.elffile import ELFFile
 
-from gprof.errors import FormatError
+from gprof.errors import FormatError, UsageError
 from symbols.elf import ARCHITECTURES, MALFORMED
 from symbols.memory import MemoryFault
 from symbols.names import printable
@@ -59,17 +60,25 @@ class CoreFile:
         ranges: (start, end) of its RAM, ascending.
 
     Raises:
+        UsageError: there is no such file.
         FormatError: it is no such dump, or a damaged one.
     """
 
     def __init__(self, path: Path) -> None:
         self.shown = shown = printable(str(path))
         try:
-            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            # A pipe would have us wait for who writes to it.
+            self._fd = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+        except FileNotFoundError:
+            raise UsageError(f"{shown} does not exist", "Check the path.") from None
         except (OSError, ValueError) as error:
             said = error.strerror if isinstance(error, OSError) else str(error)
             raise FormatError(f"{shown} cannot be opened: {said}", _AS_ELF) from None
         weakref.finalize(self, os.close, self._fd)
+        mode = os.fstat(self._fd).st_mode
+        if not stat.S_ISREG(mode):
+            kind_of_file = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+            raise FormatError(f"{shown} is {kind_of_file}", _AS_ELF)
         head = os.pread(self._fd, 8, 0)
         if head[:5] == b"KDUMP" or head == b"makedump":
             raise FormatError(f"{shown} is a compressed dump of makedumpfile's format", _AS_ELF)

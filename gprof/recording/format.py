@@ -155,7 +155,12 @@ def damaged(name: str, at: int, what: str) -> FormatError:
 
 
 def _check_preamble(found: bytes, name: str) -> None:
-    if len(found) < PREAMBLE.size or not found.startswith(MAGIC):
+    if found.startswith(MAGIC) and len(found) < PREAMBLE.size:
+        raise FormatError(
+            f"{name} is cut short: it has only {len(found)} bytes",
+            "Copy it again and compare the sizes; nothing was recorded in what is there.",
+        )
+    if not found.startswith(MAGIC):
         raise FormatError(
             f"{name} is not a recording of gprof: it begins with {found[:8].hex(' ') or 'nothing'}",
             "Give a .gprof file that `gprof record` wrote.",

@@ -100,6 +100,15 @@ def test_what_annotate_does_not_understand_is_explained(
     assert run("annotate", "clear_page_erms", "-i", recording, "--bits", "8") == 2
 
 
+def test_a_recording_cut_in_its_first_bytes_is_one(
+    run: Run, recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    cut = tmp_path / "cut.gprof"
+    cut.write_bytes(Path(recording).read_bytes()[:9])
+    assert run("report", "-i", str(cut)) == 6
+    assert "cut short: it has only 9 bytes" in capsys.readouterr().err
+
+
 def test_flamegraph_writes_whole_files_and_replaces_none(
     run: Run, recording: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -145,6 +154,10 @@ def test_plain_top_of_a_recording(
         (["record", "--qmp", "/nonexistent/q", "-o", "{tmp}/x.gprof"], 4, "a QMP monitor"),
         (["report", "-i", "/etc/passwd", "--sort", "nonsense"], 2, "no sort key"),
         (["stat"], 2, "either -i or --perf"),
+        (["record", "--gdb", "{tmp}", "-o", "{tmp}/x.gprof"], 4, "that is no socket"),
+        (["dump", "--core", "{tmp}"], 6, "is a directory"),
+        (["dump", "--core", "/dev/null"], 6, "no regular file"),
+        (["dump", "--core", "{tmp}/none"], 2, "does not exist"),
     ],
     ids=lambda value: " ".join(value[:2]) if isinstance(value, list) else None,
 )

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gprof.errors import FormatError
+from gprof.errors import FormatError, UsageError
 from gprof.guest.core_file import CoreFile
 from gprof.guest.core_machine import CoreMachine
 from gprof.guest.mode import Mode
@@ -103,7 +103,7 @@ def test_a_guest_that_had_not_begun_is_told(tmp_path: Path) -> None:
     path.write_bytes(core(note(b"QEMU", bytes(8 + 16 * 8)), [(0, b"x")]))
     with pytest.raises(FormatError, match="had not begun to boot"):
         CoreMachine(path)
-    with pytest.raises(FormatError, match="cannot be opened"):
+    with pytest.raises(UsageError, match="does not exist"):
         CoreFile(tmp_path / "none")
 
 
