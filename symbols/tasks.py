@@ -196,7 +196,8 @@ def current_task(
     Args:
         architecture: as the kernel names it.
         registers: of the vcpu, by the names that QEMU's stub gives them.
-        memory: the guest's, in the kernel's view; physical where `registers` has a prefix.
+        memory: the guest's, in the kernel's view. Of s390x physical where `registers` has a
+            prefix, else as this vcpu sees it: what others see at the same address is theirs.
         places: of the guest's kernel.
         user: the vcpu is in user mode.
     """
@@ -242,12 +243,12 @@ def _s390x(
 ) -> int | None:
     if places.lowcore is None:
         return None
-    # The physical address of the lowcore. In the kernel it is at 0 by the hardware's own mapping,
-    # in user mode it is not.
     prefix = registers.get("prefix")
-    if prefix is None and user:
-        return None
-    return _pointer(memory, (prefix or 0) + places.lowcore, places)
+    if prefix is not None:
+        return _pointer(memory, prefix + places.lowcore, places)
+    # At 0 the hardware shows each vcpu its own lowcore (prefixing, z/Architecture Principles of
+    # Operation), which Linux maps there for the kernel, but not for programs.
+    return None if user else _pointer(memory, places.lowcore, places)
 
 
 def _riscv64(
