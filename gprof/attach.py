@@ -197,6 +197,8 @@ class Attached:
         if found.modules is None:
             return replace(self, introspected=replace(before, cost=found.cost))
         sources = _with(self.sources, found)
+        if sources.trampoline is None:  # the kernel may have been about to start
+            sources = replace(sources, trampoline=self.reader.trampoline())
         space = sources.space(self.slide, BY_NAME[self.guest.architecture])
         return replace(self, sources=sources, space=space, introspected=found)
 
@@ -305,6 +307,7 @@ def _attached(
         found = Introspected(problems=(_not_there_yet(),))
         return Attached(machine, guest, space, None, identity, sources, found, monitored, given)
     anchor = reader.anchor()
+    sources = replace(sources, trampoline=reader.trampoline() if sources.runs_linux else None)
     found = Introspected()
     if sources.image is None and sources.kallsyms is None:
         known = KnownKernel(architecture=architecture.name, anchor=anchor)

@@ -9,6 +9,7 @@ from pathlib import Path
 from gprof.guest.architectures import BY_NAME, Architecture
 from gprof.profile.code import Code
 from symbols.elf import Image
+from symbols.entry_trampoline import Trampoline
 from symbols.errors import MismatchError
 from symbols.extra_images import ExtraImages
 from symbols.kallsyms import Kallsyms
@@ -34,6 +35,7 @@ class Sources:
         module_images: of those, the ones whose functions are known by themselves, by name.
         generated: text that the guest's kernel made at run time, by the name of its kind.
         programs: ranges of memory for BPF programs, with names and without.
+        trampoline: where user mode leaves and enters a kernel that hides itself from it.
         extras: firmware and whatever else was named beside the kernel.
         directories: roots of the guest's files, or directories of its modules.
     """
@@ -44,6 +46,7 @@ class Sources:
     module_images: Mapping[str, LoadedImage] = field(default_factory=dict)
     generated: Mapping[str, SymbolTable] = field(default_factory=dict)
     programs: tuple[tuple[int, int], ...] = ()
+    trampoline: Trampoline | None = None
     extras: ExtraImages = field(default_factory=ExtraImages)
     directories: tuple[Path, ...] = ()
 
@@ -136,6 +139,7 @@ class Sources:
             module_images=self.module_images,
             generated=self.generated,
             programs=self.programs,
+            trampoline=self.trampoline,
             slide=slide.offset if slide else 0,
             extra=[extra.loaded for extra in self.extras.images],
             kernel_half=half,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from symbols.elf import Image
+from symbols.entry_trampoline import Trampoline
 from symbols.errors import MismatchError
 from symbols.kallsyms import Kallsyms, owner_kind
 from symbols.modules import Module
@@ -20,6 +21,10 @@ _WRAP = 1 << 64
 _UPPER_HALF = (1 << 63, _WRAP - 1)
 #: Symbols of one owner further apart than this are separate pieces of text.
 _SAME_PIECE = np.uint64(64 << 10)
+#: The first of the code that arm64 has at two addresses, and that code where a table lacks it:
+#: one of functions alone (CONFIG_KALLSYMS_ALL is off) does.
+_TRAMPOLINE_START = "__entry_tramp_text_start"
+UNNAMED_TRAMPOLINE = "[entry trampoline]"
 #: More pieces than this only a text made to be slow has.
 _MOST_PIECES = 1 << 16
 
@@ -32,6 +37,7 @@ def kernel_space(
     module_images: Mapping[str, LoadedImage] | None = None,
     generated: Mapping[str, SymbolTable] | None = None,
     programs: Sequence[tuple[int, int]] = (),
+    trampoline: Trampoline | None = None,
     slide: int = 0,
     extra: Iterable[LoadedImage] = (),
     kernel_half: tuple[int, int] = _UPPER_HALF,
@@ -50,6 +56,7 @@ def kernel_space(
         generated: text made at run time, by the name of its kind; see `generated_text`.
         programs: ranges of memory for BPF programs, of which not all have names; see
             `program_memory`.
+        trampoline: code of the kernel that is run at another address; see `entry_trampoline`.
         slide: from `find_slide`, or without `image` from `find_kallsyms_slide`.
         extra: firmware and anything else; see `placed`. The kernel wins over it.
         kernel_half: first and last address of the architecture's kernel half, inclusive.
@@ -59,6 +66,8 @@ def kernel_space(
         space.load(LoadedImage("bpf", ImageKind.GENERATED, start, end))
     for loaded in _kernel(image, kallsyms, slide):
         space.load(loaded)
+    if trampoline is not None:
+        space.load(_trampoline(trampoline, image, kallsyms))
     # Where texts have slid, the modules in them are of another boot.
     current = kallsyms is not None and (image is not None or slide == 0)
     tables = dict(kallsyms.modules) if kallsyms is not None and current else {}
@@ -151,6 +160,28 @@ def _kernel(image: Image | None, kallsyms: Kallsyms | None, slide: int) -> Itera
                         "[kernel]", ImageKind.KERNEL, start, end, table, slide, path=kallsyms.path
                     )
                 )
+
+
+def _trampoline(
+    trampoline: Trampoline, image: Image | None, kallsyms: Kallsyms | None
+) -> LoadedImage:
+    """The code that arm64 has at a second address, with the names that it has at the first."""
+    start, end = trampoline.start, trampoline.end
+    known = image or kallsyms
+    linked = known.address_of(_TRAMPOLINE_START) if known is not None else None
+    table = image.table if image is not None else kallsyms.kernel if kallsyms is not None else None
+    if linked is not None and table is not None:
+        inside = (table.start >= np.uint64(linked)) & (
+            table.start <= np.uint64(min(linked + end - start, _WRAP) - 1)
+        )
+        if inside.any():
+            held = _rows(table, np.flatnonzero(inside))
+            slide, path = (start - linked) % _WRAP, known.path if known is not None else ""
+            build_id = image.build_id if image is not None else b""
+            return LoadedImage(
+                "[kernel]", ImageKind.KERNEL, start, end, held, slide, build_id, path
+            )
+    return LoadedImage(UNNAMED_TRAMPOLINE, ImageKind.KERNEL, start, end)
 
 
 def _slid(image: Image, name: str, kind: ImageKind, slide: int) -> Iterator[LoadedImage]:

@@ -169,38 +169,64 @@ class AArch64Tables:
     root: int
     control: int
 
+    @property
+    def page_bits(self) -> int | None:
+        """How long a page is, as a power of two; None where the register says nothing valid."""
+        page = {1: 14, 2: 12, 3: 16}.get(self.control >> 30 & 3)
+        return page if page is not None and page < self.space_bits <= 52 else None
+
+    @property
+    def space_bits(self) -> int:
+        """How long the half is, as a power of two."""
+        return 64 - (self.control >> 16 & 0x3F)
+
+    @property
+    def first(self) -> int:
+        """Physical address of the first table."""
+        # With 52 bits of physical address, the root's upper four are in bits 2 to 5.
+        upper = (self.root >> 2 & 0xF) << 48 if self.space_bits == 52 else 0
+        return self.root & 0x0000_FFFF_FFFF_FFC0 | upper
+
+    @property
+    def levels(self) -> list[tuple[int, int]]:
+        """The levels of tables, from the first.
+
+        Of each, how many bits of an address lie below those that choose an entry, and how many
+        choose it.
+        """
+        page, space = self.page_bits, self.space_bits
+        if page is None:
+            return []
+        step = page - 3
+        count = -(-(space - page) // step)
+        places = [page + step * level for level in reversed(range(count))]
+        return [(bits, min(step, space - bits)) for bits in places]
+
+    def output(self, entry: int) -> int:
+        """The physical address in an entry."""
+        if self.page_bits == 16:  # bits 12 to 15 are the upper four of 52 (FEAT_LPA)
+            return entry & 0x0000_FFFF_FFFF_0000 | (entry >> 12 & 0xF) << 48
+        if self.control >> 59 & 1:  # 52 bits with small pages (FEAT_LPA2)
+            return entry & 0x0003_FFFF_FFFF_F000 | (entry >> 8 & 3) << 50
+        return entry & 0x0000_FFFF_FFFF_F000
+
     def walk(self, physical: Memory, address: int) -> Mapped | None:
         """See `PageTables.walk`."""
-        page = {1: 14, 2: 12, 3: 16}.get(self.control >> 30 & 3)
-        space = 64 - (self.control >> 16 & 0x3F)
-        if page is None or not page < space <= 52 or address >> space != _WRAP - 1 >> space:
+        page, space = self.page_bits, self.space_bits
+        if page is None or address >> space != _WRAP - 1 >> space:
             return None
-        step = page - 3
-        levels = -(-(space - page) // step)
-        # With 52 bits of physical address, the root's upper four are in bits 2 to 5.
-        table = self.root & 0x0000_FFFF_FFFF_FFC0
-        if space == 52:
-            table |= (self.root >> 2 & 0xF) << 48
-        for level in reversed(range(levels)):
-            bits = page + step * level
-            width = min(step, space - bits)
+        table = self.first
+        for bits, width in self.levels:
             entry = _entry(physical, table, address >> bits & ((1 << width) - 1))
             if not entry & 1:
                 return None
-            frame = self._output(entry, page)
-            if level == 0:
+            frame = self.output(entry)
+            if bits == page:
                 return _mapped(frame, address, bits) if entry & 2 else None
             if not entry & 2:
                 return _mapped(frame, address, bits)
             table = frame
         return None
-
-    def _output(self, entry: int, page: int) -> int:
-        if page == 16:  # bits 12 to 15 are the upper four of 52 (FEAT_LPA)
-            return entry & 0x0000_FFFF_FFFF_0000 | (entry >> 12 & 0xF) << 48
-        if self.control >> 59 & 1:  # 52 bits with small pages (FEAT_LPA2)
-            return entry & 0x0003_FFFF_FFFF_F000 | (entry >> 8 & 3) << 50
-        return entry & 0x0000_FFFF_FFFF_F000
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,8 +16,9 @@ from gprof.guest.entries import Entries
 from gprof.guest.machine import Sampled
 from gprof.guest.mode import Mode
 from gprof.guest.registers import Register, RegisterFile
+from symbols.entry_trampoline import Trampoline, find_trampoline
 from symbols.memory import Memory, MemoryFault
-from symbols.paging import PagedMemory
+from symbols.paging import AArch64Tables, PagedMemory
 from symbols.slide import Anchor, Method
 
 
@@ -41,6 +42,7 @@ class CoreMachine:
         self.architecture = BY_NAME[self._file.architecture]
         self.vcpus = vcpus_of(self._file)
         tables, self._told = tables_of(self._file, self.vcpus)
+        self._tables = tables
         self._entries = Entries(self.architecture.name)
         self.memory: Memory = PagedMemory(self._file, *tables)
 
@@ -52,6 +54,11 @@ class CoreMachine:
     def physical(self) -> Memory:
         """The guest's RAM."""
         return self._file
+
+    def trampoline(self) -> Trampoline | None:
+        """Of aarch64: what user mode has of a kernel that hides itself; else None."""
+        kernels = [one for one in self._tables if isinstance(one, AArch64Tables)]
+        return find_trampoline(self._file, kernels[0]) if kernels else None
 
     def sampled(self) -> list[Sampled]:
         """Where each vcpu stood, with the registers for unwinding."""

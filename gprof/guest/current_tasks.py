@@ -7,7 +7,8 @@ say otherwise the answer is dropped, and the next sample knows better.
 
 On s390x that is the lowcore, which a vcpu in user mode does not see: it is read in physical memory,
 at the prefix of the vcpu. QEMU 7.2 shows no prefix of an emulated one, 10.0 does; without it the
-kernel's list of lowcores tells, in which cpus are in QEMU's order.
+kernel's list of lowcores tells, in which cpus are in QEMU's order. On aarch64 it is read in
+physical memory where the kernel hides itself from programs.
 """
 
 from __future__ import annotations
@@ -44,14 +45,20 @@ class CurrentTasks:
         architecture: of the guest, as the kernel names it.
         places: of its kernel.
         prefixes: s390x: physical address of each vcpu's lowcore, as far as known.
+        hidden: aarch64: physical place of each pointer, by address, where user mode sees none.
     """
 
     def __init__(
-        self, architecture: str, places: CurrentPlaces, prefixes: Mapping[int, int] = _NONE
+        self,
+        architecture: str,
+        places: CurrentPlaces,
+        prefixes: Mapping[int, int] = _NONE,
+        hidden: Mapping[int, int] = _NONE,
     ) -> None:
         self._architecture = architecture
         self._places = places
         self._prefixes = prefixes
+        self._hidden = hidden
         self._in_reply = _IN_REPLY.get(architecture, ())
         self._asked = _ASKED.get(architecture, ())
         if architecture == "aarch64" and places.entry_task is None:
@@ -65,7 +72,7 @@ class CurrentTasks:
         asked = [b"p%x" % register.number for register in self._beyond(registers)]
         if self._reads:
             at = self._read_at[vcpu.index] = self._foretold.get(vcpu.index, 0)
-            read = b"m%x,%x" % (at, _POINTER)
+            read = b"m%x,%x" % (self._hidden.get(at, at), _POINTER)
             asked += [PHYSICAL, read, VIRTUAL] if self._physical(registers) else [read]
         return asked
 
@@ -100,9 +107,12 @@ class CurrentTasks:
         if self._physical(registers):
             if "prefix" not in known and vcpu.index in self._prefixes:
                 known["prefix"] = self._prefixes[vcpu.index]
-            if "prefix" not in known or answers[-3] != b"OK":
+            told = bool(self._hidden) or "prefix" in known
+            if not told or answers[-3] != b"OK":
                 return 0
             digits = answers[-2]
+            if self._hidden and self._read_at.get(vcpu.index) not in self._hidden:
+                digits = b""  # what was read there is something else
         word = _Word(self._read_at.get(vcpu.index, 0), digits)
         found = current_task(self._architecture, known, word, self._places, user=user)
         if word.wanted is not None:
@@ -111,6 +121,8 @@ class CurrentTasks:
 
     def _physical(self, registers: RegisterFile) -> bool:
         """Whether the pointer is read in physical memory, and not as the vcpu sees it."""
+        if self._hidden:
+            return True
         if self._architecture != "s390x":
             return False
         return bool(self._prefixes) or "prefix" in registers.by_name

@@ -12,6 +12,7 @@ from gprof.guest.dialogue import Exchange
 from gprof.guest.entries import Entries
 from gprof.guest.gdbstub import Stub
 from gprof.guest.greeting import Vcpu
+from gprof.guest.isolation import Isolation
 from gprof.guest.memory import StubMemory
 from gprof.guest.mode import Mode
 from gprof.guest.registers import RegisterFile, read_description
@@ -19,7 +20,8 @@ from gprof.guest.rsp import is_error
 from gprof.guest.stop import Stop
 from gprof.guest.translated_memory import HideableMemory, PhysicalMemory, TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
-from symbols.paging import NoTables, PageTables, RiscV64Tables, S390xTables
+from symbols.entry_trampoline import Trampoline
+from symbols.paging import AArch64Tables, NoTables, PageTables, RiscV64Tables, S390xTables
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -67,6 +69,7 @@ class Machine:
         self.architecture = self._learn_registers()
         # Only an emulated vcpu stops where it takes interrupts.
         self._entries = Entries("" if stub.accelerated else self.architecture.name)
+        self._isolation = Isolation(self._tables_seen, lambda: self.physical)
         self.memory = self.fresh_memory()
 
     def fresh_memory(self) -> StubMemory:
@@ -75,6 +78,8 @@ class Machine:
             return TranslatedMemory(self.stub, self._tables)
         if self.architecture.name == "riscv64":
             return HideableMemory(self.stub, self._tables)
+        if self.architecture.name == "aarch64":
+            return HideableMemory(self.stub, self._tables, self._isolation.in_user_mode)
         return StubMemory(self.stub)
 
     @property
@@ -88,11 +93,22 @@ class Machine:
         On s390x they are those of the home address space. On riscv64 they are a process's, which
         has all of the kernel; a vcpu that was not started yet has none.
         """
+        if self.architecture.name == "aarch64":
+            return self._isolation.tables()
         if self.architecture.name == "s390x":
             home = self.register("cr13")
             return S390xTables(home) if home else NoTables()
         roots = (self._register_of(vcpu, "satp") for vcpu in self.vcpus)
         return next((RiscV64Tables(root) for root in roots if root), None)
+
+    def _tables_seen(self) -> AArch64Tables | None:
+        """Of aarch64: what the first vcpu runs on now, in user mode perhaps without the kernel."""
+        root, control = self.register("TTBR1_EL1"), self.register("TCR_EL1")
+        return AArch64Tables(root, control) if root and control else None
+
+    def trampoline(self) -> Trampoline | None:
+        """Of aarch64: what user mode has of a kernel that hides itself; else None."""
+        return self._isolation.trampoline() if self.architecture.name == "aarch64" else None
 
     def _learn_registers(self) -> Architecture:
         """Read the registers of each cluster's vcpus; the first known architecture is ours."""
@@ -146,7 +162,25 @@ class Machine:
         """
         self._tasks = None
         if places is not None:
-            self._tasks = CurrentTasks(self.architecture.name, places, self.prefixes(places))
+            hidden = self._hidden_pointers(places)
+            prefixes = self.prefixes(places)
+            self._tasks = CurrentTasks(self.architecture.name, places, prefixes, hidden)
+
+    def _hidden_pointers(self, places: CurrentPlaces) -> dict[int, int]:
+        """Of pointers to tasks that user mode does not see: the physical place, by address."""
+        if self.trampoline() is None or None in {places.per_cpu_offsets, places.entry_task}:
+            return {}
+        assert places.per_cpu_offsets is not None
+        assert places.entry_task is not None
+        memory = TranslatedMemory(self.stub, self._tables)
+        spans = [(places.per_cpu_offsets + 8 * vcpu.index, 8) for vcpu in self.vcpus]
+        addresses = [
+            (int.from_bytes(data, "little") + places.entry_task) % (1 << 64)
+            for data in memory.gather(spans)
+            if data is not None
+        ]
+        found = {address: memory.physical_address(address) for address in addresses}
+        return {address: at for address, at in found.items() if at is not None}
 
     def prefixes(self, places: CurrentPlaces) -> dict[int, int]:
         """Of s390x: where the lowcore of each vcpu is, by the kernel's list of them.
@@ -252,6 +286,7 @@ class Machine:
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
         self.memory.forget()
+        self._isolation.forget()
 
     def close(self) -> None:
         """Let go of the guest; see `Stub.close`."""
@@ -281,4 +316,6 @@ class Machine:
     def anchor(self) -> Anchor | None:
         """Where the kernel has a symbol, by a register; None where none can tell."""
         address = self.architecture.vector(self)
+        if address and self.architecture.name == "aarch64":
+            address = self._isolation.vectors(address)
         return Anchor(self.architecture.vector_symbols, address) if address else None

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 
 from gprof.errors import PermissionProblem, ProtocolError, TargetError, UsageError
 from gprof.guest.architectures import Architecture, VcpuState, described
+from gprof.guest.isolation import Isolation
 from gprof.guest.lazy_stub import LazyStub
 from gprof.guest.live_registers import LiveRegisters
 from gprof.guest.machine import Machine, Sampled
@@ -21,6 +22,7 @@ from gprof.guest.running_stacks import RunningStacks
 from gprof.guest.vcpu_threads import VcpuThreads
 from gprof.guest.walked_memory import WalkedMemory
 from gprof.guest.watched_tasks import WatchedTasks
+from symbols.entry_trampoline import Trampoline
 from symbols.memory import Memory
 from symbols.names import printable
 from symbols.paging import (
@@ -100,6 +102,7 @@ class MonitoredMachine:
         self._stacks: RunningStacks | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
         self._tasks: WatchedTasks | None = None
+        self._isolation = Isolation(self._tables_seen, self._physical)
         self.memory: Memory = self._choose_memory()
         emulated = self._process if self.accelerated is False else None
         self._registers = LiveRegisters(monitor, self.architecture.name, emulated)
@@ -179,6 +182,18 @@ class MonitoredMachine:
             self.why_packets = error
             return self._stub
         return self._walked(self._process)
+
+    def _physical(self) -> Memory:
+        return self._process if self._process is not None else self._stub.machine().physical
+
+    def _tables_seen(self) -> AArch64Tables | None:
+        """Of aarch64: what the first vcpu runs on now, in user mode perhaps without the kernel."""
+        root, control = self.register("TTBR1_EL1"), self.register("TCR_EL1")
+        return AArch64Tables(root, control) if root and control else None
+
+    def trampoline(self) -> Trampoline | None:
+        """Of aarch64: what user mode has of a kernel that hides itself; else None."""
+        return self._isolation.trampoline() if self.architecture.name == "aarch64" else None
 
     def _walked(self, physical: ProcessMemory) -> WalkedMemory:
         lifetime = math.inf if self.architecture.name in _KERNELS_OWN_ROOT else _ROOT_LIFETIME
@@ -331,6 +346,8 @@ class MonitoredMachine:
     def anchor(self) -> Anchor | None:
         """Where the kernel has a symbol, by a register; None where none can tell."""
         address = self.architecture.vector(self)
+        if address and self.architecture.name == "aarch64":
+            address = self._isolation.vectors(address)
         return Anchor(self.architecture.vector_symbols, address) if address else None
 
     def tables(self, *, fresh: bool = False) -> list[PageTables]:
@@ -340,9 +357,8 @@ class MonitoredMachine:
             fresh: ask even where a sample has just told.
         """
         if self.architecture.name == "aarch64":
-            root = self.register("TTBR1_EL1")
-            control = self.register("TCR_EL1")
-            return [] if root is None or control is None else [AArch64Tables(root, control)]
+            kernel = self._isolation.tables()
+            return [kernel] if kernel is not None else []
         if self.architecture.name == "s390x":
             home = self.register("cr13")  # the kernel's address space, whatever else runs
             return [S390xTables(home) if home else NoTables()]
@@ -356,6 +372,7 @@ class MonitoredMachine:
     def forget(self) -> None:
         """Drop what was kept of its memory, as after a reset."""
         self._registers.forget()
+        self._isolation.forget()
         if self._process is not None:
             self._process.refresh()
         if isinstance(self.memory, WalkedMemory | LazyStub):

@@ -3,7 +3,8 @@
 The stub reads as a vcpu does. On s390x one that runs a program has another space of addresses
 altogether: what the kernel has at an address, the program has something else at. On riscv64 one
 that runs firmware does without the kernel's tables (OpenSBI, in machine mode) and sees nothing of
-it, and all vcpus may do so for long. So the kernel's page tables are walked here, and the stub is
+it, and all vcpus may do so for long. On aarch64 one that runs a program sees nothing either,
+where the kernel hides itself. So the kernel's page tables are walked here, and the stub is
 asked for physical memory.
 """
 
@@ -127,11 +128,18 @@ class HideableMemory(StubMemory):
     Args:
         stub: of the guest.
         root: tells the kernel's page tables; None where there are none to be known.
+        always: tells whether a vcpu that sees nothing else of the kernel sees an address.
     """
 
-    def __init__(self, stub: Stub, root: Callable[[], PageTables | None]) -> None:
+    def __init__(
+        self,
+        stub: Stub,
+        root: Callable[[], PageTables | None],
+        always: Callable[[int], bool] = lambda _: False,
+    ) -> None:
         super().__init__(stub)
         self._root = root
+        self._always = always
         self._kept: TranslatedMemory | None = None
         self._tables: PageTables | None = None
         self._kept_end = 0.0
@@ -140,6 +148,9 @@ class HideableMemory(StubMemory):
         """Drop what was kept, as after a reset."""
         super().forget()
         self._kept = None
+
+    def _tells(self, address: int) -> bool:
+        return not self._always(address)
 
     def _readable_now(self, addresses: Sequence[int]) -> list[bool]:
         found = super()._readable_now(addresses)
@@ -150,7 +161,8 @@ class HideableMemory(StubMemory):
         walked = self._walked()
         for i, data in zip(missing, walked.ask([parts[i] for i in missing]), strict=True):
             if data is not None:
-                found[i], self._seen = data, parts[i][0]
+                found[i] = data
+                self._remember(parts[i][0])
         # Tables that lead where something was read before are those of the kernel, with holes.
         return self._seen is not None and walked.physical_address(self._seen) is not None
 

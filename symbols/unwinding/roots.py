@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
+from symbols.kernel_space import UNNAMED_TRAMPOLINE
 from symbols.space import AddressSpace
 from symbols.unwinding.stack import Ending
 
@@ -15,10 +16,13 @@ _IDLE = (
     "arch_call_rest_init", "smp_start_secondary",
 )  # fmt: skip
 #: What an exception from user space enters: arch/arm64/kernel/entry-common.c since 5.11, and
-#: el0_sync, el0_irq before; arch/s390/kernel/entry.S.
+#: el0_sync, el0_irq before; arch/s390/kernel/entry.S. Of arm64's entry.S also what comes before
+#: it, and the way out, where the registers are the program's.
 _USER = (
     "el0t_64_sync", "el0t_64_irq", "el0t_64_fiq", "el0t_64_error",
     "el0t_32_sync", "el0t_32_irq", "el0t_32_fiq", "el0t_32_error", "el0_sync", "el0_irq",
+    "vectors", "tramp_vectors", "tramp_exit", "tramp_exit_native", "tramp_exit_compat",
+    "ret_to_user",
     "system_call", "pgm_check_handler", "ext_int_handler", "io_int_handler", "mcck_int_handler",
 )  # fmt: skip
 
@@ -38,7 +42,10 @@ class Roots:
     @classmethod
     def of(cls, space: AddressSpace) -> Roots:
         """Those that a guest has."""
-        return cls(_ranges(space, _IDLE), _ranges(space, _USER))
+        unnamed = tuple(
+            (one.start, one.end) for one in space.loaded() if one.name == UNNAMED_TRAMPOLINE
+        )
+        return cls(_ranges(space, _IDLE), _ranges(space, _USER) + unnamed)
 
     def ending(self, pc: int) -> Ending:
         """How a stack ended whose last pc, exact or a return address, is this one."""

@@ -101,6 +101,9 @@ class Machine:
     def anchor(self) -> None:
         return None
 
+    def trampoline(self) -> None:
+        return None
+
 
 class Source:
     """Gives the batches that a test hands it."""
