@@ -128,7 +128,8 @@ class FramePointerUnwinder:
 
     def _walk(self, registers: Registers, word: Word, pcs: list[int], exact: list[int]) -> Ending:
         fp = registers.fp
-        if self.prologue is not None:
+        # What user space enters has no caller, whatever it keeps in the link register.
+        if self.prologue is not None and not self.roots.enters(registers.pc):
             caller = self.prologue.caller(registers, word)
             if caller is not None:
                 if not self._is_code(caller):

@@ -105,6 +105,7 @@ class LinuxGuest(Emulator):
         command_line: further words for the kernel, such as `nokaslr`.
         patience: seconds that the guest may take until it works.
         steady: choose reliability over speed; see `Platform.steady`.
+        processor: another model than the platform's.
 
     Attributes:
         kallsyms: a file with the guest's `/proc/kallsyms`, as root sees it.
@@ -123,11 +124,13 @@ class LinuxGuest(Emulator):
         command_line: str = "",
         patience: float = 300.0,
         steady: bool = False,
+        processor: str = "",
     ) -> None:
         self.platform = PLATFORMS[kernel.architecture]
         chosen = self.platform.steady if steady else ("-accel", "tcg")
+        model = ("-cpu", processor) if processor else ()  # QEMU takes the last one
         super().__init__(
-            [*self.platform.machine, *chosen, "-smp", str(vcpus), "-m", "512"],
+            [*self.platform.machine, *chosen, *model, "-smp", str(vcpus), "-m", "512"],
             program=self.platform.program,
         )
         self.kernel = kernel
@@ -290,6 +293,7 @@ def boot(
     attempts: int = 3,
     steady: bool = False,
     patience: float = 300.0,
+    processor: str = "",
 ) -> LinuxGuest:
     """A guest that works; the caller closes it.
 
@@ -301,7 +305,9 @@ def boot(
     """
     for attempt in range(1, attempts + 1):
         try:
-            return LinuxGuest(kernel, busybox, steady=steady, patience=patience).__enter__()
+            return LinuxGuest(
+                kernel, busybox, steady=steady, patience=patience, processor=processor
+            ).__enter__()
         except GuestFailed:
             if attempt == attempts:
                 raise

@@ -16,6 +16,7 @@ from gprof.guest.greeting import Vcpu
 from gprof.guest.machine import Machine
 from gprof.guest.registers import Register, RegisterFile
 from gprof.guest.stack_reader import StackReader
+from gprof.guest.translated_memory import PHYSICAL, VIRTUAL
 from symbols.tasks import CurrentPlaces
 from tests.stub_model import StubModel
 
@@ -114,6 +115,24 @@ def test_aarch64_is_asked_where_its_entry_task_is(user: bool) -> None:
     assert tasks.pointer(VCPU, registers, b"", answers, user=user) == TASK
     tasks.questions(VCPU, registers)
     assert tasks.pointer(VCPU, registers, b"", [answers[0], b"E14"], user=user) == 0
+
+
+def test_aarch64_is_asked_in_physical_memory_where_the_kernel_hides_itself() -> None:
+    registers = file_of("x0", "TPIDR_EL1")
+    hidden = {AREA + 0x3000: 0x4100_3000}
+    tasks = CurrentTasks("aarch64", CurrentPlaces(entry_task=0x3000), hidden=hidden)
+    assert tasks.count(registers) == len(tasks.questions(VCPU, registers)) == 4
+    answers = [digits(AREA), b"OK", digits(TASK), b"OK"]
+    assert tasks.pointer(VCPU, registers, b"", answers, user=True) == 0
+    assert tasks.questions(VCPU, registers)[1:] == [PHYSICAL, b"m41003000,8", VIRTUAL]
+    assert tasks.pointer(VCPU, registers, b"", answers, user=True) == TASK
+    refused = [answers[0], b"", *answers[2:]]
+    assert tasks.pointer(VCPU, registers, b"", refused, user=True) == 0
+    # One that has its data elsewhere: what is read there is nobody's pointer.
+    elsewhere = [digits(AREA + 0x1000), *answers[1:]]
+    for _ in range(2):
+        assert tasks.pointer(VCPU, registers, b"", elsewhere, user=True) == 0
+        tasks.questions(VCPU, registers)
 
 
 def test_aarch64_without_an_entry_task_tells_that_of_the_kernel() -> None:

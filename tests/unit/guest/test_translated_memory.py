@@ -117,6 +117,14 @@ def test_what_no_vcpu_sees_is_read_by_tables(model: StubModel, stub: Stub) -> No
     assert memory.cost.size > 8192
 
 
+def test_what_user_mode_always_sees_tells_nothing_of_the_rest(model: StubModel, stub: Stub) -> None:
+    shown = START // 4096 + 3
+    model.memory = {shown: bytes(4096)}
+    memory = HideableMemory(stub, lambda: OneLevel(ROOT), lambda at: at // 4096 == shown)
+    assert memory.read(START + 0x3000, 8) == bytes(8)
+    assert gather(memory, [(START, 8), (START + 0x3000, 8)]) == [PAGES[0][:8], bytes(8)]
+
+
 def test_tables_that_change_while_the_kernel_is_hidden_are_read_anew(
     model: StubModel, stub: Stub, monkeypatch: pytest.MonkeyPatch
 ) -> None:

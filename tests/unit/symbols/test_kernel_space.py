@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 
 from symbols.elf import Image
+from symbols.entry_trampoline import Trampoline
 from symbols.errors import MismatchError
 from symbols.kallsyms import Kallsyms
-from symbols.kernel_space import kernel_space, loaded_module, placed
+from symbols.kernel_space import UNNAMED_TRAMPOLINE, kernel_space, loaded_module, placed
 from symbols.modules import Module
 from symbols.space import ImageKind, Reason
 from tests.unit.symbols.elf_files import (
@@ -211,3 +212,30 @@ def test_text_for_booting_has_names_beside_the_rest() -> None:
         assert at is not None
         assert (at.image.name, at.symbol.name) == ("[kernel]", name)
     assert space.image_at(base + 0x100000 + 0x100000) is None
+
+
+@pytest.mark.parametrize("listed", [True, False])
+def test_code_that_runs_at_a_second_address_has_its_names_there(listed: bool) -> None:
+    text = b"""\
+ffff800008000000 T _text
+ffff800009374000 T __entry_tramp_text_start
+ffff800009374000 T tramp_vectors
+ffff800009376000 T tramp_exit
+ffff800009377000 T __entry_tramp_text_end
+"""
+    lines = text.splitlines(keepends=True)
+    given = Kallsyms.parse(text if listed else lines[0])
+    start = 0xFFFF_FBFF_FDBF_5000
+    space = kernel_space(kallsyms=given, trampoline=Trampoline(start, start + 0x3000, 0x4157_0000))
+    found = space.resolve(np.array([start + 0x404, start + 0x2008, start + 0x3000], np.uint64))
+    names = [
+        space.symbol(int(image), int(symbol)).symbol.name if symbol >= 0 else None
+        for image, symbol in zip(found.image, found.symbol, strict=True)
+    ]
+    assert names == (["tramp_vectors", "tramp_exit", None] if listed else [None] * 3)
+    assert [space.images[image].name for image in found.image[:2]] == (
+        ["[kernel]"] * 2 if listed else [UNNAMED_TRAMPOLINE] * 2
+    )
+    assert [Reason(reason) for reason in found.reason[1:]] == [
+        Reason.RESOLVED if listed else Reason.NO_SYMBOLS, Reason.NO_IMAGE,
+    ]  # fmt: skip

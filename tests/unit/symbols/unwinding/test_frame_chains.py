@@ -132,6 +132,18 @@ def test_aarch64_takes_the_link_register_while_it_is_not_saved(
     assert ending is Ending.USER  # by the function that it ends in
 
 
+def test_aarch64_takes_no_link_register_where_user_space_enters() -> None:
+    entry = USER_ENTRY[0]
+    unwinder = FramePointerUnwinder(
+        text=TEXT,
+        roots=ROOTS,
+        prologue=LinkPrologue(lambda _: entry, BytesMemory([(entry, bytes(64))]), strip_signature),
+        strip=strip_signature,
+    )
+    registers = Registers(entry + 8, STACK, 0x7FF0_1234_5670, {"link": CODE + 0x204})
+    assert unwound(unwinder, registers, b"") == ((entry + 8,), Ending.USER)
+
+
 #: addi sp,sp,-32; sd s0,16(sp); sd ra,24(sp); addi s0,sp,32
 #: ld ra,24(sp); ret
 RISCV = {
