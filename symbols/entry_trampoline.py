@@ -4,9 +4,11 @@ A kernel that hides itself from programs (CONFIG_UNMAP_KERNEL_AT_EL0) gives TTBR
 user mode. All that they map is a few pages of code that go in and out, at an address of their own
 beside the one where the kernel was linked. They lie some pages from the kernel's tables, and how
 many depends on the kernel: `tramp_pg_dir` and `swapper_pg_dir` of arch/arm64/kernel/vmlinux.lds.S;
-`map_entry_trampoline` of arch/arm64/mm/mmu.c fills them, and only where the kernel hides itself.
-So they are told by what they map, and the kernel's by mapping the same pages at the same address
-and more.
+`map_entry_trampoline` of arch/arm64/mm/mmu.c fills them. So they are told by what they map, and
+the kernel's by mapping the same pages at the same address and more.
+
+That they are filled does not say that they are used: Linux 6.1 was seen to fill them on a processor
+with E0PD, where user mode keeps the kernel's tables.
 """
 
 from __future__ import annotations
@@ -65,7 +67,7 @@ def kernel_tables(physical: Memory, seen: AArch64Tables) -> AArch64Tables | None
 
 
 def find_trampoline(physical: Memory, kernel: AArch64Tables) -> Trampoline | None:
-    """What user mode has of a kernel; None of one that does not hide itself, or not yet.
+    """What user mode has of a kernel that hides itself; None where that is not mapped, or not yet.
 
     Args:
         physical: the guest's RAM.

@@ -56,7 +56,7 @@ class CoreMachine:
         return self._file
 
     def trampoline(self) -> Trampoline | None:
-        """Of aarch64: what user mode has of a kernel that hides itself; else None."""
+        """Of aarch64: what user mode has of a kernel that hides itself, where that is mapped."""
         kernels = [one for one in self._tables if isinstance(one, AArch64Tables)]
         return find_trampoline(self._file, kernels[0]) if kernels else None
 

@@ -44,7 +44,7 @@ class Isolation:
         return found
 
     def trampoline(self) -> Trampoline | None:
-        """What is left of the kernel in user mode; None where it does not hide itself."""
+        """What is left in user mode of a kernel that hides itself; None where none is mapped."""
         if self._trampoline is None and (kernel := self.tables()) is not None:
             self._trampoline = find_trampoline(self._physical(), kernel)
         return self._trampoline

@@ -107,7 +107,7 @@ class Machine:
         return AArch64Tables(root, control) if root and control else None
 
     def trampoline(self) -> Trampoline | None:
-        """Of aarch64: what user mode has of a kernel that hides itself; else None."""
+        """Of aarch64: what user mode has of a kernel that hides itself, where that is mapped."""
         return self._isolation.trampoline() if self.architecture.name == "aarch64" else None
 
     def _learn_registers(self) -> Architecture:

@@ -139,12 +139,12 @@ def test_every_source_of_symbols_names_a_sample_alike(
     assert any(not name.startswith("[kernel]") for name in by_vmlinux)
     # A table of functions alone lacks what user mode goes in and out by, and that is told.
     trampoline = taken.attached.sources.trampoline
-    assert (trampoline is not None) == generation.expected.hides
     if trampoline is not None:
         inside = [name for name, pc in zip(by_vmlinux, pcs, strict=True) if int(pc) in trampoline]
         figure("in the trampoline", f"{len(inside)}/{len(pcs)}")
-        assert inside
+        assert bool(inside) == generation.expected.hides  # it may be mapped and not used
         assert all(name.startswith("[kernel] tramp_") for name in inside)
+    assert trampoline is not None or not generation.expected.hides
 
 
 def test_kallsyms_from_memory_is_that_of_the_guest(
@@ -289,7 +289,8 @@ def test_tasks_are_those_that_the_guest_lists(
     figure(f"user mode by {way}", f"{of_a_task}/{user.weight} of a task")
     assert right == told
     assert told
-    assert of_a_task >= 0.9 * user.weight
+    if way == "gdb":  # the monitor tells a task only where it was there before and after a look
+        assert of_a_task >= 0.9 * user.weight
     assert spun > 0.05 * len(profile.samples)
 
 
