@@ -23,7 +23,13 @@ from symbols.unwinding.unwind import Way
 from tests.guests.debian_kernel import KERNELS, DebianKernel, fetch_kernel
 from tests.guests.drgn_stacks import DrgnStacks
 from tests.guests.linux import LinuxGuest
-from tests.guests.own_kernel import DESCRIBED, Variant, build_kernel
+from tests.guests.own_kernel import (
+    DESCRIBED,
+    SHUFFLED,
+    SHUFFLED_BY_CLANG,
+    Variant,
+    build_kernel,
+)
 from tests.waiting import Deadline
 
 
@@ -37,6 +43,7 @@ class Expected:
         described: the kernel describes its types (BTF), without which its memory alone does not
             tell what modules export.
         drgn: drgn can unwind this architecture.
+        tasks: its vmlinux describes its tasks.
         way: of unwinding.
         moved: it never runs where it was linked. Of amd64 and arm64 one boot in five hundred
             does.
@@ -50,6 +57,7 @@ class Expected:
     same: float = 0.995
     described: bool = True
     drgn: bool = True
+    tasks: bool = True
     way: Way = Way.AUTO
     moved: bool = False
     patience: float = 240.0
@@ -79,6 +87,8 @@ EXPECTED = {
     "s390x-6.12": Expected(stacks=1000, same=0.99, moved=True, patience=600),
     "riscv64-6.12": Expected(stacks=500, drgn=False, patience=600),
     "arm64-64k-6.12": Expected(stacks=1000, same=0.98, patience=900),
+    "amd64-shuffled-6.12": Expected(described=False, tasks=False),
+    "amd64-clang-6.12": Expected(described=False),
 }
 
 #: What no distribution has is built, by the same names.
@@ -96,6 +106,8 @@ OWN = {
         "arm64",
         packages="pahole",
     ),
+    "amd64-shuffled-6.12": SHUFFLED,
+    "amd64-clang-6.12": SHUFFLED_BY_CLANG,
 }
 
 

@@ -60,6 +60,7 @@ class Variant:
         options: beyond what every guest needs.
         architecture: as Debian calls it; of `TARGETS`.
         packages: that it needs beyond what every build does.
+        compiler: the program; that of the architecture, of GCC, where it is empty.
     """
 
     name: str
@@ -67,6 +68,7 @@ class Variant:
     options: tuple[str, ...]
     architecture: str = "amd64"
     packages: str = ""
+    compiler: str = ""
 
     @property
     def target(self) -> Target:
@@ -93,6 +95,25 @@ class Variant:
         return f"a kernel of our own needs {' '.join(filter(None, words))}"
 
 
+_SHUFFLING = (
+    "CONFIG_RANDSTRUCT_FULL=y",
+    "CONFIG_DEBUG_KERNEL=y",
+    "CONFIG_DEBUG_INFO_DWARF5=y",
+    "CONFIG_KALLSYMS_ALL=y",
+)
+#: Both shuffle their structures, and say nothing of it in themselves. Clang's debugging
+#: information does, GCC's has every structure as its source has it.
+SHUFFLED = Variant(
+    "6.12-shuffled",
+    "shuffled",
+    ("CONFIG_GCC_PLUGINS=y", *_SHUFFLING),
+    packages="gcc-VERSION-plugin-dev (of the compiler's version)",
+)
+SHUFFLED_BY_CLANG = Variant(
+    "6.12-shuffled-clang", "shuffled-clang", _SHUFFLING, packages="clang-16", compiler="clang-16"
+)
+
+
 def build_kernel(variant: Variant, busybox: Path) -> DebianKernel:
     """The kernel, built where the cache does not have it.
 
@@ -107,7 +128,7 @@ def build_kernel(variant: Variant, busybox: Path) -> DebianKernel:
     cache = (cache_folder() / "own").resolve()
     folder, config = cache / variant.name, "\n".join(variant.config)
     if not (folder / "options").exists() or (folder / "options").read_text() != config:
-        needed = (*_NEEDED, f"{variant.target.compilers}gcc")
+        needed = (*_NEEDED, variant.compiler or f"{variant.target.compilers}gcc")
         missing = [tool for tool in needed if shutil.which(tool) is None]
         if missing:
             raise KernelUnavailable(f"{missing[0]} is not installed: {variant.remedy}")
@@ -149,7 +170,8 @@ def _build(variant: Variant, sources: Path, tree: Path) -> None:
     tree.mkdir(exist_ok=True)
     target = variant.target
     words = (f"O={tree}", f"ARCH={target.arch}", f"CROSS_COMPILE={target.compilers}")
-    make = ("nice", "make", "-s", f"-j{os.cpu_count()}", *words)
+    compiler = (f"CC={variant.compiler}",) if variant.compiler else ()
+    make = ("nice", "make", "-s", f"-j{os.cpu_count()}", *words, *compiler)
     _run([*make, "tinyconfig"], sources)
     config = tree / ".config"
     # Of two lines for an option the later one counts.

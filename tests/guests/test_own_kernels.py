@@ -1,20 +1,26 @@
-"""Kernels that describe nothing of themselves: what their modules show is enough to name them."""
+"""Kernels that describe nothing of themselves: what their modules show is enough to name them.
+
+Some shuffle their structures as well; the vmlinux of those tells even less than nothing.
+"""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import pytest
 
 from gprof.attach import Attached, attach
 from gprof.guest.address import Address
 from gprof.guest.demo import qemu_available
+from gprof.profile.tasks import TaskTable
 from gprof.sources import Sources
+from gprof.task_following import follow_tasks
 from symbols.modules import open_modules
 from tests.guests.debian_kernel import KernelUnavailable
 from tests.guests.linux import LinuxGuest, boot, find_busybox
-from tests.guests.own_kernel import Variant, build_kernel
+from tests.guests.own_kernel import SHUFFLED, SHUFFLED_BY_CLANG, Variant, build_kernel
 
 # The first run builds the kernels.
 pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(4 * 3600)]
@@ -23,6 +29,13 @@ pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(4 
 VARIANTS = (
     Variant("6.12-listed", "plain", ("CONFIG_KALLSYMS_ALL=y",)),
     Variant("6.12-unlisted", "plain", ("CONFIG_KALLSYMS_ALL=n",)),
+    SHUFFLED,
+    SHUFFLED_BY_CLANG,
+    replace(
+        SHUFFLED,
+        name="6.12-shuffled-unlisted",
+        options=(*SHUFFLED.options[:-1], "CONFIG_KALLSYMS_ALL=n"),
+    ),
 )
 #: A function of a module, as the guest lists it.
 _FUNCTION = re.compile(r"^([0-9a-f]{16}) [tTwW] (\S+)\t\[(\S+)\]$", re.MULTILINE)
@@ -86,3 +99,19 @@ def test_functions_of_modules_are_those_of_the_guest(
     record_figure(kernel, "functions of modules", f"{same}/{len(lines)}")
     assert len(lines) > 100
     assert same == len(lines)
+
+
+def test_a_vmlinux_is_believed_where_it_is_true(own_guest: LinuxGuest) -> None:
+    kernel = own_guest.kernel.vmlinux.parent.name
+    if "shuffled" not in kernel:
+        pytest.skip("this kernel is built without debugging information")
+    by_vmlinux = Sources.open(own_guest.vmlinux, None, None)
+    attached = attach(Address.parse(own_guest.gdb_address), by_vmlinux)
+    following, why = follow_tasks(attached, TaskTable())
+    attached.close()
+    found = attached.introspected.modules
+    assert found is not None
+    listed = sorted((one.module for one in found.listed), key=lambda one: one.start)
+    assert tuple(listed) == open_modules(own_guest.modules)
+    # Of GCC's what it says of tasks would be false.
+    assert (following is None) == ("CONFIG_RANDSTRUCT" in why) == (kernel != SHUFFLED_BY_CLANG.name)
