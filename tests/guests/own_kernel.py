@@ -47,6 +47,7 @@ class Target:
 TARGETS = {
     "amd64": Target("x86", "bzImage"),
     "arm64": Target("arm64", "Image", "aarch64-linux-gnu-"),
+    "riscv64": Target("riscv", "Image", "riscv64-linux-gnu-"),
 }
 
 

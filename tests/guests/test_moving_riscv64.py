@@ -1,9 +1,8 @@
 """A riscv64 kernel that moves, asked what all generations are: Debian's cannot.
 
-It is one of our own, with its types; `own_kernel_riscv64.config` has what it is built with. It is
-asked where the cache has it, for a build takes an hour. Three questions are left out: it keeps no
-frame pointers, has no VMCOREINFO, which a dump is read by, and one flat array of pages, in which no
-page cache is found.
+It is one of our own, with its types. Three questions are left out: it keeps no frame pointers,
+has no VMCOREINFO, which a dump is read by, and one flat array of pages, in which no page cache is
+found.
 """
 
 from __future__ import annotations
@@ -16,15 +15,10 @@ from gprof.guest.emulator import find_qemu
 from gprof.guest_stacks import unwinding_of
 from gprof.sources import Sources
 from symbols.unwinding.unwind import Way
-from tests.guests.debian_kernel import (
-    KERNELS,
-    DebianKernel,
-    KernelUnavailable,
-    cache_folder,
-    fetch_kernel,
-)
+from tests.guests.debian_kernel import KERNELS, KernelUnavailable, fetch_kernel
 from tests.guests.generations import Expected, Generation
 from tests.guests.linux import PLATFORMS, boot, find_busybox
+from tests.guests.own_kernel import DESCRIBED, Variant, build_kernel
 from tests.guests.test_generations import (  # noqa: F401 - pytest finds them here
     Figure,
     awake,
@@ -37,9 +31,15 @@ from tests.guests.test_generations import (  # noqa: F401 - pytest finds them he
     test_the_slide_is_that_of_the_guest,
 )
 
-pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(3600)]
+pytestmark = [pytest.mark.guest, pytest.mark.generations, pytest.mark.timeout(4 * 3600)]
 
-NAME = "6.12-riscv64"
+MOVING = Variant(
+    "6.12-riscv64",
+    "riscv64",
+    ("CONFIG_KALLSYMS_ALL=y", *DESCRIBED),
+    "riscv64",
+    packages="pahole",
+)
 #: Its vcpus are all in firmware at times: one look of nine lacked something for that.
 LOOKS = 20
 
@@ -53,21 +53,10 @@ def generation() -> Iterator[Generation]:
     busybox = find_busybox()
     if busybox is None:
         pytest.skip("no static busybox is installed (apt-get install busybox-static)")
-    folder = cache_folder() / "own" / NAME
-    if not (folder / "release").exists():
-        pytest.skip(f"no riscv64 kernel that moves was built in {folder}")
     try:
-        theirs = fetch_kernel(KERNELS["riscv64-6.12"]).busybox
+        kernel = build_kernel(MOVING, fetch_kernel(KERNELS["riscv64-6.12"]).busybox)
     except KernelUnavailable as reason:
         pytest.skip(str(reason))
-    kernel = DebianKernel(
-        (folder / "release").read_text().strip(),
-        folder / "vmlinuz",
-        folder / "vmlinux",
-        folder / "modules",
-        theirs,
-        "riscv64",
-    )
     guest = boot(kernel, busybox, steady=True, patience=600)
     guest.pause()
     expected = Expected(stacks=500, drgn=False, way=Way.FP, moved=True, patience=600)
