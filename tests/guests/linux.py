@@ -43,6 +43,8 @@ class Platform:
         bus: that QEMU's virtio devices are on.
         steady: options by which every kernel comes up, on one thread for all vcpus: more trip
             over kernels that patch their own text.
+        sockets: each vcpu is a processor of its own. SeaBIOS tells a kernel without ACPI of
+            processors alone, by one vcpu of each.
     """
 
     emulator: str
@@ -50,6 +52,7 @@ class Platform:
     console: str
     bus: str = "pci"
     steady: tuple[str, ...] = ("-accel", "tcg,thread=single")
+    sockets: bool = False
 
     @property
     def program(self) -> str:
@@ -66,6 +69,7 @@ PLATFORMS = {
         ("-M", "pc"),
         "ttyS0",
         steady=("-accel", "tcg,thread=single", "-cpu", "qemu64,-cx16"),
+        sockets=True,
     ),
     # With the real algorithm half of all time would go into signing pointers.
     "arm64": Platform(
@@ -129,8 +133,9 @@ class LinuxGuest(Emulator):
         self.platform = PLATFORMS[kernel.architecture]
         chosen = self.platform.steady if steady else ("-accel", "tcg")
         model = ("-cpu", processor) if processor else ()  # QEMU takes the last one
+        processors = f"{vcpus},sockets={vcpus}" if self.platform.sockets else str(vcpus)
         super().__init__(
-            [*self.platform.machine, *chosen, *model, "-smp", str(vcpus), "-m", "512"],
+            [*self.platform.machine, *chosen, *model, "-smp", processors, "-m", "512"],
             program=self.platform.program,
         )
         self.kernel = kernel
