@@ -100,6 +100,7 @@ _SHUFFLING = (
     "CONFIG_RANDSTRUCT_FULL=y",
     "CONFIG_DEBUG_KERNEL=y",
     "CONFIG_DEBUG_INFO_DWARF5=y",
+    "CONFIG_UNWINDER_ORC=y",
     "CONFIG_KALLSYMS_ALL=y",
 )
 #: Both shuffle their structures, and say nothing of it in themselves. Clang's debugging
