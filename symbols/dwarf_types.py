@@ -16,6 +16,7 @@ from elftools.elf.elffile import ELFFile
 
 from symbols.btf import Btf
 from symbols.btf_writing import BtfWriting
+from symbols.dwarf_units import units_at
 from symbols.elf import MALFORMED, Image
 from symbols.errors import BtfError
 from symbols.names import printable
@@ -62,16 +63,12 @@ def types_of_debugging(image: Image) -> Btf | None:
     try:
         with image.reopened() as stream:
             dwarf = ELFFile(stream).get_dwarf_info(relocate_dwarf_sections=False)
-            ranges = dwarf.get_aranges()
-            if ranges is None:
-                return None
-            offsets = {ranges.cu_offset_at_addr(address) for address in addresses}
-            known = sorted(offset for offset in offsets if offset is not None)
-            if not known:
+            units = units_at(dwarf, addresses)
+            if not units:
                 return None
             written = _Written(little_endian=image.little_endian)
-            for offset in known:
-                written.add(dwarf.get_CU_at(offset))
+            for unit in units:
+                written.add(unit)
     except _MALFORMED as malformed:
         raise BtfError(
             f"the debugging information of {image.path} is damaged: {printable(str(malformed))}",
