@@ -5,10 +5,10 @@
 
 A Linux guest with two vcpus under TCG works on one of them, the other one is idle: on sums (the
 processor alone), on reading and writing a byte (system calls), on writes to its disk past its page
-cache. gprof is attached and samples for a tenth of a second, then it does not, and so on in
-random order, hundreds of pairs; how much work was done in each slice is read out of the guest's
-memory. No budget holds a way back, unless `--max-halted` gives one in percent, as that of gprof's
-commands; what is reached is a lower rate then.
+cache. gprof is attached and samples for a tenth of a second (half of one where a budget lowers the
+rate), then it does not, and so on in random order, hundreds of pairs; how much work was done in
+each slice is read out of the guest's memory. No budget holds a way back, unless `--max-halted`
+gives one in percent, as that of gprof's commands: then less than 99 Hz is reached.
 
 `slower %` is how much more time the guest needs for the same work while it is sampled, by the
 clock on the wall, and its 95 % confidence interval. A target is met or missed where the whole
@@ -59,7 +59,7 @@ WORKS = {"processor": "p", "system calls": "s", "disk writes": "d"}
 #: By way at 99 Hz, percent.
 TARGETS = {"stub": 2.0, "monitor": 1.0}
 RATES = (99.0, 499.0)
-#: Seconds that a batch of a source covers; a slice of time is one.
+#: Seconds that a batch of a source covers.
 _BATCH = 0.1
 #: Seconds of a slice where nothing is sampled, and attaching lies between slices.
 _ATTACHED = 1.0
@@ -87,6 +87,11 @@ class Row:
     way: str
     hz: float
     max_halted: float
+
+    @property
+    def batches(self) -> int:
+        """How many make a slice: at a low rate a sample or two would tell of the slice before."""
+        return 1 if self.max_halted == 1.0 else 5
 
 
 class Meter:
@@ -132,14 +137,20 @@ def sampled(guest: WorkingGuest, row: Row, meter: Meter) -> Iterator[Callable[[b
     # A source samples only while somebody waits for its next batch.
     with closing(source.batches()) as batches:
 
+        def sample() -> None:
+            next(batches)
+            facts = source.facts()
+            meter.samples, meter.told_ns = facts.taken, facts.halted_ns
+
         def slice_of(sampling: bool) -> Counters:
-            before = meter.look()
             if sampling:
-                next(batches)
-                facts = source.facts()
-                meter.samples, meter.told_ns = facts.taken, facts.halted_ns
-            else:
-                time.sleep(_BATCH)
+                sample()  # first of all what fell due while nobody waited
+            before = meter.look()
+            for _ in range(row.batches):
+                if sampling:
+                    sample()
+                else:
+                    time.sleep(_BATCH)
             return meter.look() - before
 
         for _ in range(_WARM_UP):
