@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from elftools.common.exceptions import DWARFError
 from elftools.elf.elffile import ELFFile
@@ -45,10 +46,13 @@ _KINDS = {
 _MALFORMED = (*MALFORMED, DWARFError, AssertionError, RecursionError)
 
 
+_parsed: WeakKeyDictionary[Image, Btf | None] = WeakKeyDictionary()
+
+
 def types_of_debugging(image: Image) -> Btf | None:
     """The kernel's types as far as its modules, its tasks and what they have mapped need them.
 
-    Takes seconds: the tables of a distribution's kernel are 100 MB.
+    Takes seconds, once a file: the tables of a distribution's kernel are 100 MB.
 
     Returns:
         None where the file has no debugging information of them.
@@ -56,6 +60,12 @@ def types_of_debugging(image: Image) -> Btf | None:
     Raises:
         BtfError: what it has is damaged.
     """
+    if image not in _parsed:
+        _parsed[image] = _read(image)
+    return _parsed[image]
+
+
+def _read(image: Image) -> Btf | None:
     section = image.section(".debug_info")
     if section is None or not section.in_file:
         return None

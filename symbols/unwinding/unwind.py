@@ -8,8 +8,10 @@ from enum import StrEnum
 
 import numpy as np
 
+from symbols.dwarf_types import types_of_debugging
 from symbols.elf import Image
 from symbols.errors import SymbolsError, UnwindError
+from symbols.first_task import first_task_contradicts
 from symbols.image_types import types_in
 from symbols.memory import Memory, MemoryFault, SlidMemory
 from symbols.space import AddressSpace, ImageKind
@@ -130,9 +132,19 @@ def _orc(
 
 def _module_tables(image: Image, slide: int, memory: Memory | None, version: int) -> list[OrcTable]:
     head = image.address_of("modules")
-    types = types_in(image)
+    types = types_in(image) or types_of_debugging(image)
     if memory is None or head is None or types is None:
         raise UnwindError("the kernel's file does not describe its modules (.BTF, modules)")
+
+    def runtime(name: str) -> int | None:
+        linked = image.address_of(name)
+        return (linked + slide) % _WRAP if linked is not None else None
+
+    if first_task_contradicts(types, memory, runtime):
+        raise UnwindError(
+            "the kernel's file describes its structures as if it did not shuffle them "
+            "(CONFIG_RANDSTRUCT, with GCC)"
+        )
     layout = ModuleLayout.of(types)
     if layout is None:
         raise UnwindError("the modules of this kernel have no unwind tables")
