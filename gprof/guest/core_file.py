@@ -75,9 +75,9 @@ class CoreFile:
             said = error.strerror if isinstance(error, OSError) else str(error)
             raise FormatError(f"{shown} cannot be opened: {said}", _AS_ELF) from None
         weakref.finalize(self, os.close, self._fd)
-        mode = os.fstat(self._fd).st_mode
-        if not stat.S_ISREG(mode):
-            kind_of_file = "a directory" if stat.S_ISDIR(mode) else "no regular file"
+        status = os.fstat(self._fd)
+        if not stat.S_ISREG(status.st_mode):
+            kind_of_file = "a directory" if stat.S_ISDIR(status.st_mode) else "no regular file"
             raise FormatError(f"{shown} is {kind_of_file}", _AS_ELF)
         head = os.pread(self._fd, 8, 0)
         if head[:5] == b"KDUMP" or head == b"makedump":
@@ -87,7 +87,7 @@ class CoreFile:
                 elf = ELFFile(stream)
                 kind, machine = elf["e_type"], str(elf["e_machine"])
                 order: Literal["little", "big"] = "little" if elf.little_endian else "big"
-                segments = _segments(elf)
+                segments = _segments(elf, status.st_size)
         except MALFORMED:
             raise FormatError(f"{shown} is no ELF file that can be read", _AS_ELF) from None
         if kind != "ET_CORE":
@@ -148,12 +148,21 @@ class CoreFile:
             at = content_at + -(-content_size // 4) * 4
 
 
-def _segments(elf: ELFFile) -> list[tuple[str, int, int, int]]:
-    """Kind, physical address, offset and size of each; one that is not in the file is cut."""
+def _segments(elf: ELFFile, file_size: int) -> list[tuple[str, int, int, int]]:
+    """Kind, physical address, offset and size of each, as far as it is in the file.
+
+    A damaged header may claim 2^64 bytes, and RAM is searched page by page.
+    """
     count = elf.num_segments()
     if count > _MOST_SEGMENTS:
         raise ValueError(count)
     headers: list[Any] = [elf.get_segment(i).header for i in range(count)]
     return [
-        (str(one["p_type"]), one["p_paddr"], one["p_offset"], one["p_filesz"]) for one in headers
+        (
+            str(one["p_type"]),
+            one["p_paddr"],
+            one["p_offset"],
+            min(one["p_filesz"], max(0, file_size - one["p_offset"])),
+        )
+        for one in headers
     ]

@@ -107,6 +107,18 @@ def test_a_guest_that_had_not_begun_is_told(tmp_path: Path) -> None:
         CoreFile(tmp_path / "none")
 
 
+def test_ram_ends_with_the_file_whatever_a_header_claims(tmp_path: Path) -> None:
+    path = tmp_path / "core"
+    whole = bytearray(core(note(b"QEMU", bytes(8 + 16 * 8)), [(0, b"x" * 4096), (1 << 32, b"y")]))
+    header = 64 + 56  # of the first part of RAM, behind the file's own and that of the notes
+    at = header + 32  # p_filesz
+    assert struct.unpack_from("<Q", whole, at) == (4096,)
+    struct.pack_into("<Q", whole, at, (1 << 64) - 4096)
+    path.write_bytes(bytes(whole))
+    (start, end), _ = CoreFile(path).ranges
+    assert 4096 <= end - start <= len(whole)
+
+
 @settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(st.integers(0, 900), st.binary(min_size=1, max_size=24), st.booleans())
 def test_any_bytes_are_a_dump_or_told(tmp_path: Path, at: int, noise: bytes, cut: bool) -> None:
