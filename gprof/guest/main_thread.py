@@ -1,8 +1,8 @@
 """What QEMU's main thread computes: it stops the guest, answers the stub, and resumes the guest.
 
-The kernel counts for every thread how long it had a processor (`/proc/<pid>/task/<tid>/schedstat`,
-nanoseconds; Documentation/scheduler/sched-stats.rst). The main thread of a process has the id of
-the process, and it is the one that serves the stub (`main_loop` in softmmu/runstate.c of QEMU 7.2).
+The kernel counts it as for the threads of vcpus (`gprof.guest.vcpu_threads`). The main thread of a
+process has the id of the process, and it is the one that serves the stub (`main_loop` in
+softmmu/runstate.c of QEMU 7.2).
 """
 
 from __future__ import annotations
@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Self
+
+from gprof.guest.vcpu_threads import time_of
 
 
 class MainThread:
@@ -41,10 +43,8 @@ class MainThread:
 
         The kernel adds to it when the thread goes to sleep, and with every tick of its clock.
         """
-        try:
-            return int(os.pread(self._file, 128, 0).split()[0])
-        except (OSError, ValueError, IndexError):
-            return None
+        time = time_of(self._file)
+        return time.ran_ns if time is not None else None
 
     def close(self) -> None:
         """Let go of the file. May be called again."""

@@ -120,9 +120,8 @@ class VcpuThreads:
         """The counters now, by vcpu; without those of threads that have ended."""
         found = {}
         for vcpu, file in self._files.items():
-            with contextlib.suppress(OSError, ValueError):
-                ran, waited, *_ = os.pread(file, 128, 0).split()
-                found[vcpu] = VcpuTime(int(ran), int(waited))
+            if (time := time_of(file)) is not None:
+                found[vcpu] = time
         return found
 
     def close(self) -> None:
@@ -130,6 +129,15 @@ class VcpuThreads:
         files, self._files = self._files, {}
         for file in files.values():
             os.close(file)
+
+
+def time_of(file: int) -> VcpuTime | None:
+    """What a thread was given, by its open `schedstat`; None where that has ended."""
+    try:
+        ran, waited, *_ = os.pread(file, 128, 0).split()
+        return VcpuTime(int(ran), int(waited))
+    except (OSError, ValueError):
+        return None
 
 
 def _process_of(threads: Iterable[int], root: Path) -> int:
