@@ -18,23 +18,24 @@ class Isolation:
     """Finds the kernel's own tables whatever the vcpus run.
 
     Args:
-        seen: tells the tables that a vcpu runs on now; None where no register does.
+        register: tells a register of the first vcpu by name; None where there is none.
         physical: the guest's RAM as it is now.
     """
 
     def __init__(
-        self, seen: Callable[[], AArch64Tables | None], physical: Callable[[], Memory]
+        self, register: Callable[[str], int | None], physical: Callable[[], Memory]
     ) -> None:
-        self._seen = seen
+        self._register = register
         self._physical = physical
         self._kernels: dict[tuple[int, int], AArch64Tables] = {}
         self._trampoline: Trampoline | None = None
 
     def tables(self) -> AArch64Tables | None:
         """The kernel's tables; None where nothing tells of them."""
-        seen = self._seen()
-        if seen is None:
+        root, control = self._register("TTBR1_EL1"), self._register("TCR_EL1")
+        if not root or not control:
             return None
+        seen = AArch64Tables(root, control)  # in user mode perhaps without the kernel
         key = seen.root & _ADDRESS, seen.control
         if (known := self._kernels.get(key)) is not None:
             return known

@@ -21,7 +21,7 @@ from gprof.guest.stop import Stop
 from gprof.guest.translated_memory import HideableMemory, PhysicalMemory, TranslatedMemory
 from gprof.guest.vcpu_threads import VcpuThreads
 from symbols.entry_trampoline import Trampoline
-from symbols.paging import AArch64Tables, NoTables, PageTables, RiscV64Tables, S390xTables
+from symbols.paging import NoTables, PageTables, RiscV64Tables, S390xTables
 from symbols.slide import Anchor
 from symbols.tasks import CurrentPlaces
 from symbols.unwinding.stack import Registers
@@ -69,7 +69,7 @@ class Machine:
         self.architecture = self._learn_registers()
         # Only an emulated vcpu stops where it takes interrupts.
         self._entries = Entries("" if stub.accelerated else self.architecture.name)
-        self._isolation = Isolation(self._tables_seen, lambda: self.physical)
+        self._isolation = Isolation(self.register, lambda: self.physical)
         self.memory = self.fresh_memory()
 
     def fresh_memory(self) -> StubMemory:
@@ -100,11 +100,6 @@ class Machine:
             return S390xTables(home) if home else NoTables()
         roots = (self._register_of(vcpu, "satp") for vcpu in self.vcpus)
         return next((RiscV64Tables(root) for root in roots if root), None)
-
-    def _tables_seen(self) -> AArch64Tables | None:
-        """Of aarch64: what the first vcpu runs on now, in user mode perhaps without the kernel."""
-        root, control = self.register("TTBR1_EL1"), self.register("TCR_EL1")
-        return AArch64Tables(root, control) if root and control else None
 
     def trampoline(self) -> Trampoline | None:
         """Of aarch64: what user mode has of a kernel that hides itself, where that is mapped."""

@@ -26,7 +26,6 @@ from symbols.entry_trampoline import Trampoline
 from symbols.memory import Memory
 from symbols.names import printable
 from symbols.paging import (
-    AArch64Tables,
     NoTables,
     PageTables,
     RiscV64Tables,
@@ -102,7 +101,7 @@ class MonitoredMachine:
         self._stacks: RunningStacks | None = None
         self.why_packets: TargetError | PermissionProblem | None = None
         self._tasks: WatchedTasks | None = None
-        self._isolation = Isolation(self._tables_seen, self._physical)
+        self._isolation = Isolation(self.register, self._physical)
         self.memory: Memory = self._choose_memory()
         emulated = self._process if self.accelerated is False else None
         self._registers = LiveRegisters(monitor, self.architecture.name, emulated)
@@ -185,11 +184,6 @@ class MonitoredMachine:
 
     def _physical(self) -> Memory:
         return self._process if self._process is not None else self._stub.machine().physical
-
-    def _tables_seen(self) -> AArch64Tables | None:
-        """Of aarch64: what the first vcpu runs on now, in user mode perhaps without the kernel."""
-        root, control = self.register("TTBR1_EL1"), self.register("TCR_EL1")
-        return AArch64Tables(root, control) if root and control else None
 
     def trampoline(self) -> Trampoline | None:
         """Of aarch64: what user mode has of a kernel that hides itself, where that is mapped."""
