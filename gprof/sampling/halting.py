@@ -229,10 +229,6 @@ class HaltingSource(Sampler):
         # A burst of long stops is no rule; the work of a stop is a median.
         certain = self._state is not None and self._state.cost_certain
         certain |= self._affordable(self._work.ns) < self._options.hz / 2
-        budget = f"{100 * self._options.max_halted:g} % of the time (--max-halted)"
-        cost = f"a stop costs this guest {'' if known else 'at least '}{cost_ns / 1000:.0f} µs"
-        if self._work.ns >= _WORTH_TELLING_NS:
-            cost += f", {self._work.ns / 1000:.0f} of them in what QEMU does before and after it"
         if (
             hz < self._options.hz / 2
             and self._options.may_hand_over
@@ -240,17 +236,29 @@ class HaltingSource(Sampler):
             and not takes_stacks
         ):
             self._hand_over(
-                f"{cost}, and within {budget} that leaves {hz:.0f} Hz of {self._options.hz:g}"
+                f"{self._told(cost_ns, known=known)}, and within {self._budget} that leaves "
+                f"{hz:.0f} Hz of {self._options.hz:g}"
             )
             return
         # Every measurement moves it a little; only what matters is worth a sentence.
         if hz < 0.9 * self._said_hz:
             self._said_hz = hz
             self.note(
-                f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: {cost}, and it "
-                f"may be halted for {budget}.{self._remedy(takes_stacks=takes_stacks)}"
+                f"The rate is lowered from {self._options.hz:g} to {hz:.0f} Hz: "
+                f"{self._told(cost_ns, known=known)}, and it may be halted for {self._budget}."
+                f"{self._remedy(takes_stacks=takes_stacks)}"
             )
         self._hz = hz
+
+    @property
+    def _budget(self) -> str:
+        return f"{100 * self._options.max_halted:g} % of the time (--max-halted)"
+
+    def _told(self, cost_ns: float, *, known: bool) -> str:
+        cost = f"a stop costs this guest {'' if known else 'at least '}{cost_ns / 1000:.0f} µs"
+        if self._work.ns < _WORTH_TELLING_NS:
+            return cost
+        return f"{cost}, {self._work.ns / 1000:.0f} of them in what QEMU does before and after it"
 
     def _remedy(self, *, takes_stacks: bool) -> str:
         if self._work.ns < _WORTH_TELLING_NS:
